@@ -1,0 +1,204 @@
+"""The types that cross a room's wall: PacketTable, FlowTable and EncodedTrace.
+
+Letters: N packets, F flows, T steps, A addresses, D static columns, K token fields. Time is int64
+nanoseconds since the epoch, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.errors import TableError
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+Array = NDArray[Any]
+
+ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58  # IANA protocol numbers
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128  # RFC 9293 section 3.1
+
+OPTION_MSS, OPTION_WINDOW_SCALE, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_SACK = (
+    1,
+    2,
+    4,
+    8,
+    16,
+)
+NO_WINDOW_SCALE = 255
+IP_DF, IP_MF, IP_FRAGMENT = 2, 1, 4  # IP_FRAGMENT: fragment offset is not 0, so no ports
+CHECKSUM_IP_BAD, CHECKSUM_L4_BAD, CHECKSUM_L4_UNKNOWN = 1, 2, 4
+
+PACKET_COLUMNS: dict[str, type] = {
+    "time_ns": np.int64,  # ns since the epoch
+    "src": np.int32,  # row of `addresses`
+    "dst": np.int32,  # row of `addresses`
+    "src_port": np.uint16,  # TCP, UDP and SCTP; 0 elsewhere
+    "dst_port": np.uint16,
+    "protocol": np.uint8,  # IANA number; for IPv6 the one after the extension headers
+    "ip_version": np.uint8,  # 4 or 6
+    "ttl": np.uint8,  # TTL or hop limit
+    "tos": np.uint8,  # DSCP and ECN, or traffic class
+    "ip_flags": np.uint8,  # IP_DF | IP_MF | IP_FRAGMENT
+    "ip_id": np.uint16,  # IPv4 identification; 0 for IPv6
+    "ip_length": np.uint32,  # IP header and payload, bytes, as the header claims (IPv6: + 40)
+    "wire_length": np.uint32,  # frame as it was on the wire, bytes
+    "payload_length": np.uint32,  # TCP, UDP or ICMP payload (IP payload of other protocols), bytes
+    "tcp_flags": np.uint8,  # FIN | SYN | ... ; 0 for other protocols
+    "seq": np.uint32,  # TCP sequence number; ICMP: "rest of header" (RFC 792)
+    "ack": np.uint32,
+    "window": np.uint16,  # as in the header, unscaled
+    "option_bits": np.uint8,  # OPTION_*: the TCP options present
+    "mss": np.uint16,  # 0 where absent
+    "window_scale": np.uint8,  # NO_WINDOW_SCALE where absent
+    "ts_val": np.uint32,  # RFC 7323 timestamps; 0 where absent
+    "ts_ecr": np.uint32,
+    "icmp": np.uint16,  # ICMP type << 8 | code; 0 for other protocols
+    "vlan": np.uint16,  # outermost VLAN id; 0 where untagged
+    "checksums": np.uint8,  # CHECKSUM_*: what was found wrong, or could not be checked
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PacketTable:
+    """One row a packet, at most 64 bytes; `PACKET_COLUMNS` lists names, dtypes and meaning.
+
+    Attributes:
+        addresses: uint8 [A, 16], distinct IP addresses, IPv4 as IPv4-mapped IPv6 (RFC 4291
+            section 2.5.5.2); `src` and `dst` are rows of it.
+    """
+
+    addresses: NDArray[np.uint8]
+    time_ns: IntArray
+    src: NDArray[np.int32]
+    dst: NDArray[np.int32]
+    src_port: NDArray[np.uint16]
+    dst_port: NDArray[np.uint16]
+    protocol: NDArray[np.uint8]
+    ip_version: NDArray[np.uint8]
+    ttl: NDArray[np.uint8]
+    tos: NDArray[np.uint8]
+    ip_flags: NDArray[np.uint8]
+    ip_id: NDArray[np.uint16]
+    ip_length: NDArray[np.uint32]
+    wire_length: NDArray[np.uint32]
+    payload_length: NDArray[np.uint32]
+    tcp_flags: NDArray[np.uint8]
+    seq: NDArray[np.uint32]
+    ack: NDArray[np.uint32]
+    window: NDArray[np.uint16]
+    option_bits: NDArray[np.uint8]
+    mss: NDArray[np.uint16]
+    window_scale: NDArray[np.uint8]
+    ts_val: NDArray[np.uint32]
+    ts_ecr: NDArray[np.uint32]
+    icmp: NDArray[np.uint16]
+    vlan: NDArray[np.uint16]
+    checksums: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        count = self.time_ns.size
+        for name, dtype in PACKET_COLUMNS.items():
+            column: Array = getattr(self, name)
+            if column.shape != (count,):
+                raise TableError(f"column {name} has shape {column.shape}, time_ns has ({count},)")
+            if column.dtype != dtype:
+                raise TableError(f"column {name} is {column.dtype}, but must be {np.dtype(dtype)}")
+        if self.addresses.ndim != 2 or self.addresses.shape[1] != 16:
+            raise TableError(f"addresses has shape {self.addresses.shape}, but must be [A, 16]")
+
+    def __len__(self) -> int:
+        return int(self.time_ns.size)
+
+    def take(self, rows: Array) -> PacketTable:
+        """Return the packets at `rows` (indices or a boolean mask), addresses shared."""
+        columns = {name: getattr(self, name)[rows] for name in PACKET_COLUMNS}
+        return PacketTable(addresses=self.addresses, **columns)
+
+    @staticmethod
+    def zeros(count: int, addresses: NDArray[np.uint8]) -> PacketTable:
+        """Return `count` packets whose columns are all 0 (no window scale), to be filled."""
+        columns = {name: np.zeros(count, dtype=dtype) for name, dtype in PACKET_COLUMNS.items()}
+        columns["window_scale"][:] = NO_WINDOW_SCALE
+        return PacketTable(addresses=addresses, **columns)
+
+
+# What a TCP segment does to the sequence space of its direction (FlowTable.segment).
+IN_ORDER, RETRANSMIT, KEEP_ALIVE, AHEAD = 0, 1, 2, 3
+# What its acknowledgement covers (FlowTable.ack_class).
+ACK_NONE, ACK_ALL, ACK_SAME, ACK_PART = 0, 1, 2, 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlowTable:
+    """One row a flow, both directions; packets sorted by (flow, time), flows by first packet.
+
+    Attributes:
+        packets: PacketTable [N], sorted by flow, then time; each keeps its own direction.
+        offsets: int64 [F+1]; the packets of flow f are offsets[f]:offsets[f+1].
+        reverse: bool [N]; True where the packet runs from responder to initiator.
+        segment: uint8 [N]; IN_ORDER, RETRANSMIT, KEEP_ALIVE or AHEAD; IN_ORDER outside TCP.
+        ack_class: uint8 [N]; ACK_NONE, ACK_ALL, ACK_SAME or ACK_PART; ACK_NONE outside TCP.
+        initiator: int32 [F]; row of packets.addresses, who opened the flow.
+        responder: int32 [F].
+        initiator_port: uint16 [F]; 0 where the protocol has none.
+        responder_port: uint16 [F].
+        protocol: uint8 [F].
+        ip_version: uint8 [F].
+        label: int16 [F]; row of label_names, 0 being "" (no label).
+        label_names: Names of labels; the first is "".
+    """
+
+    packets: PacketTable
+    offsets: IntArray
+    reverse: NDArray[np.bool_]
+    segment: NDArray[np.uint8]
+    ack_class: NDArray[np.uint8]
+    initiator: NDArray[np.int32]
+    responder: NDArray[np.int32]
+    initiator_port: NDArray[np.uint16]
+    responder_port: NDArray[np.uint16]
+    protocol: NDArray[np.uint8]
+    ip_version: NDArray[np.uint8]
+    label: NDArray[np.int16]
+    label_names: tuple[str, ...] = ("",)
+
+    def __post_init__(self) -> None:
+        packet_count, flow_count = len(self.packets), self.offsets.size - 1
+        for name in ("reverse", "segment", "ack_class"):
+            if getattr(self, name).shape != (packet_count,):
+                raise TableError(f"column {name} does not have one row a packet ({packet_count})")
+        for name in (
+            "initiator",
+            "responder",
+            "initiator_port",
+            "responder_port",
+            "protocol",
+            "ip_version",
+            "label",
+        ):
+            if getattr(self, name).shape != (flow_count,):
+                raise TableError(f"column {name} does not have one row a flow ({flow_count})")
+        if self.offsets[0] != 0 or self.offsets[-1] != packet_count:
+            raise TableError(f"offsets must run from 0 to {packet_count}")
+
+    def __len__(self) -> int:
+        return int(self.offsets.size - 1)
+
+    @property
+    def start_ns(self) -> IntArray:
+        """Time of each flow's first packet, int64 [F], ns."""
+        return self.packets.time_ns[self.offsets[:-1]]
+
+    @property
+    def end_ns(self) -> IntArray:
+        """Time of each flow's last packet, int64 [F], ns."""
+        return self.packets.time_ns[self.offsets[1:] - 1]
+
+    @property
+    def flow_of_packet(self) -> IntArray:
+        """Row of the flow of each packet, int64 [N]."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
