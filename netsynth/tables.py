@@ -44,9 +44,9 @@ PACKET_COLUMNS: dict[str, type] = {
     "tos": np.uint8,  # DSCP and ECN, or traffic class
     "ip_flags": np.uint8,  # IP_DF | IP_MF | IP_FRAGMENT
     "ip_id": np.uint16,  # IPv4 identification; 0 for IPv6
-    "ip_length": np.uint32,  # IP header and payload, bytes, as the header claims (IPv6: + 40)
+    "ip_length": np.uint16,  # IP header and payload, bytes (IPv6: + 40); 65535 where larger
     "wire_length": np.uint32,  # frame as it was on the wire, bytes
-    "payload_length": np.uint32,  # TCP, UDP or ICMP payload (IP payload of other protocols), bytes
+    "payload_length": np.uint16,  # TCP, UDP or ICMP payload (IP payload of other protocols), bytes
     "tcp_flags": np.uint8,  # FIN | SYN | ... ; 0 for other protocols
     "seq": np.uint32,  # TCP sequence number; ICMP: "rest of header" (RFC 792)
     "ack": np.uint32,
@@ -83,9 +83,9 @@ class PacketTable:
     tos: NDArray[np.uint8]
     ip_flags: NDArray[np.uint8]
     ip_id: NDArray[np.uint16]
-    ip_length: NDArray[np.uint32]
+    ip_length: NDArray[np.uint16]
     wire_length: NDArray[np.uint32]
-    payload_length: NDArray[np.uint32]
+    payload_length: NDArray[np.uint16]
     tcp_flags: NDArray[np.uint8]
     seq: NDArray[np.uint32]
     ack: NDArray[np.uint32]
