@@ -121,7 +121,9 @@ class PacketTable:
     @staticmethod
     def zeros(count: int, addresses: NDArray[np.uint8]) -> PacketTable:
         """Return `count` packets whose columns are all 0 (no window scale), to be filled."""
-        columns = {name: np.zeros(count, dtype=dtype) for name, dtype in PACKET_COLUMNS.items()}
+        columns: dict[str, Array] = {
+            name: np.zeros(count, dtype=dtype) for name, dtype in PACKET_COLUMNS.items()
+        }
         columns["window_scale"][:] = NO_WINDOW_SCALE
         return PacketTable(addresses=addresses, **columns)
 
@@ -202,3 +204,104 @@ class FlowTable:
     def flow_of_packet(self) -> IntArray:
         """Row of the flow of each packet, int64 [N]."""
         return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """Columns start:stop of `EncodedTrace.static` and what they hold.
+
+    `kind` is "bits" (0 or 1 each), "vector" (a Word2Vec vector) or "number" (scaled to about
+    -1..1); a generator chooses its output units by it.
+    """
+
+    name: str
+    start: int
+    stop: int
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenField:
+    """A column of tokens: whole numbers from 0 to size - 1."""
+
+    name: str
+    size: int
+
+
+SERIES_CHANNELS = ("packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodedTrace:
+    """One window of flows in three levels, coarse to fine; flows in order of their start.
+
+    The flow level has two views of the same columns: tokens for generators that are trained by
+    likelihood, `static` for those that emit numbers (a codec turns either back).
+
+    Attributes:
+        window_ns: Length of the window, ns.
+        step_count: Steps in the window, T.
+        token_fields: Name and size of each column of `tokens`, in the order of generation.
+        tokens: int32 [F, K].
+        start_ns: int64 [F], start of each flow, ns from the window's start.
+        duration_ns: int64 [F], ns.
+        totals: int64 [F, 4], packets and payload bytes per direction (SERIES_CHANNELS).
+        static: float32 [F, D]; D is 0 where the static view was not asked for.
+        spans: Names of the columns of `static`.
+        initiator_bits: uint8 [F, 128], the address bit by bit, most significant first.
+        responder_bits: uint8 [F, 128].
+        series_offsets: int64 [F+1]; the active steps of flow f are rows a:b of the next three.
+        series_step: int32 [S], the step, 0..T-1, ascending within a flow.
+        series_values: int64 [S, 4], SERIES_CHANNELS; idle steps are not stored.
+        series_period: float32 [S, 2], first and last packet in the step as shares of the step.
+        record_offsets: int64 [F+1]; records of flow f, in time order.
+        record_fields: Name and size of each column of `records`.
+        records: int32 [N, R].
+        record_ns: int64 [N], time of each record, ns from the window's start.
+    """
+
+    window_ns: int
+    step_count: int
+    token_fields: tuple[TokenField, ...]
+    tokens: NDArray[np.int32]
+    start_ns: IntArray
+    duration_ns: IntArray
+    totals: IntArray
+    static: NDArray[np.float32]
+    spans: tuple[Span, ...]
+    initiator_bits: NDArray[np.uint8]
+    responder_bits: NDArray[np.uint8]
+    series_offsets: IntArray
+    series_step: NDArray[np.int32]
+    series_values: IntArray
+    series_period: NDArray[np.float32]
+    record_offsets: IntArray
+    record_fields: tuple[TokenField, ...]
+    records: NDArray[np.int32]
+    record_ns: IntArray
+
+    def __post_init__(self) -> None:
+        flow_count = self.tokens.shape[0]
+        for name in (
+            "start_ns",
+            "duration_ns",
+            "totals",
+            "static",
+            "initiator_bits",
+            "responder_bits",
+        ):
+            if getattr(self, name).shape[0] != flow_count:
+                raise TableError(f"column {name} does not have one row a flow ({flow_count})")
+        if self.tokens.shape[1] != len(self.token_fields):
+            raise TableError("tokens and token_fields differ in their number of columns")
+        if self.series_offsets.shape != (flow_count + 1,):
+            raise TableError(f"series_offsets must have {flow_count + 1} rows")
+        if self.record_offsets.shape != (flow_count + 1,):
+            raise TableError(f"record_offsets must have {flow_count + 1} rows")
+        if self.series_step.shape[0] != self.series_offsets[-1]:
+            raise TableError("series_step and series_offsets differ in length")
+        if self.records.shape[0] != self.record_offsets[-1]:
+            raise TableError("records and record_offsets differ in length")
+
+    def __len__(self) -> int:
+        return int(self.tokens.shape[0])
