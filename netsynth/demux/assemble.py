@@ -1,0 +1,146 @@
+"""Packets to flows: both directions of a connection in one row."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.demux.labels import LabelTable, assign_labels
+from netsynth.errors import ConfigError
+from netsynth.tables import PACKET_COLUMNS, FlowTable, PacketTable
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemuxConfig:
+    """When a flow that goes on counts as a new one; None means never.
+
+    Attributes:
+        idle_timeout_ns: Silence, in ns, after which the next packet opens a new flow.
+        active_timeout_ns: Age, in ns, from which on a packet opens a new flow.
+    """
+
+    idle_timeout_ns: int | None = None
+    active_timeout_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("idle_timeout_ns", "active_timeout_ns"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}, but must be at least 1, or None for never")
+
+
+def assemble_flows(
+    packets: PacketTable,
+    *,
+    config: DemuxConfig | None = None,
+    labels: LabelTable | None = None,
+) -> FlowTable:
+    """Group packets into flows, decide who opened each, and classify the TCP segments.
+
+    A flow is what shares addresses, ports, protocol and IP version in either direction; ICMP
+    echoes share the identifier besides, other ICMP the type, and fragments after the first,
+    which carry no ports, are a flow of their own. A SYN after a closed connection (FIN both
+    ways, or RST) opens a new flow.
+
+    Args:
+        packets: In any order of time; sorted first where needed, ties in input order.
+        config: Timeouts, by default none.
+        labels: Windows of labelled traffic, see `assign_labels`.
+
+    Returns:
+        Flows by time of first packet; equal times by input order.
+
+    References:
+        RFC 5103 sections 5.3 and 5.5 (bidirectional flows, who initiated); RFC 7011 section 2.
+    """
+    from netsynth.demux import grouping, segments
+
+    config = config or DemuxConfig()
+    if not _is_sorted(packets.time_ns):
+        logger.info("packets are out of order in time and were sorted")
+        packets = packets.take(np.argsort(packets.time_ns, kind="stable"))
+    never = grouping.NEVER_NS
+    flow_of_packet, flow_count = grouping.group_packets(
+        packets.time_ns,
+        packets.src,
+        packets.dst,
+        packets.src_port,
+        packets.dst_port,
+        packets.protocol,
+        packets.ip_version,
+        packets.ip_flags,
+        packets.icmp,
+        packets.seq,
+        packets.tcp_flags,
+        config.idle_timeout_ns or never,
+        config.active_timeout_ns or never,
+    )
+    offsets, order = grouping.counting_sort(flow_of_packet, flow_count)
+    del flow_of_packet
+    columns = {name: grouping.take_rows(getattr(packets, name), order) for name in PACKET_COLUMNS}
+    packets = PacketTable(addresses=packets.addresses, **columns)
+    reverse = np.empty(len(packets), dtype=np.bool_)
+    is_forward = grouping.find_initiators(
+        offsets,
+        packets.src,
+        packets.dst,
+        packets.src_port,
+        packets.dst_port,
+        packets.protocol,
+        packets.icmp,
+        packets.tcp_flags,
+        _group_addresses(packets.addresses),
+        reverse,
+    )
+    segment, ack_class = segments.classify_segments(
+        offsets,
+        reverse,
+        packets.protocol,
+        packets.ip_flags,
+        packets.tcp_flags,
+        packets.payload_length,
+        packets.seq,
+        packets.ack,
+    )
+    first = offsets[:-1]
+    src, dst = packets.src[first], packets.dst[first]
+    src_port, dst_port = packets.src_port[first], packets.dst_port[first]
+    flows = FlowTable(
+        packets=packets,
+        offsets=offsets,
+        reverse=reverse,
+        segment=segment,
+        ack_class=ack_class,
+        initiator=np.where(is_forward, src, dst),
+        responder=np.where(is_forward, dst, src),
+        initiator_port=np.where(is_forward, src_port, dst_port),
+        responder_port=np.where(is_forward, dst_port, src_port),
+        protocol=packets.protocol[first],
+        ip_version=packets.ip_version[first],
+        label=np.zeros(flow_count, dtype=np.int16),
+    )
+    return flows if labels is None else assign_labels(flows, labels)
+
+
+def _is_sorted(time_ns: NDArray[np.int64]) -> bool:
+    return bool((time_ns[1:] >= time_ns[:-1]).all())
+
+
+def _group_addresses(addresses: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Say which addresses [A, 16] are multicast or limited broadcast, bool [A].
+
+    References:
+        RFC 1112 section 4 (224.0.0.0/4), RFC 919 section 7, RFC 4291 section 2.7 (ff00::/8).
+    """
+    is_v4 = (addresses[:, :10] == 0).all(axis=1) & (addresses[:, 10:12] == 255).all(axis=1)
+    is_multicast_v4 = (addresses[:, 12] & 0xF0) == 0xE0
+    is_broadcast = (addresses[:, 12:] == 255).all(axis=1)
+    result: NDArray[np.bool_] = np.where(
+        is_v4, is_multicast_v4 | is_broadcast, addresses[:, 0] == 255
+    )
+    return result
