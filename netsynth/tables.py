@@ -6,17 +6,13 @@ nanoseconds since the epoch, sizes are bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.errors import TableError
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-Array = NDArray[Any]
+from netsynth.numbers import Array, IntArray, NumberCodec
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58  # IANA protocol numbers
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128  # RFC 9293 section 3.1
@@ -222,10 +218,23 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenField:
-    """A column of tokens: whole numbers from 0 to size - 1."""
+    """A column of tokens: whole numbers from 0 to size - 1.
+
+    Attributes:
+        name: Name of the column.
+        size: Number of tokens.
+        number: What number each token stands for, where it does.
+        groups: Named classes of the tokens, int64 [size] each. Tokens of two fields that share
+            the name of a group (service and record kind share "protocol") may only occur together
+            where the classes agree; -1 agrees with any.
+        vectors: float32 [size, V], Word2Vec vectors of the tokens, or None.
+    """
 
     name: str
     size: int
+    number: NumberCodec | None = None
+    groups: dict[str, IntArray] = field(default_factory=dict)
+    vectors: NDArray[np.float32] | None = None
 
 
 SERIES_CHANNELS = ("packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse")
@@ -253,10 +262,13 @@ class EncodedTrace:
         series_offsets: int64 [F+1]; the active steps of flow f are rows a:b of the next three.
         series_step: int32 [S], the step, 0..T-1, ascending within a flow.
         series_values: int64 [S, 4], SERIES_CHANNELS; idle steps are not stored.
+        series_fields: How "skip" (steps from one active step to the next), "packets" and "bytes"
+            of a step become tokens.
         series_period: float32 [S, 2], first and last packet in the step as shares of the step.
         record_offsets: int64 [F+1]; records of flow f, in time order.
         record_fields: Name and size of each column of `records`.
         records: int32 [N, R].
+        record_bytes: int64 [N], payload of each record, bytes.
         record_ns: int64 [N], time of each record, ns from the window's start.
     """
 
@@ -271,6 +283,7 @@ class EncodedTrace:
     spans: tuple[Span, ...]
     initiator_bits: NDArray[np.uint8]
     responder_bits: NDArray[np.uint8]
+    series_fields: tuple[TokenField, ...]
     series_offsets: IntArray
     series_step: NDArray[np.int32]
     series_values: IntArray
@@ -278,6 +291,7 @@ class EncodedTrace:
     record_offsets: IntArray
     record_fields: tuple[TokenField, ...]
     records: NDArray[np.int32]
+    record_bytes: IntArray
     record_ns: IntArray
 
     def __post_init__(self) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsynth.errors import ConfigError
-from netsynth.tables import Array, FloatArray, IntArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+Array = NDArray[Any]
 
 KNOTS = 9  # points of the inverse distribution kept inside a bin
 
@@ -137,7 +143,7 @@ def fit_number_codec(
     knots = np.stack(
         [
             _soft_quantiles(rest[a:b], edges[i], edges[i + 1], grid)
-            for i, (a, b) in enumerate(zip(cuts[:-1], cuts[1:], strict=True))
+            for i, (a, b) in enumerate(itertools.pairwise(cuts))
         ]
     )
     return NumberCodec(atoms=atoms, edges=edges, knots=knots)
@@ -154,7 +160,7 @@ def _cut_rows(rest: FloatArray, *, bin_count: int, largest_ratio: float) -> IntA
     """Rows of the sorted `rest` at which bins start, and its length: int64 [B+1]."""
     count = rest.size
     per_bin = max(count // bin_count, 1)
-    cuts = list(range(0, count, per_bin)) + [count]
+    cuts = [*list(range(0, count, per_bin)), count]
     tail, row = max(per_bin // 2, 1), count - per_bin
     while tail >= 2 and row > 0:  # halve towards the largest values
         row = count - tail
@@ -163,7 +169,7 @@ def _cut_rows(rest: FloatArray, *, bin_count: int, largest_ratio: float) -> IntA
     starts = np.unique(np.asarray(cuts, dtype=np.int64))
     starts = _align(rest, starts)
     extra: list[int] = []
-    for a, b in zip(starts[:-1], starts[1:], strict=True):
+    for a, b in itertools.pairwise(starts):
         low, high = max(rest[a], 1.0), max(rest[b - 1], 1.0)
         pieces = int(np.ceil(np.log(high / low) / np.log(largest_ratio)))
         if pieces > 1:

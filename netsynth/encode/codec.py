@@ -1,0 +1,408 @@
+"""FlowTable <-> EncodedTrace: what is learned of a capture before any network is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from netsynth.encode.columns import FlowColumns, flow_columns
+from netsynth.encode.hosts import HostCodec, as_keys, fit_host_codec, to_bits
+from netsynth.encode.records import RecordCodec, fit_record_codec
+from netsynth.encode.series import SeriesConfig, aggregate
+from netsynth.encode.source_ports import SourcePortCodec, fit_source_port_codec
+from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
+from netsynth.encode.windows import cut_windows, window_length_ns
+from netsynth.errors import CaptureError, ConfigError, ModelError
+from netsynth.numbers import Array, IntArray, NumberCodec, fit_number_codec
+from netsynth.tables import EncodedTrace, FlowTable, TokenField
+
+ANY_PORT = -1  # service_port of services whose port is drawn by itself
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodeConfig:
+    """How flows become tokens and series."""
+
+    series: SeriesConfig = field(default_factory=SeriesConfig)
+    host_limit: int = 2048  # hosts with a token of their own
+    all_hosts_below: int = 256  # captures with fewer hosts give each one a token
+    service_limit: int = 384  # (protocol, port) pairs with a token of their own
+    shape_limit: int = 384  # combinations of TCP state and size class
+    ephemeral_bins: int = 24  # bins of the ephemeral port range
+    smallest_flows: int = 20  # a capture with fewer flows teaches nothing
+
+    def __post_init__(self) -> None:
+        for name in ("host_limit", "service_limit", "shape_limit", "ephemeral_bins"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Codec:
+    """Everything `encode` and `decode` need; learned by `fit_codec`.
+
+    Attributes:
+        window_ns: Length of a window.
+        tick_ns: Time resolution of the capture; all its times are multiples of it.
+        first_ns: Time of the capture's first packet, ns since the epoch.
+        label_names: Names of labels, the first "".
+    """
+
+    config: EncodeConfig
+    window_ns: int
+    tick_ns: int
+    first_ns: int
+    label_names: tuple[str, ...]
+    hosts: HostCodec
+    services: Vocabulary  # rows (protocol, IP version, port or ANY_PORT)
+    shapes: Vocabulary  # rows (protocol, state, class of packets forward, reverse)
+    meta: Vocabulary  # rows (TTL, TOS, DF, VLAN)
+    openings: Vocabulary  # rows (option bits, MSS, window scale)
+    source_ports: SourcePortCodec
+    numbers: dict[str, NumberCodec]
+    records: RecordCodec
+
+    @property
+    def token_fields(self) -> tuple[TokenField, ...]:
+        """Token columns of the flow level, in the order of generation."""
+        services, number = self.services.rows, self.numbers
+        service_groups = {"protocol": services[:, 0], "ip_version": services[:, 1]}
+        host_groups = {"ip_version": self.hosts.ip_version}
+        has_port = (services[:, 2] == ANY_PORT).astype(np.int64)
+        port_groups = {"any_port": np.concatenate([[0], np.ones(number["port"].size, np.int64)])}
+        return (
+            TokenField(name="gap", size=number["start_gap"].size + 1, number=number["start_gap"]),
+            TokenField(name="label", size=len(self.label_names)),
+            TokenField(
+                name="service",
+                size=self.services.size,
+                groups={**service_groups, "any_port": has_port},
+            ),
+            TokenField(
+                name="shape",
+                size=self.shapes.size,
+                groups={"protocol": self.shapes.rows[:, 0]},
+            ),
+            TokenField(name="responder", size=self.hosts.size, groups=host_groups),
+            TokenField(name="initiator", size=self.hosts.size, groups=host_groups),
+            TokenField(name="initiator_port", size=self.source_ports.size),
+            TokenField(name="responder_port", size=number["port"].size + 1, groups=port_groups),
+            TokenField(name="meta_forward", size=self.meta.size),
+            TokenField(name="meta_reverse", size=self.meta.size),
+            TokenField(name="opening_forward", size=self.openings.size),
+            TokenField(name="opening_reverse", size=self.openings.size),
+            TokenField(
+                name="packets_forward", size=number["packets"].size, number=number["packets"]
+            ),
+            TokenField(
+                name="packets_reverse", size=number["packets"].size, number=number["packets"]
+            ),
+            TokenField(name="bytes_forward", size=number["bytes"].size, number=number["bytes"]),
+            TokenField(name="bytes_reverse", size=number["bytes"].size, number=number["bytes"]),
+            TokenField(name="answer", size=number["answer"].size + 1),
+            TokenField(name="duration", size=number["duration"].size, number=number["duration"]),
+        )
+
+    @property
+    def series_fields(self) -> tuple[TokenField, ...]:
+        """How numbers of a step become tokens."""
+        names = ("skip", "step_packets", "step_bytes")
+        return tuple(
+            TokenField(name=n, size=self.numbers[n].size, number=self.numbers[n]) for n in names
+        )
+
+    @property
+    def record_fields(self) -> tuple[TokenField, ...]:
+        """Columns of `EncodedTrace.records`, and "gap"."""
+        kinds, codec = self.records.kinds, self.records
+        groups = {"protocol": kinds.rows[:, 0], "reverse": kinds.rows[:, 1],
+                  "payload": kinds.rows[:, 2]}  # fmt: skip
+        return (
+            TokenField(name="kind", size=kinds.size, groups=groups),
+            TokenField(name="length", size=codec.length.size, number=codec.length),
+            TokenField(name="window", size=codec.window.size + 1),
+            TokenField(name="gap", size=codec.gap.size, number=codec.gap),
+        )
+
+    def encode(self, flows: FlowTable) -> list[EncodedTrace]:
+        """Cut `flows` into windows and encode each."""
+        pieces = cut_windows(flows, window_ns=self.window_ns)
+        return [self._encode_window(w, first_ns=t, length_ns=d) for t, d, w in pieces]
+
+    def _encode_window(self, flows: FlowTable, *, first_ns: int, length_ns: int) -> EncodedTrace:
+        columns = flow_columns(flows)
+        step_count = self.config.series.step_count
+        series = aggregate(flows, first_ns=first_ns, window_ns=length_ns, step_count=step_count)
+        addresses = flows.packets.addresses
+        return EncodedTrace(
+            window_ns=length_ns,
+            step_count=step_count,
+            token_fields=self.token_fields,
+            tokens=self._tokens(flows, columns, first_ns),
+            start_ns=columns.start_ns - first_ns,
+            duration_ns=columns.duration_ns,
+            totals=columns.totals,
+            static=np.zeros((len(flows), 0), dtype=np.float32),
+            spans=(),
+            initiator_bits=to_bits(addresses[flows.initiator]),
+            responder_bits=to_bits(addresses[flows.responder]),
+            series_fields=self.series_fields,
+            series_offsets=series.offsets,
+            series_step=series.step,
+            series_values=series.values,
+            series_period=series.period,
+            record_offsets=flows.offsets,
+            record_fields=self.record_fields,
+            records=self.records.encode(flows),
+            record_bytes=flows.packets.payload_length.astype(np.int64),
+            record_ns=flows.packets.time_ns - first_ns,
+        )
+
+    def _tokens(self, flows: FlowTable, columns: FlowColumns, first_ns: int) -> Array:
+        """Token columns [F, K] of one window."""
+        number, totals = self.numbers, columns.totals
+        address = self.hosts.encode(flows.packets.addresses)
+        service = self.services.find(service_rows(flows, columns))
+        port = np.where(service < 0, 1 + number["port"].encode(columns.service_port), 0)
+        loose = service_rows(flows, columns)
+        loose[:, 2] = ANY_PORT
+        service = np.where(service < 0, self.services.encode(loose), service)
+        answer = np.where(columns.answer_ns < 0, 0, 1 + number["answer"].encode(columns.answer_ns))
+        token = {
+            "gap": number["start_gap"].encode(np.diff(columns.start_ns, prepend=first_ns)),
+            "label": self._labels(flows),
+            "service": service,
+            "shape": self.shapes.encode(shape_rows(flows, columns)),
+            "responder": address[flows.responder],
+            "initiator": address[flows.initiator],
+            "initiator_port": self.source_ports.encode(flows),
+            "responder_port": port,
+            "meta_forward": self.meta.encode(columns.meta[:, 0]),
+            "meta_reverse": self.meta.encode(columns.meta[:, 1]),
+            "opening_forward": self.openings.encode(columns.opening[:, 0]),
+            "opening_reverse": self.openings.encode(columns.opening[:, 1]),
+            "packets_forward": number["packets"].encode(totals[:, 0]),
+            "packets_reverse": number["packets"].encode(totals[:, 1]),
+            "bytes_forward": number["bytes"].encode(totals[:, 2]),
+            "bytes_reverse": number["bytes"].encode(totals[:, 3]),
+            "answer": answer,
+            "duration": number["duration"].encode(columns.duration_ns),
+        }
+        return np.stack([token[f.name] for f in self.token_fields], axis=1).astype(np.int32)
+
+    def _labels(self, flows: FlowTable) -> IntArray:
+        place = {name: index for index, name in enumerate(self.label_names)}
+        own = np.array([place.get(name, 0) for name in flows.label_names], dtype=np.int64)
+        return own[flows.label]
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return the codec as JSON-able settings and named arrays."""
+        from dataclasses import asdict
+
+        header = {
+            "config": asdict(self.config),
+            "window_ns": self.window_ns,
+            "tick_ns": self.tick_ns,
+            "first_ns": self.first_ns,
+            "label_names": list(self.label_names),
+        }
+        records = self.records
+        arrays: dict[str, Array] = {"hosts.addresses": self.hosts.addresses}
+        for name in ("services", "shapes", "meta", "openings"):
+            arrays |= getattr(self, name).to_arrays(name)
+        arrays |= self.source_ports.named.to_arrays("source_ports.named")
+        arrays |= self.source_ports.ephemeral.to_arrays("source_ports.ephemeral")
+        arrays |= records.kinds.to_arrays("records.kinds")
+        for name in ("length", "window", "gap"):
+            arrays |= getattr(records, name).to_arrays(f"records.{name}")
+        for name, number in self.numbers.items():
+            arrays |= number.to_arrays(f"numbers.{name}")
+        return header, arrays
+
+    @staticmethod
+    def from_parts(header: dict[str, Any], arrays: dict[str, Array]) -> Codec:
+        """Inverse of `to_parts`.
+
+        Raises:
+            ModelError: If a part is missing or malformed.
+        """
+        try:
+            settings = dict(header["config"])
+            config = EncodeConfig(**{**settings, "series": SeriesConfig(**settings["series"])})
+            vocabulary = {
+                name: Vocabulary.from_arrays(name, arrays)
+                for name in ("services", "shapes", "meta", "openings")
+            }
+            number = {
+                name: NumberCodec.from_arrays(f"numbers.{name}", arrays) for name in NUMBER_NAMES
+            }
+            record = {
+                name: NumberCodec.from_arrays(f"records.{name}", arrays)
+                for name in ("length", "window", "gap")
+            }
+            return Codec(
+                config=config,
+                window_ns=int(header["window_ns"]),
+                tick_ns=int(header["tick_ns"]),
+                first_ns=int(header["first_ns"]),
+                label_names=tuple(header["label_names"]),
+                hosts=HostCodec(addresses=arrays["hosts.addresses"].astype(np.uint8)),
+                source_ports=SourcePortCodec(
+                    named=Vocabulary.from_arrays("source_ports.named", arrays),
+                    ephemeral=NumberCodec.from_arrays("source_ports.ephemeral", arrays),
+                ),
+                numbers=number,
+                records=RecordCodec(
+                    kinds=Vocabulary.from_arrays("records.kinds", arrays), **record
+                ),
+                **vocabulary,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the model's codec is malformed ({error}); fit it again") from error
+
+
+NUMBER_NAMES = (
+    "start_gap", "port", "packets", "bytes", "answer", "duration",
+    "skip", "step_packets", "step_bytes",
+)  # fmt: skip
+
+
+def service_rows(flows: FlowTable, columns: FlowColumns) -> IntArray:
+    """Return (protocol, IP version, port) of each flow, int64 [F, 3]."""
+    return np.stack(
+        [flows.protocol.astype(np.int64), flows.ip_version.astype(np.int64), columns.service_port],
+        axis=1,
+    )
+
+
+def shape_rows(flows: FlowTable, columns: FlowColumns) -> IntArray:
+    """Return (protocol, state, packet classes) of each flow, int64 [F, 4]."""
+    classes = [count_class(columns.totals[:, direction]) for direction in (0, 1)]
+    return np.stack([flows.protocol.astype(np.int64), columns.state, *classes], axis=1)
+
+
+def count_class(counts: IntArray) -> IntArray:
+    """Put counts in classes that grow by half: 0, 1, 2, 3, 4, 5-7, 8-11 ..."""
+    logs = np.log(np.maximum(counts, 1) / 4.5) / np.log(1.5)
+    return np.where(counts <= 4, counts, 5 + np.floor(np.maximum(logs, 0))).astype(np.int64)
+
+
+def fit_codec(flow_tables: list[FlowTable], *, config: EncodeConfig, seed: int) -> Codec:
+    """Learn vocabularies and number codecs from captures.
+
+    Raises:
+        CaptureError: If there are too few flows to learn from.
+    """
+    flow_count = sum(len(t) for t in flow_tables)
+    if flow_count < config.smallest_flows:
+        raise CaptureError(
+            f"{flow_count} flows are too few to learn from; give captures of at least "
+            f"{config.smallest_flows} flows together"
+        )
+    window_ns = window_length_ns(flow_tables, config.series)
+    pieces = [p for t in flow_tables for p in cut_windows(t, window_ns=window_ns)]
+    tables = [flows for _, _, flows in pieces]
+    columns = [flow_columns(t) for t in tables]
+    services = np.concatenate([service_rows(t, c) for t, c in zip(tables, columns, strict=True)])
+    loose = services.copy()
+    loose[:, 2] = ANY_PORT
+    service = fit_vocabulary(
+        services,
+        limit=config.service_limit,
+        smallest_count=max(3, flow_count // 5000),
+        always=np.unique(loose, axis=0),
+    )
+    unknown = services[service.find(services) < 0][:, 2]
+    series = [
+        aggregate(t, first_ns=a, window_ns=d, step_count=config.series.step_count)
+        for a, d, t in pieces
+    ]
+    gaps = [np.diff(c.start_ns, prepend=a) for (a, _, _), c in zip(pieces, columns, strict=True)]
+    return Codec(
+        config=config,
+        window_ns=window_ns,
+        tick_ns=1000 if all((t.packets.time_ns % 1000 == 0).all() for t in tables) else 1,
+        first_ns=min(a for a, _, _ in pieces),
+        label_names=("", *sorted({n for t in flow_tables for n in t.label_names} - {""})),
+        hosts=_fit_hosts(flow_tables, config),
+        services=service,
+        shapes=fit_vocabulary(
+            np.concatenate([shape_rows(t, c) for t, c in zip(tables, columns, strict=True)]),
+            limit=config.shape_limit,
+        ),
+        meta=fit_vocabulary(np.concatenate([c.meta.reshape(-1, 4) for c in columns]), limit=384),
+        openings=fit_vocabulary(
+            np.concatenate([c.opening.reshape(-1, 3) for c in columns]), limit=192
+        ),
+        source_ports=fit_source_port_codec(tables, bin_count=config.ephemeral_bins),
+        numbers={
+            "start_gap": fit_number_codec(
+                np.concatenate(gaps), bin_count=64, atom_count=8, atom_share=0.01
+            ),
+            "port": fit_number_codec(
+                unknown if unknown.size else np.zeros(1), bin_count=96, largest_ratio=4.0
+            ),
+            **_fit_flow_numbers(columns),
+            **_fit_series_numbers(series),
+        },
+        records=fit_record_codec(tables),
+    )
+
+
+def _fit_flow_numbers(columns: list[FlowColumns]) -> dict[str, NumberCodec]:
+    totals = np.concatenate([c.totals for c in columns])
+    duration = np.concatenate([c.duration_ns for c in columns])
+    answer = np.concatenate([c.answer_ns for c in columns])
+    answer = answer[answer >= 0]
+    return {
+        "packets": fit_number_codec(
+            totals[:, :2], bin_count=48, atom_count=64, atom_share=1.0, exact_below=33
+        ),
+        "bytes": fit_number_codec(
+            totals[:, 2:], bin_count=96, atom_count=256, atom_share=0.0005, exact_below=1
+        ),
+        "answer": fit_number_codec(
+            answer if answer.size else np.zeros(1), bin_count=64, atom_count=8, atom_share=0.01
+        ),
+        "duration": fit_number_codec(
+            duration, bin_count=96, atom_count=8, atom_share=0.01, exact_below=1
+        ),
+    }
+
+
+def _fit_series_numbers(series: list[Any]) -> dict[str, NumberCodec]:
+    skips = []
+    for part in series:
+        skip = np.diff(part.step.astype(np.int64), prepend=0)
+        inside = np.ones(skip.size, dtype=np.bool_)
+        inside[part.offsets[:-1]] = False
+        skips.append(skip[inside])
+    skip = np.concatenate([*skips, np.ones(1, np.int64)])
+    values = np.concatenate([part.values for part in series])
+    return {
+        "skip": fit_number_codec(skip, bin_count=24, atom_share=1.0, exact_below=17),
+        "step_packets": fit_number_codec(
+            values[:, :2], bin_count=32, atom_share=1.0, exact_below=25
+        ),
+        "step_bytes": fit_number_codec(
+            values[:, 2:], bin_count=64, atom_count=128, atom_share=0.0005, exact_below=1
+        ),
+    }
+
+
+def _fit_hosts(flow_tables: list[FlowTable], config: EncodeConfig) -> HostCodec:
+    addresses = np.concatenate([t.packets.addresses for t in flow_tables])
+    counts = np.concatenate(
+        [
+            np.bincount(t.initiator, minlength=t.packets.addresses.shape[0])
+            + np.bincount(t.responder, minlength=t.packets.addresses.shape[0])
+            for t in flow_tables
+        ]
+    )
+    _, first, inverse = np.unique(as_keys(addresses), return_index=True, return_inverse=True)
+    together = np.bincount(inverse, weights=counts).astype(np.int64)
+    return fit_host_codec(
+        addresses[first], together, limit=config.host_limit, all_below=config.all_hosts_below
+    )

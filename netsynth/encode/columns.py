@@ -1,0 +1,147 @@
+"""What a flow record shows, one array a column, computed from the packets of each flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.numbers import Array, IntArray
+from netsynth.tables import (
+    ACK,
+    FIN,
+    ICMP,
+    ICMPV6,
+    NO_WINDOW_SCALE,
+    OPTION_SACK,
+    OPTION_TIMESTAMPS,
+    RST,
+    SYN,
+    TCP,
+    FlowTable,
+)
+
+# Bits of FlowColumns.state: what the flags of a TCP flow have shown.
+STATE_SYN, STATE_SYN_ACK, STATE_FIN_FORWARD, STATE_FIN_REVERSE = 1, 2, 4, 8
+STATE_RST_FORWARD, STATE_RST_REVERSE = 16, 32
+NO_ANSWER = -1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlowColumns:
+    """Columns of F flows.
+
+    Attributes:
+        totals: int64 [F, 4], packets forward and reverse, payload bytes forward and reverse.
+        start_ns: int64 [F].
+        duration_ns: int64 [F].
+        state: int64 [F], STATE_* bits; 0 outside TCP.
+        answer_ns: int64 [F], from the first packet to the first one in the other direction,
+            NO_ANSWER where there is none.
+        meta: int64 [F, 2, 4], TTL, TOS, DF and VLAN of the first packet of either direction; -1
+            where the direction has no packet.
+        opening: int64 [F, 2, 3], option bits, MSS and window scale of the first packet of either
+            direction; -1 where there is none.
+        service_port: int64 [F], responder port, or ICMP type << 8 | code.
+    """
+
+    totals: IntArray
+    start_ns: IntArray
+    duration_ns: IntArray
+    state: IntArray
+    answer_ns: IntArray
+    meta: IntArray
+    opening: IntArray
+    service_port: IntArray
+
+
+def flow_columns(flows: FlowTable) -> FlowColumns:
+    """Compute `FlowColumns` of `flows`."""
+    packets, starts = flows.packets, flows.offsets[:-1]
+    reverse = flows.reverse
+    count = np.diff(flows.offsets)
+    payload = packets.payload_length.astype(np.int64)
+    packets_reverse = sum_by_flow(reverse.astype(np.int64), flows.offsets)
+    bytes_reverse = sum_by_flow(np.where(reverse, payload, 0), flows.offsets)
+    totals = np.stack(
+        [
+            count - packets_reverse,
+            packets_reverse,
+            sum_by_flow(payload, flows.offsets) - bytes_reverse,
+            bytes_reverse,
+        ],
+        axis=1,
+    )
+    first = first_rows(flows)  # [F, 2]
+    present = first >= 0
+    start_ns = packets.time_ns[starts]
+    opposite = np.where(reverse[starts], first[:, 0], first[:, 1])
+    answered = opposite >= 0
+    answer_ns = np.where(answered, packets.time_ns[np.maximum(opposite, 0)] - start_ns, NO_ANSWER)
+    rows = np.maximum(first, 0)
+    meta = np.stack(
+        [packets.ttl[rows], packets.tos[rows], packets.ip_flags[rows] & 2, packets.vlan[rows]],
+        axis=-1,
+    ).astype(np.int64)
+    bits = packets.option_bits[rows].astype(np.int64) & ~OPTION_SACK
+    is_syn = (packets.tcp_flags[rows] & SYN) > 0
+    opening = np.stack(
+        [
+            np.where(is_syn, bits, bits & OPTION_TIMESTAMPS),
+            np.where(is_syn, packets.mss[rows], 0),
+            np.where(is_syn, packets.window_scale[rows], NO_WINDOW_SCALE),
+        ],
+        axis=-1,
+    ).astype(np.int64)
+    meta[~present] = -1
+    opening[~present] = -1
+    is_icmp = np.isin(flows.protocol, (ICMP, ICMPV6))
+    service_port = np.where(is_icmp, packets.icmp[starts], flows.responder_port).astype(np.int64)
+    return FlowColumns(
+        totals=totals,
+        start_ns=start_ns,
+        duration_ns=flows.end_ns - start_ns,
+        state=_state(flows),
+        answer_ns=answer_ns,
+        meta=meta,
+        opening=opening,
+        service_port=service_port,
+    )
+
+
+def sum_by_flow(values: Array, offsets: IntArray) -> IntArray:
+    """Sum `values` [N] over the packets of each flow: int64 [F]; no flow may be empty."""
+    if offsets.size == 1:
+        return np.zeros(0, dtype=np.int64)
+    return np.add.reduceat(values.astype(np.int64), offsets[:-1])
+
+
+def first_rows(flows: FlowTable) -> IntArray:
+    """Row of the first packet of each flow and direction, -1 where none: int64 [F, 2]."""
+    count = len(flows.packets)
+    rows = np.arange(count, dtype=np.int64)
+    first = np.empty((len(flows), 2), dtype=np.int64)
+    for direction in (0, 1):
+        here = np.where(flows.reverse == bool(direction), rows, count)
+        least = np.minimum.reduceat(here, flows.offsets[:-1]) if len(flows) else here[:0]
+        first[:, direction] = np.where(least == count, -1, least)
+    return first
+
+
+def _state(flows: FlowTable) -> IntArray:
+    flags = flows.packets.tcp_flags
+    forward, reverse = ~flows.reverse, flows.reverse
+    tcp = np.repeat(flows.protocol == TCP, np.diff(flows.offsets))
+    marks: list[tuple[int, NDArray[np.bool_]]] = [
+        (STATE_SYN, forward & ((flags & (SYN | ACK)) == SYN)),
+        (STATE_SYN_ACK, reverse & ((flags & (SYN | ACK)) == SYN | ACK)),
+        (STATE_FIN_FORWARD, forward & ((flags & FIN) > 0)),
+        (STATE_FIN_REVERSE, reverse & ((flags & FIN) > 0)),
+        (STATE_RST_FORWARD, forward & ((flags & RST) > 0)),
+        (STATE_RST_REVERSE, reverse & ((flags & RST) > 0)),
+    ]
+    state = np.zeros(len(flows), dtype=np.int64)
+    for bit, seen in marks:
+        state += bit * (sum_by_flow(seen & tcp, flows.offsets) > 0)
+    return state

@@ -1,0 +1,98 @@
+"""Packets of a flow as records: the action a packet is (kind), its length and its TCP window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
+from netsynth.numbers import Array, IntArray, NumberCodec, fit_number_codec
+from netsynth.tables import TCP, FlowTable
+
+KIND_COLUMNS = ("protocol", "reverse", "payload", "tcp_flags", "segment", "ack_class", "icmp")
+SAME_WINDOW = 0  # window token: as the packet before in the same direction; TCP alone has others
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordCodec:
+    """Record fields as tokens: kind, length, window (and gap, for generators that predict it)."""
+
+    kinds: Vocabulary  # rows [V, 7], KIND_COLUMNS
+    length: NumberCodec
+    window: NumberCodec
+    gap: NumberCodec
+
+    def encode(self, flows: FlowTable) -> NDArray[np.int32]:
+        """Return int32 [N, 3]: kind, length and window tokens."""
+        packets = flows.packets
+        kind = self.kinds.encode(kind_rows(flows))
+        length = self.length.encode(packets.payload_length)
+        before = before_in_direction(flows, packets.window.astype(np.int64))
+        same = (before == packets.window) | (packets.protocol != TCP)
+        window = np.where(same, SAME_WINDOW, 1 + self.window.encode(packets.window))
+        return np.stack([kind, length, window], axis=1).astype(np.int32)
+
+
+def fit_record_codec(flow_tables: list[FlowTable]) -> RecordCodec:
+    """Learn the record vocabularies."""
+    rows = np.concatenate([kind_rows(t) for t in flow_tables])
+    length = np.concatenate([t.packets.payload_length for t in flow_tables])
+    windows, gaps = [], []
+    for table in flow_tables:
+        window = table.packets.window.astype(np.int64)
+        changed = before_in_direction(table, window) != window
+        windows.append(window[changed & (table.packets.protocol == TCP)])
+        gap = np.diff(table.packets.time_ns, prepend=0)
+        gap[table.offsets[:-1]] = -1
+        gaps.append(gap[gap >= 0])
+    window, gap = np.concatenate(windows), np.concatenate(gaps)
+    return RecordCodec(
+        kinds=fit_vocabulary(rows, limit=512),
+        length=fit_number_codec(
+            length, bin_count=64, atom_count=384, atom_share=2e-5, exact_below=2
+        ),
+        window=fit_number_codec(
+            window if window.size else np.zeros(1), bin_count=64, atom_count=192, atom_share=2e-4
+        ),
+        gap=fit_number_codec(
+            gap if gap.size else np.zeros(1), bin_count=128, atom_count=16, atom_share=0.01
+        ),
+    )
+
+
+def kind_rows(flows: FlowTable) -> IntArray:
+    """Return KIND_COLUMNS of each packet, int64 [N, 7]."""
+    packets = flows.packets
+    columns = (
+        packets.protocol, flows.reverse, packets.payload_length > 0, packets.tcp_flags,
+        flows.segment, flows.ack_class, packets.icmp,
+    )  # fmt: skip
+    return np.stack([np.asarray(c, dtype=np.int64) for c in columns], axis=1)
+
+
+def before_in_direction(flows: FlowTable, values: IntArray) -> IntArray:
+    """Value of the packet before in the same flow and direction, -1 for the first: int64 [N]."""
+    lane = flows.flow_of_packet * 2 + flows.reverse
+    order = np.argsort(lane, kind="stable")
+    before = np.full(values.size, -1, dtype=np.int64)
+    same = lane[order][1:] == lane[order][:-1]
+    before[order[1:]] = np.where(same, values[order][:-1], -1)
+    return before
+
+
+def fill_forward(lane: IntArray, values: IntArray, known: Array) -> IntArray:
+    """Give unknown entries of `values` the last known one of their lane, 0 where there is none."""
+    order = np.argsort(lane, kind="stable")
+    sorted_lane, sorted_known = lane[order], known[order]
+    index = np.where(sorted_known, np.arange(values.size), -1)
+    begins = np.ones(values.size, dtype=np.bool_)
+    begins[1:] = sorted_lane[1:] != sorted_lane[:-1]
+    floor = np.maximum.accumulate(np.where(begins, np.arange(values.size), 0))
+    last = np.maximum.accumulate(index)
+    found = last >= floor
+    filled = np.where(found, values[order][np.maximum(last, 0)], 0)
+    result = np.empty_like(values)
+    result[order] = filled
+    return result
