@@ -1,0 +1,106 @@
+"""The state of decoding that outlives a file: counts, addresses, hash tables."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.capture.records import (
+    ADDRESS_HEADROOM,
+    ADDRESSES,
+    COUNT_SIZE,
+    DECAPSULATE,
+    FIRST_NS,
+    LAST_MAC_A,
+    LAST_MAC_B,
+    LAST_NS,
+    MAC_SLOTS,
+    STATE_SIZE,
+)
+from netsynth.errors import ConfigError
+from netsynth.tables import Array, IntArray
+
+Engine = Literal["auto", "numba", "numpy"]
+logger = logging.getLogger(__name__)
+
+
+class Decoder:
+    """A decoding engine with its tables; frames of several files go through one of these.
+
+    Attributes:
+        state: int64 [STATE_SIZE], see `records`.
+        counts: int64 [COUNT_SIZE], frames without IP by kind.
+        mac_slots: uint64 [MAC_SLOTS], hash set of MAC addresses.
+    """
+
+    def __init__(self, *, decapsulate: bool, engine: Engine) -> None:
+        self._decode, self._rehash = _load_engine(engine)
+        self.state: IntArray = np.zeros(STATE_SIZE, dtype=np.int64)
+        self.state[DECAPSULATE] = decapsulate
+        self.state[FIRST_NS] = np.iinfo(np.int64).max
+        self.state[LAST_NS] = self.state[LAST_MAC_A] = self.state[LAST_MAC_B] = -1
+        self.counts: IntArray = np.zeros(COUNT_SIZE, dtype=np.int64)
+        self.mac_slots: NDArray[np.uint64] = np.zeros(MAC_SLOTS, dtype=np.uint64)
+        self._keys: NDArray[np.uint64] = np.zeros((4096, 2), dtype=np.uint64)
+        self._slots: NDArray[np.int32] = np.full(8192, -1, dtype=np.int32)
+        self._seed = np.uint64(int.from_bytes(os.urandom(8), "little"))  # orders nothing visible
+
+    def decode(
+        self,
+        data: NDArray[np.uint8],
+        words: NDArray[np.uint64],
+        interfaces: IntArray,
+        arrays: tuple[Array, ...],
+    ) -> int:
+        """Decode from `state[POS]` on; returns FULL, MORE or another status of `records`."""
+        return self._decode(
+            data,
+            words,
+            self.state,
+            self.counts,
+            interfaces,
+            arrays,
+            self._slots,
+            self._keys,
+            self.mac_slots,
+            self._seed,
+        )
+
+    def grow_addresses(self) -> None:
+        """Double the address table."""
+        count = int(self.state[ADDRESSES])
+        keys = np.zeros((self._keys.shape[0] * 2, 2), dtype=np.uint64)
+        keys[:count] = self._keys[:count]
+        self._keys = keys
+        self._slots = np.full(keys.shape[0] * 2, -1, dtype=np.int32)
+        self._rehash(self._slots, keys, count, self._seed)
+        assert count + ADDRESS_HEADROOM <= keys.shape[0]
+
+    def addresses(self) -> NDArray[np.uint8]:
+        """Return the addresses so far, uint8 [A, 16]; rows keep their numbers as more come."""
+        count = int(self.state[ADDRESSES])
+        return self._keys[:count].view(np.uint8).reshape(count, 16)
+
+
+def _load_engine(engine: Engine) -> tuple[Callable[..., int], Callable[..., None]]:
+    if engine not in ("auto", "numba", "numpy"):
+        raise ConfigError(f"engine is {engine!r}, but must be auto, numba or numpy")
+    if engine == "numpy" or (engine == "auto" and os.environ.get("NETSYNTH_ENGINE") == "numpy"):
+        from netsynth.capture import decode_numpy
+
+        return decode_numpy.decode, decode_numpy.rehash
+    try:
+        from netsynth.capture import decode_numba
+    except ImportError:
+        if engine == "numba":
+            raise
+        logger.info("numba is not installed: reading with numpy, about ten times slower")
+        from netsynth.capture import decode_numpy
+
+        return decode_numpy.decode, decode_numpy.rehash
+    return decode_numba.decode, decode_numba.rehash
