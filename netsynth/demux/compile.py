@@ -1,0 +1,232 @@
+"""Actions to packets: what must be exact about a flow is computed here, not learned."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.errors import ConfigError
+from netsynth.numbers import IntArray
+from netsynth.tables import (
+    ICMP,
+    ICMPV6,
+    IP_DF,
+    IP_FRAGMENT,
+    IP_MF,
+    TCP,
+    UDP,
+    FlowTable,
+    PacketTable,
+)
+
+logger = logging.getLogger(__name__)
+
+PAYLOADS = ("templates", "zero", "random", "none")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompiledPackets:
+    """Packets ready to be written, in time order.
+
+    Attributes:
+        packets: PacketTable [N], every column filled.
+        flow: int64 [N], row of the FlowTable that each packet came from.
+        prefix: uint8 [P], first payload bytes of the packets; what follows them is filler.
+        prefix_start: int64 [N], where in `prefix` each packet's bytes begin.
+        prefix_length: int64 [N], bytes, at most the packet's payload_length.
+        repairs: What had to be mended to keep the dialogues legal, and how often; the names are
+            explained in `netsynth.demux.dialogue`.
+    """
+
+    packets: PacketTable
+    flow: IntArray
+    prefix: NDArray[np.uint8]
+    prefix_start: IntArray
+    prefix_length: IntArray
+    repairs: dict[str, int]
+
+
+def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") -> CompiledPackets:
+    """Turn flows of actions into packets with consistent numbers.
+
+    Reads times, directions, ports, flags, payload lengths, segment and ack classes, windows,
+    options and ICMP types; computes seq, ack, ip_id, timestamps, ip_length and wire_length, and
+    mends what no host would send (counted in `repairs`). Packet count, times and directions
+    stay as they are.
+
+    Args:
+        flows: Packets agree with their flow's initiator and responder.
+        seed: Same seed and flows, same packets. Give each of several tables its own seed; the
+            hosts' clocks would differ between seeds, so a trace in pieces keeps one seed.
+        payload: "templates" begins messages as the application of the responder's port does;
+            "zero" and "none" leave all payload to the filler; "random" is random bytes.
+
+    Raises:
+        ConfigError: If payload is unknown.
+    """
+    from netsynth.demux import dialogue
+
+    if payload not in PAYLOADS:
+        raise ConfigError(f"payload is {payload!r}, but must be one of {', '.join(PAYLOADS)}")
+    columns = {name: getattr(flows.packets, name).copy() for name in _REWRITTEN}
+    flows = replace(
+        flows,
+        packets=replace(flows.packets, **columns),
+        segment=flows.segment.copy(),
+        ack_class=flows.ack_class.copy(),
+    )
+    repairs = np.zeros(len(dialogue.REPAIRS), dtype=np.int64)
+    _fill_columns(flows, np.random.default_rng(seed), seed, repairs)
+    _fill_lengths(flows.packets)
+    count = len(flows.packets)
+    prefix = np.zeros(0, dtype=np.uint8)
+    prefix_start = np.zeros(count, dtype=np.int64)
+    prefix_length = np.zeros(count, dtype=np.int64)
+    order = np.argsort(flows.packets.time_ns, kind="stable")
+    counted = dict(zip(dialogue.REPAIRS, repairs.tolist(), strict=True))
+    mended = {name: number for name, number in counted.items() if number}
+    if mended:
+        logger.info("repairs: %s", ", ".join(f"{name} {n}" for name, n in mended.items()))
+    return CompiledPackets(
+        packets=flows.packets.take(order),
+        flow=flows.flow_of_packet[order],
+        prefix=prefix,
+        prefix_start=prefix_start[order],
+        prefix_length=prefix_length[order],
+        repairs=counted,
+    )
+
+
+_REWRITTEN = (
+    "ip_flags",
+    "ip_id",
+    "ip_length",
+    "wire_length",
+    "payload_length",
+    "tcp_flags",
+    "seq",
+    "ack",
+    "window",
+    "option_bits",
+    "mss",
+    "window_scale",
+    "ts_val",
+    "ts_ecr",
+    "checksums",
+)
+
+
+def _fill_columns(
+    flows: FlowTable, rng: np.random.Generator, seed: int, repairs: IntArray
+) -> IntArray:
+    """Fill numbers and flags of all packets in place; return data_at, int64 [N]."""
+    from netsynth.demux import datagrams, dialogue, numbering
+
+    p = flows.packets
+    for name in ("ip_id", "seq", "ack", "ts_val", "ts_ecr", "checksums"):
+        getattr(p, name)[:] = 0
+    is_fragment = (p.ip_flags & (IP_MF | IP_FRAGMENT)) != 0
+    repairs[dialogue.REPAIRS.index("fragment_joined")] = np.count_nonzero(is_fragment)
+    p.ip_flags[:] &= IP_DF
+    dialogue.repair_flags(
+        flows.offsets,
+        flows.reverse,
+        p.protocol,
+        p.tcp_flags,
+        p.payload_length,
+        flows.segment,
+        flows.ack_class,
+        repairs,
+    )
+    dialogue.negotiate_options(
+        flows.offsets,
+        flows.reverse,
+        p.protocol,
+        p.ip_version,
+        p.tcp_flags,
+        p.option_bits,
+        p.mss,
+        p.window_scale,
+        repairs,
+    )
+    clock = _clocks(p, seed)
+    initial = rng.integers(0, 1 << 32, size=(len(flows), 2), dtype=np.uint32)
+    data_at = np.zeros(len(p), dtype=np.int64)
+    numbering.number_segments(
+        flows.offsets,
+        p.time_ns,
+        flows.reverse,
+        p.protocol,
+        p.tcp_flags,
+        p.payload_length,
+        flows.segment,
+        flows.ack_class,
+        p.window,
+        p.option_bits,
+        p.window_scale,
+        p.mss,
+        clock,
+        initial,
+        repairs,
+        p.seq,
+        p.ack,
+        p.ts_ecr,
+        data_at,
+    )
+    p.ts_val[:] = np.where(p.option_bits & 8, clock, 0)
+    datagrams.number_echoes(
+        flows.offsets,
+        p.time_ns,
+        p.protocol,
+        p.ip_flags,
+        p.icmp,
+        p.payload_length,
+        int(rng.integers(0, 1 << 16)),
+        p.seq,
+    )
+    datagrams.number_packets(
+        flows.offsets,
+        flows.reverse,
+        p.ip_version,
+        p.ip_flags,
+        p.tcp_flags,
+        rng.integers(0, 1 << 16, size=(len(flows), 2), dtype=np.uint16),
+        p.ip_id,
+    )
+    return data_at
+
+
+def _clocks(packets: PacketTable, seed: int) -> NDArray[np.uint32]:
+    """Timestamp clock of the sender at each packet: 1 kHz from an offset of its own, uint32 [N].
+
+    References:
+        RFC 7323 section 5.4.
+    """
+    state = np.full(len(packets.addresses), seed & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
+    for byte in range(16):  # FNV-1a, widened
+        state ^= packets.addresses[:, byte].astype(np.uint64)
+        state *= np.uint64(0x100000001B3)
+        state ^= state >> np.uint64(29)
+    offset_ms = (state >> np.uint64(32)).astype(np.int64)  # [A]
+    ticks = packets.time_ns // 1_000_000 + offset_ms[packets.src]
+    return (ticks & 0xFFFFFFFF).astype(np.uint32)
+
+
+def _fill_lengths(packets: PacketTable) -> None:
+    """Set ip_length and wire_length of every packet from its headers and payload."""
+    bits = packets.option_bits
+    lengths: NDArray[Any] = np.zeros(256, dtype=np.int64)
+    for bit, size in ((1, 4), (2, 3), (4, 2), (8, 10)):  # RFC 9293, 7323, 2018
+        lengths += np.where(np.arange(256) & bit, size, 0)
+    lengths = (lengths + 3) // 4 * 4
+    header = np.zeros(256, dtype=np.int64)
+    header[[TCP, UDP, ICMP, ICMPV6]] = 20, 8, 8, 8
+    length = header[packets.protocol] + packets.payload_length
+    length += np.where(packets.protocol == TCP, lengths[bits], 0)
+    length += np.where(packets.ip_version == 4, 20, 40)
+    packets.ip_length[:] = np.minimum(length, 65535)
+    packets.wire_length[:] = length + 14 + np.where(packets.vlan > 0, 4, 0)

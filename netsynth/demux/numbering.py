@@ -1,0 +1,260 @@
+"""Sequence and acknowledgement numbers, timestamps and windows of TCP flows, from their actions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.demux.jit import compiled
+from netsynth.numbers import IntArray
+
+_HOLE_LIMIT = 16  # holes kept a direction; data ahead of more is taken as received
+_SEARCH_LIMIT = 256  # packets to look back for the segment that a retransmission repeats
+_FILL_LIMIT_NS = 3_000_000_000  # a hole that stays open longer was never one
+_WINDOW_RAISED, _WINDOW_BLOCKED, _NOTHING_TO_REPEAT = 10, 11, 12
+
+
+@compiled
+def number_segments(
+    offsets: IntArray,
+    time_ns: IntArray,
+    reverse: NDArray[np.bool_],
+    protocol: NDArray[np.uint8],
+    tcp_flags: NDArray[np.uint8],
+    payload_length: NDArray[np.uint16],
+    segment: NDArray[np.uint8],
+    ack_class: NDArray[np.uint8],
+    window: NDArray[np.uint16],
+    option_bits: NDArray[np.uint8],
+    window_scale: NDArray[np.uint8],
+    mss: NDArray[np.uint16],
+    clock: NDArray[np.uint32],
+    initial: NDArray[np.uint32],
+    repairs: IntArray,
+    seq: NDArray[np.uint32],
+    ack: NDArray[np.uint32],
+    ts_ecr: NDArray[np.uint32],
+    data_at: IntArray,
+) -> None:
+    """Fill seq, ack, ts_ecr and data_at of the TCP flows; may raise windows and degrade segments.
+
+    Positions count bytes from the initial number, SYN and FIN one each. In order means: at the
+    furthest position sent. A retransmission fills the oldest hole; else repeats the segment at
+    the peer's acknowledgement if it is as long, else the last one as long, else the last bytes.
+    Data ahead leaves a hole as long as the retransmission that will fill it; where none will,
+    of one segment, which the peer is taken to have received. A reset without ACK stands where
+    the peer acknowledged last; one that refuses a SYN is number 0 (RFC 9293 section 3.10.7.1).
+
+    ACK_ALL covers all that came in order, ACK_SAME repeats, ACK_PART covers what was sent a
+    round trip before, the round trip being the shortest wait of an ACK_ALL of that side; it ends
+    at a segment of the peer. Acknowledgements never fall, nor pass what the peer has sent.
+
+    Data past the window that the peer announced raises the window of its last acknowledgement;
+    where 65,535 is too little, that acknowledgement comes to cover all it may; where this does
+    not do either, the data become a retransmission. Flows whose two SYNs were not both seen are
+    exempt, as their window scale is unknown.
+
+    Args:
+        offsets: int64 [F+1]; the columns [N] are sorted by flow, then time.
+        clock: Timestamp of the sender's clock at each packet, uint32 [N].
+        initial: Initial sequence number of each flow and side, uint32 [F, 2]; 0 is stored for a
+            side that refuses a SYN.
+        data_at: Position of the first payload byte, counted from the first sent, int64 [N].
+
+    References:
+        RFC 9293 sections 3.4, 3.8.6 and 3.10.7; RFC 7323 sections 2.3 and 4.3.
+    """
+    position = np.zeros(seq.size, dtype=np.int64)
+    in_order_at = np.zeros(seq.size, dtype=np.int64)  # what the peer had received, per ack
+    next_at = np.zeros(2, dtype=np.int64)  # furthest position sent
+    first_data = np.zeros(2, dtype=np.int64)  # position of the first byte that is no SYN
+    fin_at = np.zeros(2, dtype=np.int64)
+    acked = np.zeros(2, dtype=np.int64)  # highest position that this side acknowledged
+    last_acker = np.zeros(2, dtype=np.int64)  # its latest packet with ACK
+    edge = np.zeros(2, dtype=np.int64)  # position up to which this side may send
+    scale = np.zeros(2, dtype=np.int64)
+    echo = np.zeros(2, dtype=np.int64)  # timestamp this side would echo
+    reader = np.zeros(2, dtype=np.int64)  # next packet of the peer that it may acknowledge
+    delay_ns = np.zeros(2, dtype=np.int64)  # shortest wait from data to the ack of all
+    unread_ns = np.zeros(2, dtype=np.int64)
+    fill = np.zeros(2, dtype=np.int64)  # payload of the next retransmission
+    fill_ns = np.zeros(2, dtype=np.int64)
+    hole_count = np.zeros(2, dtype=np.int64)
+    hole_start = np.zeros((2, _HOLE_LIMIT), dtype=np.int64)
+    hole_end = np.zeros((2, _HOLE_LIMIT), dtype=np.int64)
+    never = np.int64(1) << 62
+    for f in range(offsets.size - 1):
+        first, end = offsets[f], offsets[f + 1]
+        if protocol[first] != 6:
+            continue
+        has_syn = np.zeros(2, dtype=np.bool_)
+        for side in range(2):
+            next_at[side] = first_data[side] = echo[side] = hole_count[side] = fill[side] = 0
+            fin_at[side] = acked[side] = last_acker[side] = edge[side] = unread_ns[side] = -1
+            scale[side] = 0
+            reader[side] = first
+            delay_ns[side] = never
+        for i in range(first, end):  # the wait of each side, and who sent a SYN
+            side = 1 if reverse[i] else 0
+            if tcp_flags[i] & 2 != 0:
+                has_syn[side] = True
+                scale[side] = window_scale[i] if option_bits[i] & 2 != 0 else 0
+            if ack_class[i] == 1 and unread_ns[side] >= 0:
+                delay_ns[side] = min(delay_ns[side], time_ns[i] - unread_ns[side])
+                unread_ns[side] = -1
+            if payload_length[i] > 0 or tcp_flags[i] & 3 != 0:
+                unread_ns[1 - side] = time_ns[i]
+        is_windowed = has_syn[0] and has_syn[1]
+        if not is_windowed or option_bits[first] & 2 == 0:
+            scale[:] = 0
+        for i in range(end - 1, first - 1, -1):  # how long each hole will be: data_at, for now
+            side = 1 if reverse[i] else 0
+            data_at[i] = fill[side] if fill_ns[side] - time_ns[i] <= _FILL_LIMIT_NS else 0
+            if segment[i] == 1 and payload_length[i] > 0 and tcp_flags[i] & 2 == 0:
+                fill[side] = payload_length[i]
+                fill_ns[side] = time_ns[i]
+            elif segment[i] == 3:
+                fill[side] = 0
+        for i in range(first, end):
+            side = 1 if reverse[i] else 0
+            peer = 1 - side
+            flags = np.int64(tcp_flags[i])
+            payload = np.int64(payload_length[i])
+            length = payload + (flags & 1) + ((flags >> 1) & 1)
+            kind = np.int64(segment[i])
+            ahead_by = data_at[i]
+            at = next_at[side]
+            # 1. Where the segment stands.
+            if flags & 2 != 0:
+                at = np.int64(0)
+                first_data[side] = 1
+            elif flags & 4 != 0:
+                if next_at[side] == 0 and has_syn[peer] and last_acker[peer] < 0:
+                    initial[f, side] = 0
+                elif flags & 16 == 0 and last_acker[peer] >= 0:
+                    at = acked[peer]
+            elif kind == 3:
+                if length == 0 or next_at[side] == 0 or fin_at[side] >= 0:
+                    kind = np.int64(0)
+                else:
+                    is_filled = ahead_by > 0 and hole_count[side] < _HOLE_LIMIT
+                    if ahead_by == 0:
+                        ahead_by = max(payload, 1)
+                    at += ahead_by
+                    if is_filled:
+                        hole_start[side, hole_count[side]] = next_at[side]
+                        hole_end[side, hole_count[side]] = at
+                        hole_count[side] += 1
+            elif kind == 2:
+                if payload > 1 or flags & 1 != 0 or at == 0:
+                    kind = np.int64(0)
+                    repairs[_NOTHING_TO_REPEAT] += 1
+                else:
+                    at -= 1
+            elif kind == 1 and length > 0:
+                last = fin_at[side] if fin_at[side] >= 0 else next_at[side]  # end of data
+                if payload > last - first_data[side]:
+                    if fin_at[side] >= 0:  # no new data after FIN
+                        payload_length[i] = 0
+                        payload = np.int64(0)
+                        length = flags & 1
+                        at = fin_at[side] if flags & 1 != 0 else next_at[side]
+                    else:
+                        kind = np.int64(0)
+                    repairs[_NOTHING_TO_REPEAT] += 1
+                elif flags & 1 != 0:
+                    at = last - payload
+                elif hole_count[side] > 0 and payload <= hole_end[side, 0] - hole_start[side, 0]:
+                    at = hole_start[side, 0]
+                    hole_start[side, 0] += payload
+                    if hole_start[side, 0] == hole_end[side, 0]:
+                        hole_count[side] -= 1
+                        for h in range(hole_count[side]):
+                            hole_start[side, h] = hole_start[side, h + 1]
+                            hole_end[side, h] = hole_end[side, h + 1]
+                else:
+                    at = last - payload
+                    is_found = False
+                    for j in range(i - 1, max(first, i - _SEARCH_LIMIT) - 1, -1):
+                        if reverse[j] != reverse[i] or payload_length[j] != payload_length[i]:
+                            continue
+                        start = position[j] + ((tcp_flags[j] >> 1) & 1)
+                        if start < acked[peer] and is_found:
+                            break
+                        if start + payload > last:
+                            continue
+                        if not is_found or start >= acked[peer]:
+                            at = start
+                        is_found = True
+                        if start <= acked[peer]:
+                            break
+            # 2. Does it fit the window that the peer announced?
+            if is_windowed and payload > 0 and at + length > edge[side] >= 0:
+                j = last_acker[peer]
+                shift = np.int64(0) if tcp_flags[j] & 2 != 0 else scale[peer]
+                covered = acked[peer]
+                needed = (at + length - covered + (np.int64(1) << shift) - 1) >> shift
+                if needed > 65535:
+                    covered = max(covered, in_order_at[j])
+                    needed = (at + length - covered + (np.int64(1) << shift) - 1) >> shift
+                if needed <= 65535:
+                    acked[peer] = covered
+                    ack[j] = np.uint32((np.int64(initial[f, side]) + covered) & 0xFFFFFFFF)
+                    window[j] = max(np.int64(window[j]), needed)
+                    edge[side] = covered + (np.int64(window[j]) << shift)
+                    repairs[_WINDOW_RAISED] += 1
+                elif fin_at[side] < 0 and next_at[side] - payload >= first_data[side]:
+                    at = next_at[side] - payload
+                    kind = np.int64(1)
+                    repairs[_WINDOW_BLOCKED] += 1
+            if flags & 1 != 0 and fin_at[side] < 0:
+                fin_at[side] = at + payload
+            segment[i] = kind
+            position[i] = at
+            data_at[i] = at + ((flags >> 1) & 1) - first_data[side]
+            seq[i] = np.uint32((np.int64(initial[f, side]) + at) & 0xFFFFFFFF)
+            if flags & 4 == 0:
+                next_at[side] = max(next_at[side], at + length)
+            # 3. What it acknowledges.
+            if flags & 16 == 0:
+                continue
+            in_order = hole_start[peer, 0] if hole_count[peer] > 0 else next_at[peer]
+            covered = in_order
+            if ack_class[i] == 2 and acked[side] >= 0:
+                covered = acked[side]
+            elif ack_class[i] == 3:
+                covered = np.int64(-1)
+                recent_ns = time_ns[i] - delay_ns[side]
+                while reader[side] < i:
+                    j = reader[side]
+                    stop = position[j] + payload_length[j] + (tcp_flags[j] & 1)
+                    stop += (tcp_flags[j] >> 1) & 1
+                    if reverse[j] != reverse[i] and stop > max(acked[side], covered):
+                        if stop >= in_order or (covered >= 0 and time_ns[j] > recent_ns):
+                            break
+                        covered = stop
+                    reader[side] = j + 1
+                if covered < 0:  # no segment of the peer ends in between: whole segments, or none
+                    step = np.int64(mss[first]) if mss[first] > 0 else np.int64(1448)
+                    start = max(acked[side], 0)
+                    covered = start + (in_order - start - 1) // 2 // step * step
+            covered = max(covered, acked[side])
+            if has_syn[peer]:
+                covered = max(covered, min(np.int64(1), in_order))
+            acked[side] = covered
+            last_acker[side] = i
+            in_order_at[i] = in_order
+            ack[i] = np.uint32((np.int64(initial[f, peer]) + covered) & 0xFFFFFFFF)
+            shift = np.int64(0) if flags & 2 != 0 else scale[side]
+            edge[peer] = max(edge[peer], covered + (np.int64(window[i]) << shift))
+            # 4. Timestamps: echo the last segment that began at or before the acknowledgement.
+            if option_bits[i] & 8 != 0:
+                for j in range(i - 1, max(first, i - _SEARCH_LIMIT) - 1, -1):
+                    if (
+                        reverse[j] != reverse[i]
+                        and position[j] <= covered
+                        and option_bits[j] & 8 != 0
+                    ):
+                        echo[side] = np.int64(clock[j])
+                        break
+                ts_ecr[i] = np.uint32(echo[side])
