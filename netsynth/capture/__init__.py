@@ -2,5 +2,6 @@
 
 from netsynth.capture.info import CaptureInfo, hash_capture
 from netsynth.capture.read import iter_capture, read_capture
+from netsynth.capture.writer import CaptureWriter
 
-__all__ = ["CaptureInfo", "hash_capture", "iter_capture", "read_capture"]
+__all__ = ["CaptureInfo", "CaptureWriter", "hash_capture", "iter_capture", "read_capture"]

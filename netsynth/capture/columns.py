@@ -49,5 +49,3 @@ def concatenate(tables: list[PacketTable], addresses: NDArray[np.uint8]) -> Pack
         name: np.concatenate([getattr(table, name) for table in tables]) for name in PACKET_COLUMNS
     }
     return PacketTable(addresses=addresses, **columns)
-
-

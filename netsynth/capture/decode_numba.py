@@ -724,13 +724,7 @@ def decode(  # noqa: C901
                 elif protocol == 132 and present >= 4:
                     source_port = _be16(data, l4)
                     target_port = _be16(data, l4 + 2)
-            if (
-                verify > 0
-                and whole
-                and flags & 5 == 0
-                and not rerouted
-                and verify <= 65535
-            ):
+            if verify > 0 and whole and flags & 5 == 0 and not rerouted and verify <= 65535:
                 if with_pseudo:
                     if pseudo_stop == l4:
                         checked = sum_bytes(words, pseudo, l4 + verify)
@@ -741,7 +735,7 @@ def decode(  # noqa: C901
                     if l4 & 1:
                         checked += verify + protocol
                     else:
-                        checked += (verify >> 8) | ((verify & 255) << 8) | (protocol << 8)
+                        checked += (verify >> 8) + ((verify & 255) << 8) + (protocol << 8)
                 else:
                     checked = sum_bytes(words, l4, l4 + verify)
                 if checked % 65535 != 0:

@@ -171,9 +171,7 @@ def parse_interface(block: bytes, swap: bool) -> Interface:
             if abs(offset_s) > 1 << 32:
                 raise CaptureError(f"adds {offset_s} s to its times, beyond the year 2106")
         at += 4 + length + (-length % 4)
-    return Interface(
-        link_type=link_type, snap_length=snap_length, ticks=ticks, offset_s=offset_s
-    )
+    return Interface(link_type=link_type, snap_length=snap_length, ticks=ticks, offset_s=offset_s)
 
 
 def names_of_links(interfaces: list[Interface]) -> tuple[str, ...]:

@@ -282,8 +282,7 @@ class FileReader:
     def _where(self) -> str:
         state = self._decoder.state
         return (
-            f"{self.name}: record {int(state[RECORD]) + 1} at byte "
-            f"{self._base + int(state[POS])}"
+            f"{self.name}: record {int(state[RECORD]) + 1} at byte {self._base + int(state[POS])}"
         )
 
     def _good(self) -> str:

@@ -100,7 +100,9 @@ class ByteStream:
         self._closing = contextlib.ExitStack()
         try:
             if str(path) == "-":
-                self._disk = cast(BinaryIO, open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))
+                self._disk = cast(
+                    BinaryIO, open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+                )
             else:
                 self._disk = cast(BinaryIO, open(path, "rb", buffering=0))
             self._closing.enter_context(self._disk)
@@ -191,5 +193,3 @@ def _read_up_to(stream: BinaryIO, count: int) -> bytes:
             break
         data += piece
     return data
-
-

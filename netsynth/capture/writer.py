@@ -1,0 +1,302 @@
+"""Write packets as a capture of whole, valid frames."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import os
+import struct
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Literal, Protocol, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.capture.frames import (
+    CUT,
+    FILL_MASK,
+    MAC_KEY,
+    MAX_FRAME,
+    OUT_SIZE,
+    PCAPNG_OUT,
+    POOL_SIZE,
+    RESOLUTION,
+    SETTINGS_SIZE,
+    Pool,
+    make_crc_table,
+    make_pool,
+)
+from netsynth.errors import CaptureError, ConfigError, TableError
+from netsynth.tables import PACKET_COLUMNS, IntArray, PacketTable
+
+OUT_BYTES = 1 << 20
+MAX_SNAPLEN = 262_144
+MAX_TIME_NS = (1 << 32) * 1_000_000_000
+Fill = Literal["random", "zero"]
+
+
+class _Sink(Protocol):
+    def write(self, data: memoryview, /) -> int | None: ...
+    def close(self) -> None: ...
+
+
+class CaptureWriter:
+    """Writes a capture, to be used in a `with` statement.
+
+    A file appears under its name when the statement ends well; before, its bytes lie beside it
+    under another name, which is removed on an error. "-" streams to standard output.
+
+    Frames are Ethernet II (802.1Q where `vlan` is not 0) with IPv4 or IPv6. Lengths and checksums
+    are computed from `payload_length`; `ip_length`, `wire_length` and `checksums` of the packets
+    are ignored, and so is OPTION_SACK, whose blocks no column holds. Fragments get an offset of
+    1480 bytes, but for the first. SCTP gets its ports and CRC32c if the frame is not cut.
+
+    Args:
+        path: Where to; its ending chooses: .pcapng for pcapng, then .gz or .zst to compress.
+        time_resolution_ns: 1 writes nanoseconds, 1000 microseconds (rounded down).
+        snaplen: Bytes kept of each frame, all where None.
+        mac_key: Chooses the MAC addresses, which are stable per IP address.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+        CaptureError: If the path cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        time_resolution_ns: int = 1,
+        snaplen: int | None = None,
+        mac_key: int = 0,
+    ) -> None:
+        if time_resolution_ns not in (1, 1000):
+            raise ConfigError(f"time_resolution_ns is {time_resolution_ns}, but must be 1 or 1000")
+        if snaplen is not None and not 1 <= snaplen <= MAX_SNAPLEN:
+            raise ConfigError(f"snaplen is {snaplen}, but must be 1 to {MAX_SNAPLEN}")
+        self.path = Path(path)
+        self._name = "standard output" if str(path) == "-" else str(path)
+        names = self.path.name.lower().split(".")[1:]
+        self._packed = names[-1] if names and names[-1] in ("gz", "zst") else ""
+        self._is_next_generation = "pcapng" in names[-2 if self._packed else -1 :]
+        self._resolution_ns = time_resolution_ns
+        self._snaplen = snaplen
+        self._settings: IntArray = np.zeros(SETTINGS_SIZE, dtype=np.int64)
+        self._settings[OUT_SIZE] = OUT_BYTES + MAX_FRAME
+        self._settings[RESOLUTION] = time_resolution_ns
+        self._settings[CUT] = snaplen or MAX_SNAPLEN
+        self._settings[PCAPNG_OUT] = self._is_next_generation
+        self._settings[FILL_MASK] = POOL_SIZE - 1
+        self._settings[MAC_KEY] = np.int64(np.uint64(mac_key & 0xFFFFFFFFFFFFFFFF).view(np.int64))
+        self._out: NDArray[np.uint8] = np.zeros(OUT_BYTES + MAX_FRAME, dtype=np.uint8)
+        self._view = memoryview(self._out)
+        self._crc_table = make_crc_table()
+        self._pools: dict[tuple[int, str], Pool] = {}
+        self._temporary: Path | None = None
+        self._sink: _Sink | None = None
+        self._last_ns = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+            self._write_bytes(memoryview(self._file_header()))
+        except OSError as error:
+            self._discard()
+            raise self._failure(error) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            assert self._sink is not None
+            self._sink.close()
+            if self._temporary is not None:
+                os.replace(self._temporary, self.path)
+                self._temporary = None
+        except OSError as failure:
+            self._discard()
+            raise self._failure(failure) from failure
+
+    def write(
+        self,
+        packets: PacketTable,
+        *,
+        prefix: NDArray[np.uint8] | None = None,
+        prefix_start: IntArray | None = None,
+        prefix_length: IntArray | None = None,
+        fill_seed: int = 0,
+        fill: Fill = "random",
+    ) -> None:
+        """Append packets, which must be in order of time and not before the last ones written.
+
+        Args:
+            packets: N packets.
+            prefix: uint8, first bytes of payloads.
+            prefix_start: int64 [N], where in `prefix` each packet's begin.
+            prefix_length: int64 [N], bytes of each; what a payload has no room for is left out.
+            fill_seed: Chooses the bytes of the rest of each payload. For TCP they depend on
+                addresses, ports and sequence number only, so a retransmission repeats them.
+            fill: "random", or "zero" for a rest of zeros.
+
+        Raises:
+            CaptureError: If the disk is full, the reader of a pipe is gone, or the like.
+            ConfigError: If `fill` is unknown.
+            TableError: If packets are out of order, later than 2106, or prefixes do not fit.
+        """
+        if fill not in ("random", "zero"):
+            raise ConfigError(f"fill is {fill!r}, but must be random or zero")
+        if len(packets) == 0:
+            return
+        self._check(packets)
+        empty = np.zeros(0, dtype=np.int64)
+        if prefix is None:
+            prefix, prefix_start, prefix_length = np.zeros(1, dtype=np.uint8), empty, empty
+        elif prefix_start is None or prefix_length is None:
+            raise TableError("prefix is given, but not prefix_start and prefix_length")
+        else:
+            _check_prefixes(len(packets), prefix, prefix_start, prefix_length)
+        if (fill_seed, fill) not in self._pools:
+            self._pools = {(fill_seed, fill): make_pool(fill_seed, zero=fill == "zero")}
+        self._encode(
+            packets,
+            self._pools[fill_seed, fill],
+            (
+                np.ascontiguousarray(prefix),
+                np.ascontiguousarray(prefix_start, dtype=np.int64),
+                np.ascontiguousarray(prefix_length, dtype=np.int64),
+            ),
+        )
+
+    def _encode(
+        self,
+        packets: PacketTable,
+        pool: Pool,
+        prefixes: tuple[NDArray[np.uint8], IntArray, IntArray],
+    ) -> None:
+        from netsynth.capture.encode_numba import encode
+
+        columns = tuple(np.ascontiguousarray(getattr(packets, name)) for name in PACKET_COLUMNS)
+        keys = np.ascontiguousarray(packets.addresses).view(np.uint64)
+        row = 0
+        while row < len(packets):
+            row, used = encode(
+                columns,
+                keys,
+                row,
+                self._out,
+                self._settings,
+                pool.data,
+                pool.sums,
+                *prefixes,
+                self._crc_table,
+            )
+            try:
+                self._write_bytes(self._view[:used])
+            except OSError as error:
+                raise self._failure(error) from error
+
+    def _check(self, packets: PacketTable) -> None:
+        times_ns = packets.time_ns
+        late = np.flatnonzero(np.diff(times_ns, prepend=self._last_ns) < 0)
+        if late.size:
+            raise TableError(f"sort packets by time_ns: row {late[0]} is before the one before it")
+        if times_ns[-1] >= MAX_TIME_NS:
+            raise TableError("time_ns must be before the year 2106 to fit into a capture")
+        self._last_ns = int(times_ns[-1])
+        count = len(packets.addresses)
+        for name in ("src", "dst"):
+            rows = getattr(packets, name)
+            if rows.min() < 0 or rows.max() >= count:
+                raise TableError(f"{name} must hold rows of the {count} addresses")
+
+    def _file_header(self) -> bytes:
+        snaplen = self._snaplen or MAX_SNAPLEN
+        if not self._is_next_generation:
+            magic = 0xA1B23C4D if self._resolution_ns == 1 else 0xA1B2C3D4
+            return struct.pack("<IHHiIII", magic, 2, 4, 0, 0, snaplen, 1)
+        exponent = 9 if self._resolution_ns == 1 else 6
+        section = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
+        options = struct.pack("<HHB3xHH", 9, 1, exponent, 0, 0)
+        return section + struct.pack("<IIHHI", 1, 32, 1, 0, snaplen) + options + b"\x20\0\0\0"
+
+    def _open(self) -> None:
+        if str(self.path) == "-":
+            plain = cast(BinaryIO, open(sys.stdout.fileno(), "wb", buffering=0, closefd=False))
+        else:
+            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+            self._temporary = Path(name)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.fchmod(handle, 0o666 & ~mask)
+            plain = cast(BinaryIO, open(handle, "wb", buffering=0))
+        self._sink = plain
+        if self._packed == "gz":
+            self._sink = _Chain(cast(_Sink, gzip.GzipFile("", "wb", 6, plain, mtime=0)), plain)
+        elif self._packed == "zst":
+            import zstandard
+
+            self._sink = zstandard.ZstdCompressor(level=3).stream_writer(plain)
+
+    def _write_bytes(self, view: memoryview) -> None:
+        assert self._sink is not None
+        while view:
+            written = self._sink.write(view)
+            if self._packed or written is None:
+                return
+            view = view[written:]
+
+    def _discard(self) -> None:
+        if self._sink is not None:
+            with contextlib.suppress(OSError):
+                self._sink.close()
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+            self._temporary = None
+
+    def _failure(self, error: OSError) -> CaptureError:
+        if error.errno == errno.ENOSPC:
+            return CaptureError(f"{self._name}: the disk is full; free space or write elsewhere")
+        if error.errno == errno.EPIPE:
+            return CaptureError(f"{self._name}: the program that read it has ended")
+        return CaptureError(
+            f"{self._name}: cannot be written ({error.strerror}); choose another path"
+        )
+
+
+class _Chain:
+    """A compressor that closes the file below it with itself."""
+
+    def __init__(self, upper: _Sink, lower: BinaryIO) -> None:
+        self._upper = upper
+        self._lower = lower
+
+    def write(self, data: memoryview, /) -> int | None:
+        return self._upper.write(data)
+
+    def close(self) -> None:
+        try:
+            self._upper.close()
+        finally:
+            self._lower.close()
+
+
+def _check_prefixes(
+    count: int, prefix: NDArray[np.uint8], start: IntArray, length: IntArray
+) -> None:
+    if start.shape != (count,) or length.shape != (count,):
+        raise TableError(f"prefix_start and prefix_length must have one row a packet ({count})")
+    if prefix.ndim != 1 or prefix.dtype != np.uint8:
+        raise TableError("prefix must be a flat array of uint8")
+    if start.min() < 0 or length.min() < 0 or (start + length).max() > prefix.size:
+        raise TableError(f"prefixes must lie within the {prefix.size} bytes of prefix")
