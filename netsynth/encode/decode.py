@@ -1,0 +1,249 @@
+"""EncodedTrace -> FlowTable: tokens become addresses, ports, headers and actions again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.encode.codec import ANY_PORT, Codec
+from netsynth.encode.hosts import RARE_V4, RARE_V6, SPECIAL, as_keys, from_bits, is_v4
+from netsynth.encode.records import fill_forward
+from netsynth.encode.source_ports import MODES, allocate_ports
+from netsynth.errors import ConfigError
+from netsynth.numbers import Array, IntArray
+from netsynth.tables import (
+    ICMP,
+    ICMPV6,
+    NO_WINDOW_SCALE,
+    OPTION_TIMESTAMPS,
+    SYN,
+    TCP,
+    UDP,
+    EncodedTrace,
+    FlowTable,
+    PacketTable,
+)
+
+SCTP = 132
+TIMESTAMPS = ("ml", "sp", "eq")
+AddressMapping = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+
+
+def decode(
+    codec: Codec,
+    trace: EncodedTrace,
+    *,
+    rng: np.random.Generator,
+    timestamps: str = "ml",
+    map_addresses: AddressMapping | None = None,
+) -> FlowTable:
+    """Turn one window back into flows of actions; times count from 0.
+
+    Args:
+        codec: What the trace was encoded with.
+        trace: The window.
+        rng: Draws ports and values within bins.
+        timestamps: "ml" as generated, "sp" evenly between a step's first and last packet, "eq"
+            evenly over the step (CascadeNet section 5.1).
+        map_addresses: Maps learned addresses [M, 16] to those to be written; None keeps them.
+
+    Returns:
+        Flows in order of start. Columns that follow by rule (sequence numbers, lengths,
+        checksums) are left to the compiler and the writer.
+
+    Raises:
+        ConfigError: If `timestamps` is unknown.
+    """
+    if timestamps not in TIMESTAMPS:
+        raise ConfigError(f"timestamps is {timestamps!r}; choose one of {', '.join(TIMESTAMPS)}")
+    column = {f.name: trace.tokens[:, i].astype(np.int64) for i, f in enumerate(trace.token_fields)}
+    service = codec.services.rows[column["service"]]  # [F, 3]
+    initiator = _addresses(codec, column["initiator"], trace.initiator_bits)
+    responder = _addresses(codec, column["responder"], trace.responder_bits)
+    version = np.where(is_v4(responder), 4, 6)
+    initiator = _same_version(codec, initiator, version, column["initiator"])
+    if map_addresses is not None:
+        initiator, responder = map_addresses(initiator), map_addresses(responder)
+    addresses, source, target = _intern(initiator, responder)
+    protocol = service[:, 0]
+    has_ports = np.isin(protocol, (TCP, UDP, SCTP))
+    port = codec.numbers["port"].decode(
+        np.maximum(column["responder_port"] - 1, 0), rng.random(len(trace))
+    )
+    drawn_port = np.clip(np.round(port), 1, 65535).astype(np.int64)
+    service_port = np.where(service[:, 2] == ANY_PORT, drawn_port, service[:, 2])
+    responder_port = np.where(has_ports, service_port, 0)
+    tokens = np.where(has_ports, column["initiator_port"], 0)
+    initiator_port = allocate_ports(
+        tokens,
+        codec.source_ports.draw(tokens, rng.random(len(trace))),
+        host=source,
+        peer=target,
+        protocol=protocol,
+        responder_port=responder_port,
+        rng=rng,
+        named_limit=MODES + codec.source_ports.named.size,
+    )
+    initiator_port = np.where(has_ports, initiator_port, 0)
+    packets, reverse, kinds = _packets(
+        codec, trace, column, addresses, source, target, initiator_port, responder_port,
+        protocol, version, timestamps,
+    )  # fmt: skip
+    return FlowTable(
+        packets=packets,
+        offsets=trace.record_offsets,
+        reverse=reverse,
+        segment=kinds[:, 4].astype(np.uint8),
+        ack_class=kinds[:, 5].astype(np.uint8),
+        initiator=source,
+        responder=target,
+        initiator_port=initiator_port.astype(np.uint16),
+        responder_port=responder_port.astype(np.uint16),
+        protocol=protocol.astype(np.uint8),
+        ip_version=version.astype(np.uint8),
+        label=column["label"].astype(np.int16),
+        label_names=codec.label_names,
+    )
+
+
+def _packets(
+    codec: Codec,
+    trace: EncodedTrace,
+    column: dict[str, IntArray],
+    addresses: NDArray[np.uint8],
+    source: NDArray[np.int32],
+    target: NDArray[np.int32],
+    initiator_port: IntArray,
+    responder_port: IntArray,
+    protocol: IntArray,
+    version: IntArray,
+    timestamps: str,
+) -> tuple[PacketTable, NDArray[np.bool_], IntArray]:
+    """Packet columns of the window, the direction of each and its kind row."""
+    count = trace.records.shape[0]
+    flow = np.repeat(np.arange(len(trace)), np.diff(trace.record_offsets))
+    kinds = codec.records.kinds.rows[trace.records[:, 0]]  # [N, 7]
+    reverse = kinds[:, 1].astype(np.bool_)
+    side = reverse.astype(np.int64)
+    meta = np.stack([codec.meta.rows[column[f"meta_{d}"]] for d in ("forward", "reverse")], axis=1)
+    meta = _fill_missing(meta)[flow, side]  # [N, 4]
+    opening = np.stack(
+        [codec.openings.rows[column[f"opening_{d}"]] for d in ("forward", "reverse")], axis=1
+    )[flow, side]
+    packets = PacketTable.zeros(count, addresses)
+    is_tcp = protocol[flow] == TCP
+    flags = np.where(is_tcp, kinds[:, 3], 0)
+    is_syn = is_tcp & ((flags & SYN) > 0)
+    stamped = is_tcp & (opening[:, 0] > 0) & ((opening[:, 0] & OPTION_TIMESTAMPS) > 0)
+    is_icmp = np.isin(protocol[flow], (ICMP, ICMPV6))
+    fill: dict[str, Array] = {
+        "time_ns": _times(trace, timestamps, codec.tick_ns),
+        "src": np.where(reverse, target[flow], source[flow]),
+        "dst": np.where(reverse, source[flow], target[flow]),
+        "src_port": np.where(reverse, responder_port[flow], initiator_port[flow]),
+        "dst_port": np.where(reverse, initiator_port[flow], responder_port[flow]),
+        "protocol": protocol[flow],
+        "ip_version": version[flow],
+        "ttl": np.clip(meta[:, 0], 1, 255),
+        "tos": np.maximum(meta[:, 1], 0),
+        "ip_flags": np.maximum(meta[:, 2], 0),
+        "vlan": np.maximum(meta[:, 3], 0),
+        "payload_length": np.clip(trace.record_bytes, 0, 65000),
+        "tcp_flags": flags,
+        "window": _windows(codec, trace, flow * 2 + side, is_tcp),
+        "option_bits": np.where(
+            is_syn, np.maximum(opening[:, 0], 0), np.where(stamped, OPTION_TIMESTAMPS, 0)
+        ),
+        "mss": np.where(is_syn, np.maximum(opening[:, 1], 0), 0),
+        "window_scale": np.where(is_syn & (opening[:, 2] >= 0), opening[:, 2], NO_WINDOW_SCALE),
+        "icmp": np.where(is_icmp, kinds[:, 6], 0),
+    }
+    for name, values in fill.items():
+        getattr(packets, name)[:] = values
+    return packets, reverse, kinds
+
+
+def _windows(codec: Codec, trace: EncodedTrace, lane: IntArray, is_tcp: Array) -> IntArray:
+    """TCP window of each record; a changed one is drawn, the others repeat the lane's last."""
+    token = trace.records[:, 2].astype(np.int64)
+    known = (token > 0) & is_tcp
+    values = np.zeros(token.size, dtype=np.int64)
+    middle = np.full(int(known.sum()), 0.5)
+    drawn = codec.records.window.decode(np.maximum(token[known] - 1, 0), middle)
+    values[known] = np.clip(np.round(drawn), 0, 65535).astype(np.int64)
+    return np.where(is_tcp, fill_forward(lane, values, known), 0)
+
+
+def _times(trace: EncodedTrace, timestamps: str, tick_ns: int) -> IntArray:
+    """Times of the records, int64 [N], multiples of the tick, ascending in each flow."""
+    time = trace.record_ns
+    if timestamps != "ml" and time.size:
+        step_ns = trace.window_ns / trace.step_count
+        flow = np.repeat(np.arange(len(trace)), np.diff(trace.record_offsets))
+        step = np.clip((time / step_ns).astype(np.int64), 0, trace.step_count - 1)
+        begins = np.ones(time.size, dtype=np.bool_)
+        begins[1:] = (flow[1:] != flow[:-1]) | (step[1:] != step[:-1])
+        starts = np.flatnonzero(begins)
+        counts = np.diff(np.append(starts, time.size))
+        inside = np.arange(time.size) - np.repeat(starts, counts)
+        group = np.repeat(np.arange(starts.size), counts)
+        if timestamps == "sp":
+            low = time[starts].astype(np.float64)
+            high = time[starts + counts - 1].astype(np.float64)
+            share = inside / np.maximum(counts - 1, 1)[group]
+        else:
+            low = step[starts] * step_ns
+            high = low + step_ns
+            share = (inside + 0.5) / counts[group]
+        time = (low[group] + (high - low)[group] * share).astype(np.int64)
+    return (time // tick_ns) * tick_ns
+
+
+def _fill_missing(meta: IntArray) -> IntArray:
+    """Give a direction without header values (-1) those of the other one."""
+    missing = meta[:, :, :1] < 0
+    return np.where(missing, meta[:, ::-1], meta)
+
+
+def _addresses(codec: Codec, token: IntArray, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Addresses [F, 16] of host tokens; rare hosts take theirs from the bits."""
+    rare = token < SPECIAL
+    known = codec.hosts.addresses
+    result = from_bits(bits)
+    if known.shape[0]:
+        result = np.where(rare[:, None], result, known[np.maximum(token - SPECIAL, 0)])
+    v4 = token == RARE_V4
+    result[v4, :10] = 0
+    result[v4, 10:12] = 255
+    wrong = (token == RARE_V6) & is_v4(result)
+    result[wrong, 0] = 0x20  # 2000::/3, global unicast
+    return result
+
+
+def _same_version(
+    codec: Codec, addresses: NDArray[np.uint8], version: IntArray, token: IntArray
+) -> NDArray[np.uint8]:
+    """Replace initiators whose IP version is not their responder's by a popular host of it."""
+    wrong = np.where(is_v4(addresses), 4, 6) != version
+    if not wrong.any():
+        return addresses
+    addresses = addresses.copy()
+    for wanted in (4, 6):
+        rows = np.flatnonzero(wrong & (version == wanted))
+        hosts = np.flatnonzero(codec.hosts.ip_version[SPECIAL:] == wanted)
+        if rows.size and hosts.size:
+            addresses[rows] = codec.hosts.addresses[hosts[token[rows] % hosts.size]]
+    return addresses
+
+
+def _intern(
+    initiator: NDArray[np.uint8], responder: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]:
+    """Distinct addresses [A, 16] and the rows of either side."""
+    both = np.concatenate([initiator, responder])
+    _, first, inverse = np.unique(as_keys(both), return_index=True, return_inverse=True)
+    rows = inverse.ravel().astype(np.int32)
+    count = initiator.shape[0]
+    return both[first], rows[:count], rows[count:]

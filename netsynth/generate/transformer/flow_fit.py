@@ -1,0 +1,137 @@
+"""Fitting the flow level: chunks of the sequence of flows, blocks of it held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.flow_level import SKELETON, FlowLevel, clock_features
+from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
+from netsynth.tables import EncodedTrace
+
+CHUNK = 128  # flows in a training sequence
+BLOCK = 32  # flows that are held out together, so that neighbours do not tell
+
+
+@dataclass(slots=True)
+class FlowData:
+    """Flows of one window and the end mark: F + 1 rows.
+
+    Attributes:
+        tokens: int64 [F + 1, K].
+        clock: float32 [F + 1, CLOCK_WIDTH].
+        held_out: bool [F + 1], rows that decide when to stop.
+        first_clock: float32 [CLOCK_WIDTH], at the window's start.
+    """
+
+    tokens: Tensor
+    clock: Tensor
+    held_out: Tensor
+    first_clock: Tensor
+
+    def chunk(self, at: int, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rows at - 1 .. at + length - 1, padded: tokens, clock, held out, and whether real."""
+        rows = torch.arange(at - 1, at + length, device=self.tokens.device)
+        real = (rows >= 0) & (rows < self.tokens.shape[0])
+        rows = rows.clamp(0, self.tokens.shape[0] - 1)
+        return self.tokens[rows], self.clock[rows], self.held_out[rows] & real, real
+
+
+def flow_data(
+    trace: EncodedTrace, *, share: float, random: np.random.Generator, device: torch.device
+) -> FlowData:
+    """Lay out the flows of `trace` and hold a `share` of them out."""
+    count = len(trace)
+    end = np.zeros((1, trace.tokens.shape[1]), dtype=np.int64)
+    end[0, 0] = trace.token_fields[0].size - 1
+    block = int(np.clip(count // 40, 1, BLOCK))
+    blocks = -(-(count + 1) // block)
+    chosen = np.zeros(blocks, dtype=np.bool_)
+    chosen[random.permutation(blocks)[: max(round(share * blocks), 1)]] = True
+    held_out = np.repeat(chosen, block)[: count + 1]
+    held_out[-1] = False
+    start = torch.as_tensor(np.append(trace.start_ns, trace.window_ns), device=device)
+    return FlowData(
+        tokens=torch.as_tensor(np.concatenate([trace.tokens.astype(np.int64), end]), device=device),
+        clock=clock_features(start, trace.window_ns),
+        held_out=torch.as_tensor(held_out, device=device),
+        first_clock=clock_features(torch.zeros((), device=device), trace.window_ns),
+    )
+
+
+def fit_flows(
+    level: FlowLevel,
+    traces: list[EncodedTrace],
+    *,
+    config: TransformerConfig,
+    seed: int,
+    device: torch.device,
+    control: FitControl,
+) -> FitOutcome:
+    """Train the flow level on `traces`."""
+    random = np.random.default_rng([seed, 1])
+    data = [flow_data(t, share=config.held_out, random=random, device=device) for t in traces]
+    tokens = torch.cat([d.tokens for d in data])
+    counts = [torch.bincount(tokens[:, i], minlength=f.size) for i, f in enumerate(level.fields)]
+    level.skeleton.set_prior(counts[: len(SKELETON)])
+    level.details.set_prior(counts[len(SKELETON) :])
+    flow_count = tokens.shape[0]
+    length = int(np.clip(flow_count // 8, 8, CHUNK))
+    chunks = max(min(config.batch_flows, flow_count // 8) // length, 1)
+    held_out = sum(int(d.held_out.sum()) for d in data)
+
+    def loss(places: list[tuple[int, int]], *, train: bool) -> tuple[Tensor, Tensor]:
+        parts = [data[d].chunk(at, length) for d, at in places]
+        tokens, clock, held, real = (torch.stack(x) for x in zip(*parts, strict=True))
+        place = torch.tensor([at for _, at in places], device=device)
+        skeleton, details = level.loss(tokens, clock, data[0].first_clock, place == 0, place)
+        wanted = (real & ~held if train else held)[:, 1:]
+        is_end = tokens[:, 1:, 0] == level.end_token
+        # of the end mark the gap alone is to be learned
+        after_gap = skeleton[..., 1:].sum(2) + details.sum(2)
+        each = skeleton[..., 0] + after_gap.masked_fill(is_end, 0.0)
+        return (each * wanted).sum(), wanted.sum()
+
+    def batches() -> Iterator[Callable[[], Tensor]]:
+        places = _places(data, length=length, random=random)
+        for at in range(0, len(places), chunks):
+            yield lambda picked=places[at : at + chunks]: _mean(*loss(picked, train=True))
+
+    def evaluate() -> float:
+        places = _places(data, length=length, random=None)
+        parts = [loss(places[at : at + 8], train=False)[0] for at in range(0, len(places), 8)]
+        return float(torch.stack(parts).sum()) / max(held_out, 1)
+
+    return fit_level(
+        level,
+        name="flows",
+        batches=batches,
+        evaluate=evaluate,
+        config=config,
+        evaluate_steps=max(20, flow_count // (length * chunks)),
+        control=control,
+    )
+
+
+def _mean(total: Tensor, count: Tensor) -> Tensor:
+    return total / count.clamp(min=1)
+
+
+def _places(
+    data: list[FlowData], *, length: int, random: np.random.Generator | None
+) -> list[tuple[int, int]]:
+    """Where chunks start: (window, row); shifted and shuffled where `random` is given."""
+    places = []
+    for index, window in enumerate(data):
+        count = window.tokens.shape[0]
+        shift = int(random.integers(length)) if random is not None else 0
+        starts = [*range(shift, count, length)] if shift == 0 else [0, *range(shift, count, length)]
+        places += [(index, at) for at in starts]
+    if random is not None:
+        places = [places[i] for i in random.permutation(len(places))]
+    return places

@@ -1,0 +1,130 @@
+"""Level 1: flows in order of start, each seeing the flows before it.
+
+A causal transformer over flows predicts the skeleton of the next one (when, service, shape,
+hosts). The other columns follow from the skeleton and the transformer's state, all flows at once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.layers import (
+    CausalTransformer,
+    FieldDecoder,
+    FieldEmbedding,
+)
+from netsynth.generate.transformer.numbers import NumberTable
+from netsynth.tables import TokenField
+
+SKELETON = ("gap", "label", "service", "shape", "responder", "initiator")
+CLOCK_RATES = 5  # the place in the window is told by sines of 1, 2 .. 16 periods a window
+CLOCK_WIDTH = 2 * CLOCK_RATES + 3
+
+
+class FlowLevel(nn.Module):
+    """Predict flows one after the other."""
+
+    def __init__(self, fields: tuple[TokenField, ...], config: TransformerConfig) -> None:
+        super().__init__()
+        width, hidden, dropout = config.width, config.hidden, config.dropout
+        self.fields = fields
+        self.skeleton_fields = fields[: len(SKELETON)]
+        self.detail_fields = fields[len(SKELETON) :]
+        self.embed = FieldEmbedding(self.skeleton_fields, width=width)
+        self.clock = nn.Linear(CLOCK_WIDTH, width)
+        self.begin = nn.Parameter(torch.zeros(width))
+        self.transformer = CausalTransformer(
+            width=width,
+            heads=config.heads,
+            layer_count=config.layers,
+            context=config.flow_context,
+            dropout=dropout,
+        )
+        self.skeleton = FieldDecoder(
+            self.skeleton_fields, width=width, hidden=hidden, dropout=dropout
+        )
+        self.detail_embed = FieldEmbedding(self.skeleton_fields, width=width)
+        self.detail_clock = nn.Linear(CLOCK_WIDTH, width)
+        self.join = nn.Linear(width, width)
+        self.details = FieldDecoder(
+            self.detail_fields,
+            width=width,
+            hidden=hidden,
+            dropout=dropout,
+            given=self.skeleton_fields,
+        )
+        self.dropout = nn.Dropout(dropout)
+        number = self.skeleton_fields[0].number
+        assert number is not None
+        self.gap = NumberTable(number)
+        self.numbers = nn.ModuleDict(
+            {f.name: NumberTable(f.number) for f in self.detail_fields if f.number}
+        )
+        self.end_token = self.skeleton_fields[0].size - 1
+
+    def number(self, name: str) -> NumberTable:
+        """Return what the tokens of the column `name` stand for."""
+        table = self.numbers[name]
+        assert isinstance(table, NumberTable)
+        return table
+
+    def inputs(self, before: Tensor, clock: Tensor) -> Tensor:
+        """Embed the skeletons before each position [..., 6] and the time [..., CLOCK_WIDTH]."""
+        return self.embed(before) + self.clock(clock)  # type: ignore[no-any-return]
+
+    def loss(
+        self, tokens: Tensor, clock: Tensor, first: Tensor, is_start: Tensor, position: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Negative log-likelihood of chunks of flows.
+
+        Args:
+            tokens: int64 [B, T + 1, K]; the first flow of each chunk is context alone.
+            clock: float32 [B, T + 1, CLOCK_WIDTH], time of each flow.
+            first: float32 [CLOCK_WIDTH], the clock at the window's start.
+            is_start: bool [B], the chunk starts at the window's start: its first row is no flow.
+            position: int64 [B], place of the chunk's first row.
+
+        Returns:
+            Loss per flow and skeleton column [B, T, 6], and per detail column [B, T, K - 6].
+        """
+        count = len(SKELETON)
+        x = self.inputs(tokens[:, :-1, :count], clock[:, :-1])
+        begin = self.begin + self.clock(first)
+        x = torch.cat([torch.where(is_start[:, None], begin, x[:, 0])[:, None], x[:, 1:]], dim=1)
+        state = self.transformer(self.dropout(x), first_position=position)  # (B, T, H)
+        flat = state.reshape(-1, state.shape[-1])
+        target = tokens[:, 1:].reshape(flat.shape[0], -1)
+        none = target[:, :0]
+        skeleton = self.skeleton.loss(flat, target[:, :count], none)
+        detail_state = self.detail_state(
+            flat, target[:, :count], clock[:, 1:].reshape(flat.shape[0], -1)
+        )
+        details = self.details.loss(detail_state, target[:, count:], target[:, :count])
+        shape = tokens.shape[0], tokens.shape[1] - 1
+        return skeleton.view(*shape, -1), details.view(*shape, -1)
+
+    def detail_state(self, state: Tensor, skeleton: Tensor, clock: Tensor) -> Tensor:
+        """State of the detail decoder [M, H] from the transformer's and the skeleton."""
+        x = self.dropout(self.detail_embed(skeleton)) + self.detail_clock(clock)
+        return functional.gelu(self.join(self.dropout(state))) + x  # type: ignore[no-any-return]
+
+
+def clock_features(time: Tensor, window: Tensor | float) -> Tensor:
+    """Describe times since the window's start, both in ns: float32 [..., CLOCK_WIDTH].
+
+    Sines of the place in the window, the place itself, and logs of the time gone and left, by
+    which flows that an edge of the capture cuts are told.
+    """
+    share = (time / window).clamp(0, 1).float()
+    angles = share[..., None] * torch.tensor(
+        [2 * math.pi * 2**k for k in range(CLOCK_RATES)], device=time.device
+    )
+    left = torch.log1p(((1 - share) * 1e6).clamp(min=0)) / 14
+    gone = torch.log1p(share * 1e6) / 14
+    rest = torch.stack([share, left, gone], dim=-1)
+    return torch.cat([angles.sin(), angles.cos(), rest], dim=-1)

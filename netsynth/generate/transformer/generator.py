@@ -1,0 +1,236 @@
+"""The default generator: three levels, each trained by likelihood."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netsynth.errors import ModelError
+from netsynth.generate.transformer import sampling
+from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.flow_fit import fit_flows
+from netsynth.generate.transformer.flow_level import FlowLevel
+from netsynth.generate.transformer.record_fit import fit_records
+from netsynth.generate.transformer.record_level import RecordLevel
+from netsynth.generate.transformer.series_fit import fit_series
+from netsynth.generate.transformer.series_level import SeriesLevel
+from netsynth.generate.transformer.training import FitControl, FitOutcome
+from netsynth.numbers import Array
+from netsynth.tables import EncodedTrace, TokenField
+
+log = logging.getLogger(__name__)
+
+LEVELS = ("flows", "series", "records")
+SHARE_OF_TIME = {"flows": 0.25, "series": 0.15, "records": 1.0}  # of the minutes that are left
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TraceLayout:
+    """What a generator must know of the traces it learns and makes."""
+
+    token_fields: tuple[TokenField, ...]
+    series_fields: tuple[TokenField, ...]
+    record_fields: tuple[TokenField, ...]
+    window_ns: int
+    step_count: int
+
+
+class TransformerGenerator:
+    """Flow, series and record levels, and how they are fitted and sampled."""
+
+    Config = TransformerConfig
+
+    def __init__(self, *, layout: TraceLayout, config: TransformerConfig, seed: int = 0) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.levels = nn.ModuleDict(
+                {
+                    "flows": FlowLevel(layout.token_fields, config),
+                    "series": SeriesLevel(layout.token_fields, layout.series_fields, config),
+                    "records": RecordLevel(layout.token_fields, layout.record_fields, config),
+                }
+            )
+        self.levels.eval()
+        self.layout = layout
+        self.config = config
+        self.outcomes: dict[str, FitOutcome] = {}
+        self.largest_window = 0  # flows in the largest window learned from
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.levels.parameters()).device
+
+    def to(self, device: torch.device | str) -> TransformerGenerator:
+        """Move the weights to `device`."""
+        self.levels.to(device)
+        return self
+
+    def fit(
+        self,
+        traces: list[EncodedTrace],
+        *,
+        seed: int,
+        report: Callable[[str, float, str], None] = lambda *_: None,
+        stop: Callable[[], bool] = lambda: False,
+        minutes: float | None = None,
+        checkpoint: Callable[[], None] = lambda: None,
+    ) -> dict[str, FitOutcome]:
+        """Train the levels that are not yet trained, one after the other.
+
+        Args:
+            traces: Windows to learn from.
+            seed: Of shuffles, held-out choice and dropout.
+            report: Told level, share done and a text.
+            stop: Asked often; True ends at the best weights so far, level unfinished.
+            minutes: Bound of the whole fit.
+            checkpoint: Called when a level is done.
+
+        Returns:
+            Outcome of each level that is done.
+        """
+        self.largest_window = max([self.largest_window, *(len(t) for t in traces)])
+        began = time.monotonic()
+        fits: dict[str, Callable[..., FitOutcome | None]] = {
+            "flows": fit_flows, "series": fit_series, "records": fit_records,
+        }  # fmt: skip
+        for name in LEVELS:
+            if name in self.outcomes:
+                continue
+            deadline = None
+            if minutes is not None:
+                left = max(minutes * 60 - (time.monotonic() - began), 0)
+                deadline = time.monotonic() + left * SHARE_OF_TIME[name]
+            control = FitControl(
+                report=lambda share, text, name=name: report(name, share, text),
+                stop=stop,
+                deadline=deadline,
+            )
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                outcome = fits[name](
+                    self.levels[name],
+                    traces,
+                    config=self.config,
+                    seed=seed,
+                    device=self.device,
+                    control=control,
+                )
+            if stop():
+                break
+            self.outcomes[name] = outcome or FitOutcome.nothing(name)
+            log.info("%s", self.outcomes[name])
+            checkpoint()
+        return self.outcomes
+
+    def sample(
+        self,
+        window_count: int,
+        *,
+        seed: int,
+        allowed: dict[str, Array] | None = None,
+    ) -> Iterator[EncodedTrace]:
+        """Draw `window_count` windows side by side and hand them out one by one."""
+        layout, device = self.layout, self.device
+        random = torch.Generator(device=device).manual_seed(seed)
+        masks = {k: torch.as_tensor(v, device=device) for k, v in (allowed or {}).items()}
+        flow, series, record = (self.levels[name] for name in LEVELS)
+        assert isinstance(flow, FlowLevel)
+        assert isinstance(series, SeriesLevel)
+        assert isinstance(record, RecordLevel)
+        flows = sampling.draw_flows(
+            flow,
+            window_count=window_count,
+            window_ns=layout.window_ns,
+            random=random,
+            allowed=masks,
+            flow_limit=2 * self.largest_window + 100,
+        )
+        totals = sampling.draw_totals(flow, flows, window_ns=layout.window_ns, random=random)
+        shared: dict[str, Any] = {
+            "window_ns": layout.window_ns, "step_count": layout.step_count, "random": random,
+        }  # fmt: skip
+        drawn_series = sampling.draw_series(series, flows, totals, **shared)
+        records = sampling.draw_records(
+            record, flows, totals, drawn_series, config=self.config, **shared
+        )
+        window = flows.window.cpu().numpy()
+        for index in range(window_count):
+            rows = slice(*np.searchsorted(window, [index, index + 1]))
+            yield self._window(rows, flows, totals, drawn_series, records)
+
+    def _window(
+        self,
+        rows: slice,
+        flows: sampling.DrawnFlows,
+        totals: sampling.DrawnTotals,
+        series: sampling.DrawnSeries,
+        records: sampling.DrawnRecords,
+    ) -> EncodedTrace:
+        """Cut one window out of what was drawn."""
+        ends = slice(rows.start, rows.stop + 1)
+        of_series = slice(series.offsets[rows.start], series.offsets[rows.stop])
+        of_records = slice(records.offsets[rows.start], records.offsets[rows.stop])
+        count = rows.stop - rows.start
+        return EncodedTrace(
+            window_ns=self.layout.window_ns,
+            step_count=self.layout.step_count,
+            token_fields=self.layout.token_fields,
+            tokens=flows.tokens[rows].cpu().numpy().astype(np.int32),
+            start_ns=flows.start_ns[rows].cpu().numpy().astype(np.int64),
+            duration_ns=totals.duration_ns[rows].cpu().numpy().astype(np.int64),
+            totals=totals.packets_and_bytes[rows].cpu().numpy(),
+            static=np.zeros((count, 0), dtype=np.float32),
+            spans=(),
+            initiator_bits=np.zeros((count, 128), dtype=np.uint8),
+            responder_bits=np.zeros((count, 128), dtype=np.uint8),
+            series_fields=self.layout.series_fields,
+            series_offsets=series.offsets[ends] - series.offsets[rows.start],
+            series_step=series.step[of_series].astype(np.int32),
+            series_values=series.values[of_series],
+            series_period=np.zeros((of_series.stop - of_series.start, 2), dtype=np.float32),
+            record_offsets=records.offsets[ends] - records.offsets[rows.start],
+            record_fields=self.layout.record_fields,
+            records=records.tokens[of_records],
+            record_bytes=records.size_bytes[of_records],
+            record_ns=records.time_ns[of_records],
+        )
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return what is learned as JSON-able facts and named arrays."""
+        from dataclasses import asdict
+
+        header = {
+            "config": asdict(self.config),
+            "largest_window": self.largest_window,
+            "outcomes": {k: asdict(v) for k, v in self.outcomes.items()},
+        }
+        arrays = {k: v.detach().cpu().numpy() for k, v in self.levels.state_dict().items()}
+        return header, arrays
+
+    @classmethod
+    def from_parts(
+        cls, header: dict[str, Any], arrays: dict[str, Array], *, layout: TraceLayout
+    ) -> TransformerGenerator:
+        """Inverse of `to_parts`.
+
+        Raises:
+            ModelError: If weights are missing or of another shape.
+        """
+        try:
+            generator = cls(layout=layout, config=TransformerConfig(**header["config"]))
+            weights: dict[str, Tensor] = {k: torch.as_tensor(v) for k, v in arrays.items()}
+            generator.levels.load_state_dict(weights)
+            generator.largest_window = int(header["largest_window"])
+            generator.outcomes = {k: FitOutcome(**v) for k, v in header["outcomes"].items()}
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"the model's weights do not fit ({reason}); fit it again") from error
+        return generator

@@ -1,0 +1,241 @@
+"""Blocks that the three levels share: causal attention with a cache, and a decoder of fields.
+
+References:
+    TST, arXiv 2506.07312 (encoder-only, causal mask, linear input embedding, sinusoidal
+    positions); Uria et al., "Neural Autoregressive Distribution Estimation", JMLR 17, 2016.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from netsynth.tables import TokenField
+
+
+class Cache:
+    """Keys and values of the last `context` positions of every layer, a ring."""
+
+    def __init__(self, *, layer_count: int, context: int) -> None:
+        self.keys: list[Tensor | None] = [None] * layer_count
+        self.values: list[Tensor | None] = [None] * layer_count
+        self.context = context
+        self.position = 0
+
+    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store key and value [B, nh, 1, hs] of the newest position; return all that is kept."""
+        kept_key, kept_value = self.keys[layer], self.values[layer]
+        if kept_key is None or kept_value is None:
+            shape = (*key.shape[:2], self.context, key.shape[3])
+            kept_key = self.keys[layer] = key.new_zeros(shape)
+            kept_value = self.values[layer] = value.new_zeros(shape)
+        place = self.position % self.context
+        kept_key[:, :, place] = key[:, :, 0]
+        kept_value[:, :, place] = value[:, :, 0]
+        count = min(self.position + 1, self.context)
+        return kept_key[:, :, :count], kept_value[:, :, :count]
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep the sequences `rows` of the batch alone."""
+        self.keys = [None if k is None else k[rows] for k in self.keys]
+        self.values = [None if v is None else v[rows] for v in self.values]
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward, each added to its input."""
+
+    def __init__(self, *, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+        self.norm_forward = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, 4 * width)
+        self.contract = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor, *, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+        """Map x [B, T, H] to [B, T, H]; with a cache, T is 1 and all kept positions are seen."""
+        batch, steps, width = x.shape
+        qkv = self.qkv(self.norm_attention(x)).view(batch, steps, 3, self.heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # three [B, nh, T, hs]
+        if cache is not None:
+            key, value = cache.extend(layer, key, value)
+        drop = self.dropout if self.training else 0.0
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=drop
+        )
+        mixed = mixed.transpose(1, 2).reshape(batch, steps, width)
+        x = x + functional.dropout(self.project(mixed), drop, self.training)
+        hidden = functional.gelu(self.expand(self.norm_forward(x)))
+        return x + functional.dropout(self.contract(hidden), drop, self.training)
+
+
+class CausalTransformer(nn.Module):
+    """Encoder-only transformer; each position sees itself and the `context - 1` before it."""
+
+    def __init__(
+        self, *, width: int, heads: int, layer_count: int, context: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.context = context
+        self.blocks = nn.ModuleList(
+            Block(width=width, heads=heads, dropout=dropout) for _ in range(layer_count)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, *, first_position: Tensor) -> Tensor:
+        """Map x [B, T, H] to [B, T, H]; first_position [B] places the sequences."""
+        steps, width = x.shape[1], x.shape[2]
+        index = torch.arange(steps, device=x.device)
+        ahead = index[None, :] - index[:, None]
+        mask = (ahead <= 0) & (ahead > -self.context)  # [T, T]
+        x = x + sinusoids(first_position[:, None] + index, width).to(x.dtype)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, mask=mask, cache=None, layer=layer)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def start(self) -> Cache:
+        """Return an empty cache for `step`."""
+        return Cache(layer_count=len(self.blocks), context=self.context)
+
+    def step(self, x: Tensor, cache: Cache) -> Tensor:
+        """Map the newest position x [B, H] to [B, H], seeing what the cache keeps."""
+        place = torch.tensor([cache.position], device=x.device)
+        x = (x + sinusoids(place, x.shape[1]).to(x.dtype))[:, None]  # [B, 1, H]
+        for layer, block in enumerate(self.blocks):
+            x = block(x, mask=None, cache=cache, layer=layer)
+        cache.position += 1
+        return self.norm(x)[:, 0]  # type: ignore[no-any-return]
+
+
+def sinusoids(positions: Tensor, width: int) -> Tensor:
+    """Sinusoidal positions [..., H] of positions [...] (Vaswani et al. 2017, section 3.5)."""
+    rates = torch.exp(
+        torch.arange(0, width, 2, device=positions.device) * (-math.log(10000.0) / width)
+    )
+    angles = positions[..., None].float() * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+
+
+class FieldEmbedding(nn.Module):
+    """Sum of one embedding a token column."""
+
+    def __init__(self, fields: tuple[TokenField, ...], *, width: int) -> None:
+        super().__init__()
+        sizes = [f.size for f in fields]
+        starts = [0]
+        for size in sizes:
+            starts.append(starts[-1] + size)
+        self.table = nn.Embedding(starts[-1], width)
+        nn.init.normal_(self.table.weight, std=0.3 / math.sqrt(max(len(fields), 1)))
+        self.register_buffer("starts", torch.tensor(starts[:-1]), persistent=False)
+        self.starts: Tensor
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens [..., K] to [..., H]."""
+        vectors: Tensor = self.table(tokens + self.starts)
+        return vectors.sum(dim=-2)
+
+
+class FieldDecoder(nn.Module):
+    """Token columns one after the other, each seeing the state and the columns before it.
+
+    Columns whose fields share the name of a group may only take tokens of the same class.
+    """
+
+    def __init__(
+        self,
+        fields: tuple[TokenField, ...],
+        *,
+        width: int,
+        hidden: int,
+        dropout: float,
+        given: tuple[TokenField, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.fields = fields
+        self.given = given
+        self.embed = nn.ModuleList(nn.Embedding(f.size, width) for f in fields)
+        self.norm = nn.LayerNorm(width)
+        self.hidden = nn.ModuleList(nn.Linear(width, hidden) for _ in fields)
+        self.heads = nn.ModuleList(nn.Linear(hidden, f.size) for f in fields)
+        self.dropout = nn.Dropout(dropout)
+        for embedding in self.embed:
+            nn.init.normal_(embedding.weight, std=0.2)  # type: ignore[arg-type]
+        for head in self.heads:
+            nn.init.normal_(head.weight, std=0.01)  # type: ignore[arg-type]
+        self.masks: list[list[tuple[int, str]]] = []
+        self._add_masks()
+
+    def _add_masks(self) -> None:
+        """Register bool [size_k, size_j] for each pair of columns that must agree."""
+        seen = [*self.given, *self.fields]
+        for place, item in enumerate(self.fields):
+            pairs = []
+            for earlier, other in enumerate(seen[: len(self.given) + place]):
+                for group in item.groups.keys() & other.groups.keys():
+                    ours = torch.as_tensor(item.groups[group])
+                    theirs = torch.as_tensor(other.groups[group])
+                    allowed = theirs[:, None] == ours[None, :]
+                    allowed |= (ours < 0)[None, :] | (theirs < 0)[:, None]
+                    name = f"mask_{place}_{earlier}_{group}"
+                    self.register_buffer(name, allowed, persistent=False)
+                    pairs.append((earlier, name))
+            self.masks.append(pairs)
+
+    def set_prior(self, counts: list[Tensor]) -> None:
+        """Start the outputs at the frequencies `counts` (one [size] a column)."""
+        with torch.no_grad():
+            for head, count in zip(self.heads, counts, strict=True):
+                share = (count.float() + 0.05) / (count.sum() + 0.05 * count.numel())
+                head.bias.copy_(share.log())  # type: ignore[operator]
+
+    def logits(self, place: int, state: Tensor, tokens: Tensor) -> Tensor:
+        """Logits [M, size] of column `place` from state [M, H] and given and earlier tokens."""
+        inner = functional.gelu(self.hidden[place](self.norm(state)))
+        logits: Tensor = self.heads[place](self.dropout(inner))
+        for earlier, name in self.masks[place]:
+            mask: Tensor = getattr(self, name)
+            logits = logits.masked_fill(~mask[tokens[:, earlier]], -1e9)
+        return logits
+
+    def loss(self, state: Tensor, tokens: Tensor, given: Tensor) -> Tensor:
+        """Negative log-likelihood in nats of tokens [M, K]: [M, K]."""
+        seen = torch.cat([given, tokens], dim=1)
+        losses = []
+        for place in range(len(self.fields)):
+            target = tokens[:, place]
+            logits = self.logits(place, state, seen)
+            losses.append(functional.cross_entropy(logits.float(), target, reduction="none"))
+            state = state + self.dropout(self.embed[place](target))
+        return torch.stack(losses, dim=1)
+
+    def sample(
+        self,
+        state: Tensor,
+        given: Tensor,
+        *,
+        random: torch.Generator,
+        allowed: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Draw tokens [M, K]; `allowed` maps a column to bool [size], the tokens it may take."""
+        seen = given
+        for place, item in enumerate(self.fields):
+            logits = self.logits(place, state, seen)
+            if allowed and item.name in allowed:
+                logits = logits.masked_fill(~allowed[item.name], -1e9)
+            token = draw(logits, random)
+            seen = torch.cat([seen, token[:, None]], dim=1)
+            state = state + self.embed[place](token)
+        return seen[:, given.shape[1] :]
+
+
+def draw(logits: Tensor, random: torch.Generator) -> Tensor:
+    """Draw a token of each row of logits [M, V] by the Gumbel trick: int64 [M]."""
+    noise = torch.rand(logits.shape, generator=random, device=logits.device)
+    return (logits.float() - torch.log(-torch.log(noise.clamp_(1e-20, 1 - 1e-7)))).argmax(dim=1)

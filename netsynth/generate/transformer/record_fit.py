@@ -1,0 +1,89 @@
+"""Fitting the record level on all packets, those of some flows held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.record_data import record_context, record_targets
+from netsynth.generate.transformer.record_level import RecordContext, RecordLevel
+from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
+from netsynth.numbers import IntArray
+from netsynth.tables import EncodedTrace
+
+FORGET = 0.05  # share of histories hidden in training, so that drawing may begin inside a flow
+
+
+def fit_records(
+    level: RecordLevel,
+    traces: list[EncodedTrace],
+    *,
+    config: TransformerConfig,
+    seed: int,
+    device: torch.device,
+    control: FitControl,
+) -> FitOutcome:
+    """Train the record level on `traces`."""
+    random = np.random.default_rng([seed, 3])
+    noise = torch.Generator(device="cpu").manual_seed(seed)
+    contexts = [record_context(t, history=config.record_history) for t in traces]
+    targets = [torch.as_tensor(record_targets(t)) for t in traces]
+    flows = [torch.as_tensor(t.tokens.astype(np.int64)) for t in traces]
+    ends = np.cumsum([0] + [int(t.shape[0]) for t in targets])
+    flow_of = [np.repeat(np.arange(len(t)), np.diff(t.record_offsets)) for t in traces]
+    held = []
+    for trace, of in zip(traces, flow_of, strict=True):
+        chosen = random.random(len(trace)) < config.held_out
+        chosen[random.integers(len(trace))] = True
+        held.append(chosen[of])
+    is_test = np.concatenate(held)
+    train, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+    if train.size == 0:
+        train = test
+    if test.size > 40_000:
+        test = np.sort(random.choice(test, 40_000, replace=False))
+    size = int(np.clip(train.size // 12, 64, config.batch_records))
+    counts = [
+        torch.bincount(torch.cat([t[:, i] for t in targets]), minlength=s)
+        for i, s in enumerate(level.sizes)
+    ]
+    level.set_prior([c.to(device) for c in counts])
+
+    def loss(rows: IntArray, *, forget: bool) -> Tensor:
+        losses = []
+        for index in range(len(traces)):
+            mine = rows[(rows >= ends[index]) & (rows < ends[index + 1])] - ends[index]
+            if mine.size == 0:
+                continue
+            place = torch.as_tensor(mine)
+            context: RecordContext = contexts[index].take(place)
+            if forget:
+                hidden = torch.rand(mine.size, generator=noise) < FORGET
+                context.history = context.history.masked_fill(hidden[:, None, None], 0)
+            tokens = flows[index][torch.as_tensor(flow_of[index][mine])].to(device)
+            target = targets[index][place].to(device)
+            losses.append(level.loss(tokens, context.to(device), target))
+        return torch.cat(losses)
+
+    def batches() -> Iterator[Callable[[], Tensor]]:
+        order = random.permutation(train)
+        for at in range(0, order.size, size):
+            yield lambda rows=order[at : at + size]: loss(rows, forget=True).sum(1).mean()
+
+    def evaluate() -> float:
+        parts = [loss(test[at : at + 8192], forget=False) for at in range(0, test.size, 8192)]
+        return float(torch.cat(parts).sum(1).mean())
+
+    return fit_level(
+        level,
+        name="records",
+        batches=batches,
+        evaluate=evaluate,
+        config=config,
+        evaluate_steps=int(np.clip(train.size // size, 15, 60)),
+        control=control,
+    )

@@ -1,0 +1,254 @@
+"""Level 3: the packets of a flow one after the other, given its columns and the series around.
+
+A feed-forward net over the last few records: what is left of the flow and of the step (packets,
+bytes, time) tells it where it is, in buckets, so that no flow can be known by heart.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.layers import FieldEmbedding, draw
+from netsynth.generate.transformer.numbers import NumberTable
+from netsynth.tables import TokenField
+
+AROUND = 17  # numbers that describe the series around the record
+COUNT_BUCKETS, SIZE_BUCKETS = 48, 48
+KIND, GAP, LENGTH, WINDOW = 0, 1, 2, 3
+
+
+@dataclass(slots=True)
+class RecordContext:
+    """What is known before each of M records.
+
+    Attributes:
+        position: int64 [M], records of the flow so far.
+        left: int64 [M, 2], packets left in the flow, forward and reverse.
+        step_left: int64 [M, 2], the same in the step the record falls in.
+        bytes_left: int64 [M, 2].
+        time_left: float64 [M], ns until the flow ends.
+        gap_low: float64 [M], smallest gap that reaches the record's step, ns.
+        gap_high: float64 [M], largest gap that stays in it, ns.
+        around: float32 [M, AROUND].
+        history: int64 [M, R, 4], tokens of the last R records plus 1, newest first, 0: none.
+    """
+
+    position: Tensor
+    left: Tensor
+    step_left: Tensor
+    bytes_left: Tensor
+    time_left: Tensor
+    gap_low: Tensor
+    gap_high: Tensor
+    around: Tensor
+    history: Tensor
+
+    def take(self, rows: Tensor) -> RecordContext:
+        """Return the contexts `rows`."""
+        return RecordContext(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    def to(self, device: torch.device) -> RecordContext:
+        """Return the contexts on `device`."""
+        return RecordContext(*(getattr(self, name).to(device) for name in self.__slots__))
+
+
+class RecordLevel(nn.Module):
+    """Predict kind, gap, length and window of the next record."""
+
+    def __init__(
+        self,
+        flow_fields: tuple[TokenField, ...],
+        record_fields: tuple[TokenField, ...],
+        config: TransformerConfig,
+    ) -> None:
+        super().__init__()
+        kind, length, window, gap = record_fields
+        assert length.number
+        assert gap.number
+        wide = config.record_width
+        self.gap, self.length = NumberTable(gap.number), NumberTable(length.number)
+        self.sizes = (kind.size, gap.size, length.size, window.size)
+        self.flow_embed = FieldEmbedding(flow_fields, width=config.width)
+        self.flow_mix = nn.Sequential(nn.GELU(), nn.Linear(config.width, config.width), nn.GELU())
+        self.flow_out = nn.Linear(config.width, wide)
+        widths = (24, 16, 24, 8)
+        self.history_embed = nn.ModuleList(
+            nn.Embedding(size + 1, w) for size, w in zip(self.sizes, widths, strict=True)
+        )
+        self.history_out = nn.Linear(config.record_history * sum(widths), wide)
+        self.around_out = nn.Linear(AROUND, wide)
+        counts = [COUNT_BUCKETS] * 5
+        sizes = [self.length.size, self.length.size, SIZE_BUCKETS, SIZE_BUCKETS]
+        times = [gap.size] * 3
+        self.progress = FieldEmbedding(
+            tuple(TokenField(name=str(i), size=s) for i, s in enumerate([*counts, *sizes, *times])),
+            width=wide,
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(wide), nn.Linear(wide, wide), nn.GELU(), nn.Linear(wide, wide)
+            )
+            for _ in range(2)
+        )
+        self.norm = nn.LayerNorm(wide)
+        self.embed = nn.ModuleList(nn.Embedding(size, wide) for size in self.sizes)
+        self.hidden = nn.ModuleList(nn.Linear(wide, config.hidden) for _ in self.sizes)
+        self.heads = nn.ModuleList(nn.Linear(config.hidden, size) for size in self.sizes)
+        for module in self.history_embed:
+            nn.init.normal_(module.weight, std=0.5)  # type: ignore[arg-type]
+        for module in [*self.embed, *self.heads]:
+            nn.init.normal_(module.weight, std=0.05)  # type: ignore[arg-type]
+        self.dropout = nn.Dropout(config.dropout)
+        service = next(f for f in flow_fields if f.name == "service")
+        self.service_place = [f.name for f in flow_fields].index("service")
+        protocols = torch.as_tensor(service.groups["protocol"])
+        kinds = torch.as_tensor(kind.groups["protocol"])
+        self.register_buffer("of_protocol", protocols[:, None] == kinds[None], persistent=False)
+        self.register_buffer("kind_reverse", torch.as_tensor(kind.groups["reverse"]).bool(), False)
+        self.register_buffer("kind_payload", torch.as_tensor(kind.groups["payload"]).bool(), False)
+        self.register_buffer("service_tcp", protocols == 6, persistent=False)
+        self.of_protocol: Tensor
+        self.kind_reverse: Tensor
+        self.kind_payload: Tensor
+        self.service_tcp: Tensor
+
+    def set_prior(self, counts: list[Tensor]) -> None:
+        """Start the outputs at the frequencies `counts` (kind, gap, length, window)."""
+        with torch.no_grad():
+            for head, count in zip(self.heads, counts, strict=True):
+                share = (count.float() + 0.05) / (count.sum() + 0.05 * count.numel())
+                head.bias.copy_(share.log())  # type: ignore[operator]
+
+    def flow_vector(self, tokens: Tensor) -> Tensor:
+        """Summarise the flow tokens [F, K] for this level: [F, H]."""
+        return self.flow_mix(self.dropout(self.flow_embed(tokens)))  # type: ignore[no-any-return]
+
+    def state(self, flow: Tensor, context: RecordContext) -> Tensor:
+        """Map flow vectors [M, H] and contexts to the state [M, W] of the decoder."""
+        buckets = torch.stack(
+            [
+                _count_bucket(context.position),
+                *(_count_bucket(c) for c in context.left.unbind(1)),
+                *(_count_bucket(c) for c in context.step_left.unbind(1)),
+                *(self.length.bucket(b.clamp(0, 65535)) for b in context.bytes_left.unbind(1)),
+                *(_size_bucket(b) for b in context.bytes_left.unbind(1)),
+                self.gap.bucket(context.time_left),
+                self.gap.bucket(context.gap_low),
+                self.gap.bucket(context.gap_high),
+            ],
+            dim=1,
+        )
+        history = torch.cat(
+            [embed(context.history[..., i]) for i, embed in enumerate(self.history_embed)], dim=-1
+        ).flatten(1)
+        x = self.flow_out(flow) + self.history_out(self.dropout(history))
+        x = x + self.around_out(context.around) + self.progress(buckets)
+        for block in self.blocks:
+            x = x + self.dropout(block(x))
+        return x  # type: ignore[no-any-return]
+
+    def _logits(self, part: int, state: Tensor) -> Tensor:
+        inner = functional.gelu(self.hidden[part](self.norm(state)))
+        logits: Tensor = self.heads[part](self.dropout(inner))
+        return logits.float()
+
+    def _kind_logits(self, state: Tensor, service: Tensor, context: RecordContext) -> Tensor:
+        """Logits of kinds; those the flow's protocol, the step or the bytes rule out excluded."""
+        reverse = self.kind_reverse
+        room = torch.where(reverse, context.step_left[:, 1:] > 0, context.step_left[:, :1] > 0)
+        data = torch.where(reverse, context.bytes_left[:, 1:] > 0, context.bytes_left[:, :1] > 0)
+        allowed = self.of_protocol[service] & room
+        with_data = allowed & (data | ~self.kind_payload)
+        allowed = torch.where(with_data.any(dim=1, keepdim=True), with_data, allowed)
+        logits = self._logits(KIND, state)
+        logits = logits.masked_fill(~(self.of_protocol[service] & room), -2e4)
+        return logits.masked_fill(~allowed, -1e4)
+
+    def loss(self, flow_tokens: Tensor, context: RecordContext, targets: Tensor) -> Tensor:
+        """Negative log-likelihood of records.
+
+        Args:
+            flow_tokens: int64 [M, K].
+            context: Of the M records.
+            targets: int64 [M, 4], kind, gap, length and window tokens.
+
+        Returns:
+            Loss of each record and field [M, 4] in nats, 0 where a field is known.
+        """
+        state = self.state(self.flow_vector(flow_tokens), context)
+        service = flow_tokens[:, self.service_place]
+        kind, gap, length, window = targets.unbind(1)
+        bytes_left = context.bytes_left.gather(1, self.kind_reverse[kind].long()[:, None])[:, 0]
+        losses = [_nll(self._kind_logits(state, service, context), kind)]
+        state = state + self.dropout(self.embed[KIND](kind))
+        logits = self._logits(GAP, state) + self.gap.share_within(context.gap_low, context.gap_high)
+        losses.append(_nll(logits, gap).masked_fill(context.position == 0, 0))
+        state = state + self.dropout(self.embed[GAP](gap))
+        logits = self._length_logits(state, bytes_left)
+        losses.append(_nll(logits, length).masked_fill(~self.kind_payload[kind], 0))
+        state = state + self.dropout(self.embed[LENGTH](length))
+        loss = _nll(self._logits(WINDOW, state), window)
+        losses.append(loss.masked_fill(~self.service_tcp[service], 0))
+        return torch.stack(losses, dim=1)
+
+    def _length_logits(self, state: Tensor, bytes_left: Tensor) -> Tensor:
+        logits = self._logits(LENGTH, state)
+        low = self.length.rows[:, 0]
+        too_long = (low > bytes_left.clamp(min=1)[:, None]) | (self.length.rows[:, -1] < 1)
+        return logits.masked_fill(too_long, -1e4)
+
+    @torch.no_grad()
+    def sample(
+        self, flow: Tensor, service: Tensor, context: RecordContext, *, random: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw the next record of M flows.
+
+        Returns:
+            Tokens int64 [M, 4] (kind, gap, length, window), gap in ns float64 [M], payload in
+            bytes int64 [M].
+        """
+        state = self.state(flow, context)
+        kind = draw(self._kind_logits(state, service, context), random)
+        state = state + self.embed[KIND](kind)
+        share = self.gap.share_within(context.gap_low, context.gap_high)
+        token = draw(self._logits(GAP, state) + share, random)
+        gap = self.gap.draw_within(token, context.gap_low, context.gap_high, random)
+        begins = context.position == 0
+        gap = gap.masked_fill(begins, 0.0)
+        token = self.gap.bucket(gap)
+        state = state + self.embed[GAP](token)
+        left = context.bytes_left.gather(1, self.kind_reverse[kind].long()[:, None])[:, 0]
+        length = draw(self._length_logits(state, left), random)
+        size = self.length.draw(length, random).round().long().clamp(min=1)
+        size = torch.where(left > 0, torch.minimum(size, left), size)
+        size = size.masked_fill(~self.kind_payload[kind], 0)
+        length = self.length.bucket(size)
+        state = state + self.embed[LENGTH](length)
+        window = draw(self._logits(WINDOW, state), random)
+        window = window.masked_fill(~self.service_tcp[service], 0)
+        return torch.stack([kind, token, length, window], dim=1), gap, size
+
+
+def _nll(logits: Tensor, target: Tensor) -> Tensor:
+    return functional.cross_entropy(logits, target, reduction="none")
+
+
+def _count_bucket(count: Tensor) -> Tensor:
+    """0..16 exactly, then buckets that grow by 30 %."""
+    wide = 17 + torch.floor(torch.log(count.clamp(min=17) / 17.0) / math.log(1.3)).long()
+    return torch.where(count <= 16, count, wide).clamp(0, COUNT_BUCKETS - 1)
+
+
+def _size_bucket(size: Tensor) -> Tensor:
+    """Two buckets an octave."""
+    return (
+        torch.floor(2 * torch.log2(size.clamp(min=0).double() + 1))
+        .long()
+        .clamp(0, SIZE_BUCKETS - 1)
+    )

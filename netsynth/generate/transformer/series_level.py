@@ -1,0 +1,209 @@
+"""Level 2: the active steps of a flow, coarse counts in time, given the flow's columns.
+
+Idle steps are not emitted one by one: the step after the next is drawn as a skip, the run length
+of the zero-inflation gate. The last step and what is left for it follow from the flow's duration
+and totals, so the series always ends where and how the flow level said.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.layers import Cache, CausalTransformer, FieldEmbedding, draw
+from netsynth.generate.transformer.numbers import NumberTable
+from netsynth.tables import TokenField
+
+PARTS = ("skip", "packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse")
+
+
+class SeriesLevel(nn.Module):
+    """Draw the active steps of flows that last longer than one step."""
+
+    def __init__(
+        self,
+        flow_fields: tuple[TokenField, ...],
+        fields: tuple[TokenField, ...],
+        config: TransformerConfig,
+    ) -> None:
+        super().__init__()
+        width = config.width
+        self.flow_embed = FieldEmbedding(flow_fields, width=width)
+        skip, packets, size = fields
+        assert skip.number
+        assert packets.number
+        assert size.number
+        self.skip = NumberTable(skip.number)
+        self.packets = NumberTable(packets.number)
+        self.bytes = NumberTable(size.number)
+        self.tables = (self.skip, self.packets, self.packets, self.bytes, self.bytes)
+        self.flow = nn.Linear(config.width, width)
+        # what came before, and what is left: steps, packets and bytes either way
+        self.embed_before = nn.ModuleList(nn.Embedding(t.size + 1, width) for t in self.tables)
+        self.embed_left = nn.ModuleList(nn.Embedding(t.size, width) for t in self.tables)
+        for embedding in [*self.embed_before, *self.embed_left]:
+            nn.init.normal_(embedding.weight, std=0.15)  # type: ignore[arg-type]
+        self.transformer = CausalTransformer(
+            width=width,
+            heads=config.heads,
+            layer_count=1,
+            context=256,
+            dropout=config.dropout,
+        )
+        self.embed = nn.ModuleList(nn.Embedding(t.size, width) for t in self.tables)
+        self.norm = nn.LayerNorm(width)
+        self.hidden = nn.ModuleList(nn.Linear(width, config.hidden) for _ in self.tables)
+        self.heads = nn.ModuleList(nn.Linear(config.hidden, t.size) for t in self.tables)
+        for module in [*self.embed, *self.heads]:
+            nn.init.normal_(module.weight, std=0.05)  # type: ignore[arg-type]
+        self.dropout = nn.Dropout(config.dropout)
+
+    def flow_vector(self, tokens: Tensor) -> Tensor:
+        """Summarise the flow tokens [F, K] for this level: [F, H]."""
+        return nn.functional.gelu(self.dropout(self.flow_embed(tokens)))
+
+    def inputs(self, flow: Tensor, before: Tensor, left: Tensor) -> Tensor:
+        """Embed flow [..., H], tokens before [..., 5] (0: none) and amounts left [..., 5]."""
+        x = self.flow(flow)
+        for part, table in enumerate(self.tables):
+            x = x + self.embed_before[part](before[..., part])
+            x = x + self.embed_left[part](table.bucket(left[..., part].clamp(min=0)))
+        return x  # type: ignore[no-any-return]
+
+    def loss(
+        self, flow: Tensor, tokens: Tensor, left: Tensor, valid: Tensor, first: Tensor
+    ) -> Tensor:
+        """Negative log-likelihood of the series of B flows, padded to T active steps.
+
+        Args:
+            flow: float32 [B, H].
+            tokens: int64 [B, T, 5], PARTS of each active step.
+            left: float64 [B, T, 5], steps to the last one, packets and bytes left, all before
+                the step; the skip is counted from the step before.
+            valid: bool [B, T], steps to learn from (not padding, and not the last step, which
+                is known).
+            first: bool [B, T], the first step of a flow, whose skip is 0 and known.
+        """
+        before = torch.cat([torch.zeros_like(tokens[:, :1]), tokens[:, :-1] + 1], dim=1)
+        x = self.inputs(flow[:, None].expand(-1, tokens.shape[1], -1), before, left)
+        zero = torch.zeros(tokens.shape[0], dtype=torch.int64, device=flow.device)
+        state = self.transformer(self.dropout(x), first_position=zero)
+        state, tokens = state[valid], tokens[valid]
+        left, first = left[valid], first[valid]
+        total = torch.zeros(state.shape[0], device=flow.device)
+        for part in range(len(PARTS)):
+            logits = self._logits(part, state, left[:, part])
+            loss = torch.nn.functional.cross_entropy(logits, tokens[:, part], reduction="none")
+            if part == 0:
+                loss = loss.masked_fill(first, 0.0)
+            total = total + loss
+            state = state + self.dropout(self.embed[part](tokens[:, part]))
+        return total
+
+    def _logits(self, part: int, state: Tensor, left: Tensor) -> Tensor:
+        """Logits [M, size] of a part, tokens beyond what is left [M] excluded."""
+        inner = torch.nn.functional.gelu(self.hidden[part](self.norm(state)))
+        logits: Tensor = self.heads[part](inner)
+        table = self.tables[part]
+        logits = logits.float()
+        return logits.masked_fill(table.rows[:, 0] > left[:, None], -1e9)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        flow: Tensor,
+        totals: Tensor,
+        first_step: Tensor,
+        last_step: Tensor,
+        *,
+        random: torch.Generator,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw the series of F flows.
+
+        Args:
+            flow: float32 [F, H].
+            totals: int64 [F, 4], packets and bytes per direction.
+            first_step: int64 [F].
+            last_step: int64 [F]; must be first_step where the flow has one packet.
+            random: Source of randomness.
+
+        Returns:
+            (row of the flow [S], step [S], values [S, 4]), unsorted; values sum to totals.
+        """
+        device = flow.device
+        single = first_step >= last_step
+        rows = torch.nonzero(single)[:, 0]
+        out = [(rows, first_step[rows], totals[rows])]
+        rows = torch.nonzero(~single)[:, 0]
+        step, end, left = first_step[rows], last_step[rows], totals[rows].clone()
+        flow = flow[rows]
+        before = torch.zeros(rows.numel(), len(PARTS), dtype=torch.int64, device=device)
+        cache = self.transformer.start()
+        begins = True
+        while rows.numel():
+            token, step, value, left, done = self._step(
+                flow, before, step, end, left, cache, begins, random
+            )
+            out.append((rows, step, value))
+            begins = False
+            go = torch.nonzero(~done)[:, 0]
+            rows, flow, before = rows[go], flow[go], token[go] + 1
+            step, end, left = step[go], end[go], left[go]
+            cache.keep(go)
+        row, step, value = (torch.cat(part) for part in zip(*out, strict=True))
+        return row, step, value
+
+    def _step(
+        self,
+        flow: Tensor,
+        before: Tensor,
+        step: Tensor,
+        end: Tensor,
+        left: Tensor,
+        cache: Cache,
+        begins: bool,
+        random: torch.Generator,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Draw one active step of each flow: tokens, step, values, what is left, done."""
+        ahead = end - step
+        amounts = torch.cat([ahead[:, None], left], dim=1).double()
+        state = self.transformer.step(self.inputs(flow, before, amounts), cache)
+        tokens = torch.zeros_like(before)
+        if not begins:
+            token = draw(self._logits(0, state, amounts[:, 0].clamp(min=1)), random)
+            skip = self.skip.draw(token, random).round().long().clamp(min=1)
+            alone = left[:, 0] + left[:, 1] <= 1  # one packet left: it is the last step's
+            skip = torch.where(alone, ahead, torch.minimum(skip, ahead))
+            tokens[:, 0] = self.skip.bucket(skip)
+            step = step + skip
+        else:
+            tokens[:, 0] = self.skip.bucket(torch.zeros_like(step))
+        state = state + self.embed[0](tokens[:, 0])
+        value = torch.zeros_like(left)
+        for part in range(1, len(PARTS)):
+            token = draw(self._logits(part, state, amounts[:, part]), random)
+            drawn = self.tables[part].draw(token, random).round().long()
+            value[:, part - 1] = torch.minimum(drawn, left[:, part - 1])
+            state = state + self.embed[part](token)
+        value = _mend(value, left, last=step >= end)
+        for part in range(1, len(PARTS)):
+            tokens[:, part] = self.tables[part].bucket(value[:, part - 1])
+        return tokens, step, value, left - value, step >= end
+
+
+def _mend(value: Tensor, left: Tensor, *, last: Tensor) -> Tensor:
+    """Make the counts of a step possible: at least a packet, one kept back for the last step."""
+    value = value.clone()
+    larger = (left[:, 1] > left[:, 0]).long()
+    empty = (value[:, 0] + value[:, 1] == 0) & ~last
+    value[empty, larger[empty]] = 1
+    greedy = (value[:, 0] + value[:, 1] >= left[:, 0] + left[:, 1]) & ~last
+    side = (value[:, 1] > value[:, 0]).long()
+    value[greedy, side[greedy]] -= 1
+    for direction in (0, 1):
+        none = value[:, direction] == 0
+        value[none, 2 + direction] = 0
+        spent = (value[:, direction] == left[:, direction]) & ~none
+        value[spent, 2 + direction] = left[spent, 2 + direction]
+    return torch.where(last[:, None], left, value)
