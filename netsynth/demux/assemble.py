@@ -44,8 +44,8 @@ def assemble_flows(
 
     A flow is what shares addresses, ports, protocol and IP version in either direction; ICMP
     echoes share the identifier besides, other ICMP the type, and fragments after the first,
-    which carry no ports, are a flow of their own. A SYN after a closed connection (FIN both
-    ways, or RST) opens a new flow.
+    which carry no ports, are a flow of their own. A new SYN on the same ports opens a new flow
+    where more than SYNs went before (a closed connection, or one whose end was not captured).
 
     Args:
         packets: In any order of time; sorted first where needed, ties in input order.

@@ -124,7 +124,7 @@ def _fill_columns(
     flows: FlowTable, rng: np.random.Generator, seed: int, repairs: IntArray
 ) -> IntArray:
     """Fill numbers and flags of all packets in place; return data_at, int64 [N]."""
-    from netsynth.demux import datagrams, dialogue, numbering
+    from netsynth.demux import datagrams, dialogue
 
     p = flows.packets
     for name in ("ip_id", "seq", "ack", "ts_val", "ts_ecr", "checksums"):
@@ -155,28 +155,7 @@ def _fill_columns(
     )
     clock = _clocks(p, seed)
     initial = rng.integers(0, 1 << 32, size=(len(flows), 2), dtype=np.uint32)
-    data_at = np.zeros(len(p), dtype=np.int64)
-    numbering.number_segments(
-        flows.offsets,
-        p.time_ns,
-        flows.reverse,
-        p.protocol,
-        p.tcp_flags,
-        p.payload_length,
-        flows.segment,
-        flows.ack_class,
-        p.window,
-        p.option_bits,
-        p.window_scale,
-        p.mss,
-        clock,
-        initial,
-        repairs,
-        p.seq,
-        p.ack,
-        p.ts_ecr,
-        data_at,
-    )
+    data_at = _number_segments(flows, clock, initial, repairs)
     p.ts_val[:] = np.where(p.option_bits & 8, clock, 0)
     datagrams.number_echoes(
         flows.offsets,
@@ -196,6 +175,47 @@ def _fill_columns(
         p.tcp_flags,
         rng.integers(0, 1 << 16, size=(len(flows), 2), dtype=np.uint16),
         p.ip_id,
+    )
+    return data_at
+
+
+def _number_segments(
+    flows: FlowTable, clock: NDArray[np.uint32], initial: NDArray[np.uint32], repairs: IntArray
+) -> IntArray:
+    """Plan, then fill seq, ack and ts_ecr of the TCP flows; return data_at, int64 [N]."""
+    from netsynth.demux import numbering, planning
+
+    p, count = flows.packets, len(flows.packets)
+    delay_ns = np.zeros((len(flows), 2), dtype=np.int64)
+    sent, goal, share = (np.zeros(count, dtype=np.int32) for _ in range(3))
+    hole, answered, data_at = (np.zeros(count, dtype=np.int64) for _ in range(3))
+    dialogue = (flows.offsets, p.time_ns, flows.reverse, p.protocol, p.tcp_flags, p.payload_length)
+    planning.plan_acknowledgements(
+        *dialogue, flows.segment, flows.ack_class, delay_ns, sent, goal, share
+    )
+    planning.plan_holes(*dialogue, flows.segment, hole)
+    planning.plan_resets(flows.offsets, flows.reverse, p.protocol, p.tcp_flags, answered)
+    numbering.number_segments(
+        *dialogue,
+        flows.segment,
+        flows.ack_class,
+        p.window,
+        p.option_bits,
+        p.window_scale,
+        p.mss,
+        clock,
+        initial,
+        delay_ns,
+        sent,
+        goal,
+        share,
+        hole,
+        answered,
+        repairs,
+        p.seq,
+        p.ack,
+        p.ts_ecr,
+        data_at,
     )
     return data_at
 

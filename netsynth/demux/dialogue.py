@@ -21,6 +21,7 @@ REPAIRS = (
     "syn_ack_added",  # the first answer to a SYN became a SYN-ACK
     "early_data",  # what came between SYN and SYN-ACK became a repeated SYN
     "ack_added",  # ACK set on a segment of an open connection
+    "early_reset",  # RST dropped from a segment after which its side sent data
     "after_reset",  # a segment after the side's own RST became an RST
     "after_fin",  # new data or a second FIN after FIN became a retransmission
     "options_dropped",  # options that the SYNs did not agree on, or that only a SYN may carry
@@ -31,7 +32,7 @@ REPAIRS = (
     "fragment_joined",  # fragment flags dropped
 )
 _SYN_MIXED, _LATE_SYN, _LATE_SYN_ACK, _SYN_ACK_ADDED, _EARLY, _ACK_ADDED = 0, 1, 2, 3, 4, 5
-_AFTER_RESET, _AFTER_FIN, _OPTIONS_DROPPED, _OPTIONS_ADDED = 6, 7, 8, 9
+_EARLY_RESET, _AFTER_RESET, _AFTER_FIN, _OPTIONS_DROPPED, _OPTIONS_ADDED = 6, 7, 8, 9, 10
 
 
 @compiled
@@ -61,17 +62,29 @@ def repair_flags(
             continue
         answer: Any = np.int64(-1)  # the SYN-ACK of a flow that begins with a SYN
         if tcp_flags[first] & 22 == 2:
+            bare: Any = np.int64(-1)  # the first other answer, where it could have been one
             for i in range(first + 1, end):
                 flags = np.int64(tcp_flags[i])
-                if reverse[i] != reverse[first] and flags & 4 == 0:
-                    if flags & 18 == 18:
-                        answer = i
-                    elif payload_length[i] == 0 and flags & 3 == 0:
-                        tcp_flags[i] = 18
-                        segment[i] = 0
-                        repairs[_SYN_ACK_ADDED] += 1
-                        answer = i
+                if reverse[i] == reverse[first] or flags & 4 != 0:
+                    continue
+                if flags & 18 == 18:
+                    answer = i
                     break
+                if bare == -1:
+                    bare = i if payload_length[i] == 0 and flags & 3 == 0 else np.int64(-2)
+            if answer < 0 and bare >= 0:
+                answer = bare
+                tcp_flags[bare] = 18
+                segment[bare] = 0
+                repairs[_SYN_ACK_ADDED] += 1
+        last_syn = np.full(2, -1, dtype=np.int64)
+        last_data = np.full(2, -1, dtype=np.int64)
+        for i in range(first, end):
+            side = 1 if reverse[i] else 0
+            if tcp_flags[i] & 2 != 0:
+                last_syn[side] = i
+            elif payload_length[i] > 0 and tcp_flags[i] & 4 == 0:
+                last_data[side] = i
         state = np.zeros(2, dtype=np.int64)  # 1 SYN, 2 SYN-ACK, 4 anything else, 8 FIN, 16 RST
         for i in range(first, end):
             side = 1 if reverse[i] else 0
@@ -85,25 +98,30 @@ def repair_flags(
             if flags & 2 != 0 and flags & 5 != 0:
                 flags &= ~5
                 repairs[_SYN_MIXED] += 1
-            if flags & 18 == 2 and (state[side] & 14 != 0 or state[peer] & 13 != 0):
+            is_fresh = state[side] & 14 == 0 and (state[side] != 0 or state[peer] & 13 == 0)
+            if flags & 18 == 2 and not is_fresh:
                 flags = (flags & ~2) | 16
                 segment[i] = 0
                 repairs[_LATE_SYN] += 1
             elif flags & 18 == 18:
-                is_answer = state[peer] & 1 != 0 and state[side] & 13 == 0
+                is_answer = state[peer] & 13 == 1 or (
+                    state[peer] & 1 != 0 and state[side] & 13 == 0
+                )
                 is_first = state[peer] == 0 and state[side] & 13 == 0
                 if not is_answer and not is_first:
                     flags &= ~2
                     segment[i] = 0
                     repairs[_LATE_SYN_ACK] += 1
             if flags & 2 == 0:
+                if flags & 4 != 0 and last_data[side] > i and last_syn[side] < i:
+                    flags = (flags & ~4) | 16
+                    repairs[_EARLY_RESET] += 1
                 is_open = (state[0] | state[1]) & 3 == 3
                 if is_open and flags & 20 == 0:
                     flags |= 16
                     repairs[_ACK_ADDED] += 1
                 if state[side] & 16 != 0 and flags & 4 == 0:
                     flags = (flags & ~9) | 4
-                    payload_length[i] = 0
                     segment[i] = 0
                     repairs[_AFTER_RESET] += 1
                 if flags & 4 != 0:
@@ -121,7 +139,7 @@ def repair_flags(
                 state[side] |= 2
             else:
                 segment[i] = 1 if state[side] & 1 != 0 else 0
-                state[side] |= 1
+                state[side] = 1  # after a reset, a new start
             if flags & 16 == 0:
                 ack_class[i] = 0
             elif ack_class[i] == 0:

@@ -11,7 +11,7 @@ from netsynth.numbers import Array, IntArray
 NEVER_NS = np.iinfo(np.int64).max
 
 _LOW_31 = 0x7FFFFFFF
-_FIN_LOW, _FIN_HIGH, _RESET, _SYN_SEEN = 1, 2, 4, 8
+_SYN_SEEN, _MORE_SEEN = 1, 2
 
 
 @compiled
@@ -34,6 +34,8 @@ def group_packets(
 
     Both directions share a key: the two endpoints in ascending order, protocol, IP version. An
     ICMP echo has its identifier in place of ports, other ICMP its type, a later fragment zeros.
+    A SYN of another number than the flow's own opens a new flow once the old one has gone past
+    its handshake: who sends it has no such connection any more.
 
     Args:
         time_ns: int64 [N], ns, ascending; the other columns likewise [N] (PACKET_COLUMNS).
@@ -78,8 +80,7 @@ def group_packets(
             destination_end = source_end
         low = (np.int64(src[i]) << 16) | source_end
         high = (np.int64(dst[i]) << 16) | destination_end
-        from_low = low <= high
-        if not from_low:
+        if low > high:
             low, high = high, low
         high = (high << 16) | (np.int64(number) << 8) | kind
         # products of 31-bit numbers stay inside int64
@@ -125,27 +126,23 @@ def group_packets(
             idle = now - last_ns[entry] >= idle_ns
             active = now - first_ns[entry] >= active_ns
             is_new = idle or active
-            if is_tcp and flags & 18 == 2:  # SYN without ACK: does it follow a closed connection?
+            if is_tcp and flags & 18 == 2:  # SYN without ACK: does it open another connection?
                 state = tcp_state[entry]
-                is_closed = state & _RESET != 0 or state & 3 == 3
                 is_repeat = state & _SYN_SEEN != 0 and syn_seq[entry] == np.int64(seq[i])
-                is_new |= is_closed and not is_repeat
+                is_new |= state & _MORE_SEEN != 0 and not is_repeat
         if is_new:
             entry_flow[entry] = flow_count
             first_ns[entry] = now
             tcp_state[entry] = 0
             flow_count += 1
         last_ns[entry] = now
-        if is_tcp and flags & 7 != 0:
+        if is_tcp:
             state = tcp_state[entry]
-            if flags & 18 == 2 and state & _SYN_SEEN == 0:
-                state |= _SYN_SEEN
+            if flags & 2 == 0:
+                tcp_state[entry] = state | _MORE_SEEN
+            elif flags & 16 == 0 and state & _SYN_SEEN == 0:
+                tcp_state[entry] = state | _SYN_SEEN
                 syn_seq[entry] = np.int64(seq[i])
-            if flags & 1 != 0:
-                state |= _FIN_LOW if from_low else _FIN_HIGH
-            if flags & 4 != 0:
-                state |= _RESET
-            tcp_state[entry] = state
         flow_of_packet[i] = entry_flow[entry]
     return flow_of_packet, flow_count
 

@@ -10,8 +10,8 @@ from netsynth.numbers import IntArray
 
 _HOLE_LIMIT = 16  # holes kept a direction; data ahead of more is taken as received
 _SEARCH_LIMIT = 256  # packets to look back for the segment that a retransmission repeats
-_FILL_LIMIT_NS = 3_000_000_000  # a hole that stays open longer was never one
-_WINDOW_RAISED, _WINDOW_BLOCKED, _NOTHING_TO_REPEAT = 10, 11, 12
+_RECOVERY_NS = 150_000_000  # retransmissions closer than this go on where the last one ended
+_WINDOW_RAISED, _WINDOW_BLOCKED, _NOTHING_TO_REPEAT = 11, 12, 13
 
 
 @compiled
@@ -30,6 +30,12 @@ def number_segments(
     mss: NDArray[np.uint16],
     clock: NDArray[np.uint32],
     initial: NDArray[np.uint32],
+    delay_ns: IntArray,
+    sent: NDArray[np.int32],
+    goal: NDArray[np.int32],
+    share: NDArray[np.int32],
+    hole: IntArray,
+    answered: IntArray,
     repairs: IntArray,
     seq: NDArray[np.uint32],
     ack: NDArray[np.uint32],
@@ -49,10 +55,10 @@ def number_segments(
     round trip before, the round trip being the shortest wait of an ACK_ALL of that side; it ends
     at a segment of the peer. Acknowledgements never fall, nor pass what the peer has sent.
 
-    Data past the window that the peer announced raises the window of its last acknowledgement;
-    where 65,535 is too little, that acknowledgement comes to cover all it may; where this does
-    not do either, the data become a retransmission. Flows whose two SYNs were not both seen are
-    exempt, as their window scale is unknown.
+    Where data pass the window that the peer announced, its last acknowledgement covers more if
+    it is an ACK_PART, else its window is raised; where 65,535 is too little, it comes to cover
+    all it may; where this does not do either, the data become a retransmission. Flows
+    whose two SYNs were not both seen are exempt, as their window scale is unknown.
 
     Args:
         offsets: int64 [F+1]; the columns [N] are sorted by flow, then time.
@@ -65,6 +71,7 @@ def number_segments(
         RFC 9293 sections 3.4, 3.8.6 and 3.10.7; RFC 7323 sections 2.3 and 4.3.
     """
     position = np.zeros(seq.size, dtype=np.int64)
+    covered_at = np.zeros(seq.size, dtype=np.int64)  # position acknowledged
     in_order_at = np.zeros(seq.size, dtype=np.int64)  # what the peer had received, per ack
     next_at = np.zeros(2, dtype=np.int64)  # furthest position sent
     first_data = np.zeros(2, dtype=np.int64)  # position of the first byte that is no SYN
@@ -75,46 +82,30 @@ def number_segments(
     scale = np.zeros(2, dtype=np.int64)
     echo = np.zeros(2, dtype=np.int64)  # timestamp this side would echo
     reader = np.zeros(2, dtype=np.int64)  # next packet of the peer that it may acknowledge
-    delay_ns = np.zeros(2, dtype=np.int64)  # shortest wait from data to the ack of all
-    unread_ns = np.zeros(2, dtype=np.int64)
-    fill = np.zeros(2, dtype=np.int64)  # payload of the next retransmission
-    fill_ns = np.zeros(2, dtype=np.int64)
+    covered_count = np.zeros(2, dtype=np.int64)  # segments that this side acknowledged
+    repeated_to = np.zeros(2, dtype=np.int64)  # end and time of the last retransmission
+    repeated_ns = np.zeros(2, dtype=np.int64)
     hole_count = np.zeros(2, dtype=np.int64)
     hole_start = np.zeros((2, _HOLE_LIMIT), dtype=np.int64)
     hole_end = np.zeros((2, _HOLE_LIMIT), dtype=np.int64)
-    never = np.int64(1) << 62
     for f in range(offsets.size - 1):
         first, end = offsets[f], offsets[f + 1]
         if protocol[first] != 6:
             continue
         has_syn = np.zeros(2, dtype=np.bool_)
         for side in range(2):
-            next_at[side] = first_data[side] = echo[side] = hole_count[side] = fill[side] = 0
-            fin_at[side] = acked[side] = last_acker[side] = edge[side] = unread_ns[side] = -1
-            scale[side] = 0
+            next_at[side] = first_data[side] = echo[side] = hole_count[side] = scale[side] = 0
+            fin_at[side] = acked[side] = last_acker[side] = edge[side] = -1
+            covered_count[side] = repeated_to[side] = 0
             reader[side] = first
-            delay_ns[side] = never
-        for i in range(first, end):  # the wait of each side, and who sent a SYN
+        for i in range(first, end):
             side = 1 if reverse[i] else 0
             if tcp_flags[i] & 2 != 0:
                 has_syn[side] = True
                 scale[side] = window_scale[i] if option_bits[i] & 2 != 0 else 0
-            if ack_class[i] == 1 and unread_ns[side] >= 0:
-                delay_ns[side] = min(delay_ns[side], time_ns[i] - unread_ns[side])
-                unread_ns[side] = -1
-            if payload_length[i] > 0 or tcp_flags[i] & 3 != 0:
-                unread_ns[1 - side] = time_ns[i]
         is_windowed = has_syn[0] and has_syn[1]
         if not is_windowed or option_bits[first] & 2 == 0:
             scale[:] = 0
-        for i in range(end - 1, first - 1, -1):  # how long each hole will be: data_at, for now
-            side = 1 if reverse[i] else 0
-            data_at[i] = fill[side] if fill_ns[side] - time_ns[i] <= _FILL_LIMIT_NS else 0
-            if segment[i] == 1 and payload_length[i] > 0 and tcp_flags[i] & 2 == 0:
-                fill[side] = payload_length[i]
-                fill_ns[side] = time_ns[i]
-            elif segment[i] == 3:
-                fill[side] = 0
         for i in range(first, end):
             side = 1 if reverse[i] else 0
             peer = 1 - side
@@ -122,7 +113,6 @@ def number_segments(
             payload = np.int64(payload_length[i])
             length = payload + (flags & 1) + ((flags >> 1) & 1)
             kind = np.int64(segment[i])
-            ahead_by = data_at[i]
             at = next_at[side]
             # 1. Where the segment stands.
             if flags & 2 != 0:
@@ -131,17 +121,14 @@ def number_segments(
             elif flags & 4 != 0:
                 if next_at[side] == 0 and has_syn[peer] and last_acker[peer] < 0:
                     initial[f, side] = 0
-                elif flags & 16 == 0 and last_acker[peer] >= 0:
-                    at = acked[peer]
+                elif flags & 16 == 0 and answered[i] >= 0:
+                    at = covered_at[answered[i]]
             elif kind == 3:
-                if length == 0 or next_at[side] == 0 or fin_at[side] >= 0:
+                if length + hole[i] == 0 or next_at[side] == 0 or fin_at[side] >= 0:
                     kind = np.int64(0)
                 else:
-                    is_filled = ahead_by > 0 and hole_count[side] < _HOLE_LIMIT
-                    if ahead_by == 0:
-                        ahead_by = max(payload, 1)
-                    at += ahead_by
-                    if is_filled:
+                    at += hole[i] if hole[i] > 0 else max(payload, 1)
+                    if hole[i] > 0 and hole_count[side] < _HOLE_LIMIT:
                         hole_start[side, hole_count[side]] = next_at[side]
                         hole_end[side, hole_count[side]] = at
                         hole_count[side] += 1
@@ -162,47 +149,61 @@ def number_segments(
                     else:
                         kind = np.int64(0)
                     repairs[_NOTHING_TO_REPEAT] += 1
-                elif flags & 1 != 0:
-                    at = last - payload
-                elif hole_count[side] > 0 and payload <= hole_end[side, 0] - hole_start[side, 0]:
+                elif (
+                    hole_count[side] > 0
+                    and length <= hole_end[side, 0] - hole_start[side, 0]
+                    and (flags & 1 == 0 or hole_end[side, 0] == next_at[side])
+                ):
                     at = hole_start[side, 0]
-                    hole_start[side, 0] += payload
+                    hole_start[side, 0] += length
                     if hole_start[side, 0] == hole_end[side, 0]:
                         hole_count[side] -= 1
                         for h in range(hole_count[side]):
                             hole_start[side, h] = hole_start[side, h + 1]
                             hole_end[side, h] = hole_end[side, h + 1]
+                elif flags & 1 != 0:
+                    at = last - payload
                 else:
                     at = last - payload
-                    is_found = False
+                    wanted = acked[peer]
+                    if time_ns[i] - repeated_ns[side] < _RECOVERY_NS:
+                        wanted = max(wanted, repeated_to[side])
+                    found = np.int64(-1)
                     for j in range(i - 1, max(first, i - _SEARCH_LIMIT) - 1, -1):
                         if reverse[j] != reverse[i] or payload_length[j] != payload_length[i]:
                             continue
                         start = position[j] + ((tcp_flags[j] >> 1) & 1)
-                        if start < acked[peer] and is_found:
-                            break
                         if start + payload > last:
                             continue
-                        if not is_found or start >= acked[peer]:
-                            at = start
-                        is_found = True
-                        if start <= acked[peer]:
+                        if found < 0 or (start >= wanted and not wanted <= found <= start):
+                            found = start
+                        if start == wanted:
                             break
+                    if found >= 0:
+                        at = found
+                repeated_to[side] = at + payload
+                repeated_ns[side] = time_ns[i]
             # 2. Does it fit the window that the peer announced?
             if is_windowed and payload > 0 and at + length > edge[side] >= 0:
                 j = last_acker[peer]
                 shift = np.int64(0) if tcp_flags[j] & 2 != 0 else scale[peer]
                 covered = acked[peer]
+                if ack_class[j] == 3:  # it may have covered more: in whole segments
+                    step = np.int64(mss[first]) if mss[first] > 0 else np.int64(1448)
+                    covered += (at + length - edge[side] + step - 1) // step * step
+                    covered = max(acked[peer], min(covered, in_order_at[j]))
                 needed = (at + length - covered + (np.int64(1) << shift) - 1) >> shift
                 if needed > 65535:
                     covered = max(covered, in_order_at[j])
                     needed = (at + length - covered + (np.int64(1) << shift) - 1) >> shift
                 if needed <= 65535:
                     acked[peer] = covered
+                    covered_at[j] = covered
                     ack[j] = np.uint32((np.int64(initial[f, side]) + covered) & 0xFFFFFFFF)
-                    window[j] = max(np.int64(window[j]), needed)
+                    if needed > window[j]:
+                        window[j] = needed
+                        repairs[_WINDOW_RAISED] += 1
                     edge[side] = covered + (np.int64(window[j]) << shift)
-                    repairs[_WINDOW_RAISED] += 1
                 elif fin_at[side] < 0 and next_at[side] - payload >= first_data[side]:
                     at = next_at[side] - payload
                     kind = np.int64(1)
@@ -224,8 +225,10 @@ def number_segments(
                 covered = acked[side]
             elif ack_class[i] == 3:
                 covered = np.int64(-1)
-                recent_ns = time_ns[i] - delay_ns[side]
-                while reader[side] < i:
+                recent_ns = time_ns[i] - delay_ns[f, side]
+                quota = goal[i] - covered_count[side]
+                quota = max((2 * quota + share[i]) // (2 * max(share[i], 1)), 1)
+                while reader[side] < i and quota > 0:
                     j = reader[side]
                     stop = position[j] + payload_length[j] + (tcp_flags[j] & 1)
                     stop += (tcp_flags[j] >> 1) & 1
@@ -233,6 +236,8 @@ def number_segments(
                         if stop >= in_order or (covered >= 0 and time_ns[j] > recent_ns):
                             break
                         covered = stop
+                        covered_count[side] += 1
+                        quota -= 1
                     reader[side] = j + 1
                 if covered < 0:  # no segment of the peer ends in between: whole segments, or none
                     step = np.int64(mss[first]) if mss[first] > 0 else np.int64(1448)
@@ -241,7 +246,10 @@ def number_segments(
             covered = max(covered, acked[side])
             if has_syn[peer]:
                 covered = max(covered, min(np.int64(1), in_order))
+            if ack_class[i] == 1:
+                covered_count[side] = sent[i]
             acked[side] = covered
+            covered_at[i] = covered
             last_acker[side] = i
             in_order_at[i] = in_order
             ack[i] = np.uint32((np.int64(initial[f, peer]) + covered) & 0xFFFFFFFF)
