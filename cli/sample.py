@@ -1,0 +1,151 @@
+"""`netsynth sample`: writes a capture from a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .progress_bar import make_progress
+from .quantities import CountType, DurationType, Rate, RateType
+
+
+@click.command("sample")
+@click.argument("output", metavar="OUT")
+@click.option(
+    "--packets",
+    "-n",
+    type=CountType(),
+    metavar="N",
+    help="Packets to write: 1000000, 1_000_000, 1e6, 250k, 3M. "
+    "Default, where neither --flows nor --duration is given: as many as were learned.",
+)
+@click.option("--flows", type=CountType(), metavar="N", help="Flows to write, instead of -n.")
+@click.option(
+    "--duration",
+    "duration_ns",
+    type=DurationType(),
+    metavar="TIME",
+    help="How long a trace to write: 90s, 5m, 1h30m; instead of -n.",
+)
+@click.option(
+    "--rate",
+    type=RateType(),
+    metavar="RATE",
+    help="2x: twice the learned rate; 5000: packets per second.",
+)
+@click.option(
+    "--model",
+    "-m",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Model to sample; default: the newest .netsynth file here.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Same model, options and seed: same bytes.",
+)
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only flows of this kind, such as label=portscan; may be repeated.",
+)
+@click.option(
+    "--keep-addresses", is_flag=True, help="Write the learned addresses instead of fresh ones."
+)
+@click.option(
+    "--timestamps",
+    type=click.Choice(["ml", "eq", "sp"]),
+    default="ml",
+    show_default=True,
+    help="Times in a step: as learned; even; even in its busy part.",
+)
+@click.option(
+    "--payload",
+    type=click.Choice(["templates", "zero", "random", "none"]),
+    default="templates",
+    show_default=True,
+    help="What payloads hold: first messages of the application, zeros, noise.",
+)
+@click.option(
+    "--snaplen",
+    type=click.IntRange(1, 262_144),
+    metavar="BYTES",
+    help="Cut each frame to this length; default: whole frames.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto takes a CUDA GPU if there is one.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Say what was written as a JSON object (on stderr where OUT is -).",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+def sample(
+    output: str,
+    packets: int | None,
+    flows: int | None,
+    duration_ns: int | None,
+    rate: Rate | None,
+    model: Path | None,
+    seed: int,
+    conditions: tuple[str, ...],
+    keep_addresses: bool,
+    timestamps: str,
+    payload: str,
+    snaplen: int | None,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write a capture that behaves like the one a model was fitted to.
+
+    OUT is a pcap file, or - for standard output: netsynth sample -n 1e6 - | tcpreplay -i eth0 -
+    """
+    from netsynth.errors import ConfigError
+    from netsynth.pipeline import find_model, load_model  # late: --help stays fast
+
+    if sum(limit is not None for limit in (packets, flows, duration_ns)) > 1:
+        raise click.UsageError("give one of --packets, --flows and --duration")
+    where: dict[str, str] = {}
+    for condition in conditions:
+        key, equals, value = condition.partition("=")
+        if not equals:
+            raise ConfigError(f"--where {condition} is no condition; write it as key=value")
+        where[key.strip()] = value.strip()
+    if model is None:
+        model, count = find_model(Path())
+        if not quiet:
+            click.echo(
+                f"using {model}" + (f", the newest of {count}" if count > 1 else ""), err=True
+            )
+    summary = load_model(model, device=device).sample(
+        output,
+        packets=packets,
+        flows=flows,
+        duration_ns=duration_ns,
+        rate=rate.factor if rate else None,
+        packets_per_s=rate.packets_per_second if rate else None,
+        seed=seed,
+        where=where,
+        keep_addresses=keep_addresses,
+        timestamps=timestamps,
+        payload=payload,
+        snaplen=snaplen,
+        progress=make_progress(quiet=quiet),
+    )
+    if as_json:
+        click.echo(summary.to_json(), err=output == "-")
+    elif not quiet:
+        click.echo(summary.describe(), err=True)
