@@ -2,5 +2,14 @@
 
 from netsynth.report.compare import FAMILIES, compare
 from netsynth.report.fidelity import FidelityReport, Figure
+from netsynth.report.pair import CaptureFacts, Reference, refer_to
 
-__all__ = ["FAMILIES", "FidelityReport", "Figure", "compare"]
+__all__ = [
+    "FAMILIES",
+    "CaptureFacts",
+    "FidelityReport",
+    "Figure",
+    "Reference",
+    "compare",
+    "refer_to",
+]

@@ -2,22 +2,115 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from netsynth.numbers import FloatArray
+from netsynth.report.distances import emd
+from netsynth.report.fidelity import Figure
+from netsynth.report.measure import distance_figures
+from netsynth.report.pair import Pair
 from netsynth.report.samples import Measure, Sample, whole
-from netsynth.report.trace import Trace, bytes_per_interval
+from netsynth.report.series import bytes_per_interval, resampled_series
+from netsynth.report.trace import Trace
 
 STEPS = 1000  # intervals of the trace, CascadeNet section 7.3
 THRESHOLD = 0.5  # of the largest interval
 
 MEASURES = (
-    Measure(name="BD", kind="emd", unit="s", text="duration of a burst", over_time=True),
-    Measure(name="TB", kind="emd", unit="s", text="time between bursts", over_time=True),
-    Measure(name="NU", kind="emd", unit="", text="utilisation of an interval", over_time=True),
-    Measure(name="BPS", kind="emd", unit="B", text="bytes of a burst", over_time=True),
-    Measure(name="NPS", kind="emd", unit="B", text="bytes between bursts", over_time=True),
+    Measure(
+        name="BD",
+        kind="emd",
+        unit="s",
+        text="duration of a burst",
+        subject="bursts",
+        more="long",
+        less="short",
+        over_time=True,
+    ),
+    Measure(
+        name="TB",
+        kind="emd",
+        unit="s",
+        text="time between bursts",
+        subject="pauses between bursts",
+        more="long",
+        less="short",
+        over_time=True,
+    ),
+    Measure(
+        name="NU",
+        kind="emd",
+        unit="",
+        text="utilisation of an interval",
+        subject="loads of intervals",
+        more="high",
+        less="low",
+        over_time=True,
+    ),
+    Measure(
+        name="BPS",
+        kind="emd",
+        unit="B",
+        text="number of bytes of a burst",
+        subject="bursts",
+        more="large",
+        less="small",
+        over_time=True,
+    ),
+    Measure(
+        name="NPS",
+        kind="emd",
+        unit="B",
+        text="number of bytes between bursts",
+        subject="volumes between bursts",
+        more="large",
+        less="small",
+        over_time=True,
+    ),
 )
+
+
+def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure BD, TB, NU, BPS and NPS; intervals come from resampled flows."""
+    if not pair.real.trace.duration_ns or not pair.synthetic.duration_ns:
+        which = "synthetic" if pair.real.trace.duration_ns else "real"
+        note = f"the {which} capture has no duration"
+        rows = [
+            Figure(family="bursts", name=m.name, text=m.text, unit=m.unit, in_mean=True, note=note)
+            for m in MEASURES
+        ]
+        return rows, {}
+    replicates: dict[str, FloatArray] = {} if pair.quick else resampled_bursts(pair)
+    rows, details = distance_figures(
+        pair,
+        family="bursts",
+        measures=MEASURES,
+        of_trace=burst_samples,
+        replicate=lambda measure: replicates[measure.name],
+    )
+    details["utilisation"] = {
+        "real": utilisation(bytes_per_interval(pair.real.trace, STEPS)).tolist(),
+        "synthetic": utilisation(bytes_per_interval(pair.synthetic, STEPS)).tolist(),
+        "seconds": [pair.real.trace.duration_s, pair.synthetic.duration_s],
+    }
+    return rows, details
+
+
+def resampled_bursts(pair: Pair) -> dict[str, FloatArray]:
+    """Raw distance of each measure when the sessions of both traces are resampled."""
+    found: dict[str, list[float]] = {measure.name: [] for measure in MEASURES}
+    traces, rng = (pair.real.trace, pair.synthetic), pair.rng("bursts")
+    for both in zip(*(resampled_series(t, STEPS, rng=rng) for t in traces), strict=True):
+        real, synthetic = (
+            series_bursts(series, step_s=trace.duration_s / STEPS)
+            for series, trace in zip(both, traces, strict=True)
+        )
+        for name, values in found.items():
+            if real[name].values.size and synthetic[name].values.size:
+                values.append(emd(real[name].values, synthetic[name].values))
+    return {name: np.array(values) for name, values in found.items()}
 
 
 def utilisation(series: FloatArray) -> FloatArray:

@@ -8,29 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.numbers import FloatArray
+from netsynth.numbers import FloatArray, IntArray
 from netsynth.report.fidelity import Figure
+from netsynth.report.pair import Pair
+from netsynth.report.resample import REPLICATES, interval_about
 from netsynth.report.sessions import session_features
-from netsynth.report.trace import Trace, hash_columns
+from netsynth.report.trace import hash_columns
 
-FAMILY = "C2ST"
 FOLDS = 5
 FEWEST = 20  # sessions a capture
-MOST = 20_000  # sessions a capture; more are sampled
+MOST, MOST_QUICK = 20_000, 5_000  # sessions a capture; more are sampled
+SHUFFLED = 2_000  # rows of each fold that importance is measured on
 TOLD = 8  # features named
+TEXT = "AUC of a classifier told to separate synthetic sessions from real ones; 0.5 is best"
 
 
-def tell_apart(
-    real: Trace, synthetic: Trace, *, seed: int, most: int = MOST, explain: bool = True
-) -> tuple[Figure, list[dict[str, Any]]]:
-    """Cross-validate a gradient-boosted classifier told to separate the sessions of two traces.
-
-    Args:
-        real: The real trace.
-        synthetic: The synthetic trace.
-        seed: Seed of folds, classifier and sampling.
-        most: Sessions a trace that are looked at.
-        explain: False leaves the telling features out.
+def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
+    """Cross-validate a gradient-boosted classifier of sessions.
 
     Returns:
         The figure, AUC from 0.5 (indistinguishable, best) to 1, and the most telling features:
@@ -39,28 +33,24 @@ def tell_apart(
     References:
         Lopez-Paz and Oquab, "Revisiting Classifier Two-Sample Tests", ICLR 2017.
     """
-    text = "AUC of a classifier that tells synthetic sessions from real ones; 0.5 is best"
+    real, synthetic = pair.real.trace, pair.synthetic
     few = [trace.session_count < FEWEST for trace in (real, synthetic)]
     if any(few):
         which = "real" if few[0] else "synthetic"
         note = f"the {which} capture has fewer than {FEWEST} TCP or UDP sessions"
-        return Figure(family=FAMILY, name="AUC", text=text, note=note), []
-    rng = np.random.default_rng(seed)
+        return [Figure(family="C2ST", name="AUC", text=TEXT, note=note)], {}
+    rng = pair.rng("C2ST")
+    most = MOST_QUICK if pair.quick else MOST
     tables = [session_features(trace) for trace in (real, synthetic)]
     names = list(tables[0])
     matrices = [_sample(np.column_stack(list(t.values())), most=most, rng=rng) for t in tables]
     x = np.concatenate(matrices)
     y = np.repeat([0, 1], [len(m) for m in matrices])
-    aucs, importance = _cross_validate(x, y, seed=seed, explain=explain)
-    auc = float(np.mean(aucs))
-    half = 1.96 * float(np.std(aucs, ddof=1)) / np.sqrt(FOLDS)
-    figure = Figure(
-        family=FAMILY,
-        name="AUC",
-        text=text,
-        raw=auc,
-        interval=(max(auc - half, 0.0), min(auc + half, 1.0)),
+    scores, folds, importance = _cross_validate(x, y, explained=1 if pair.quick else 2, rng=rng)
+    auc = float(
+        np.mean([area_under_curve(scores[folds == f], y[folds == f]) for f in range(FOLDS)])
     )
+    interval = None if pair.quick else interval_about(auc, _resampled(scores, y, rng=rng), most=1.0)
     telling = [
         {
             "feature": names[column],
@@ -72,7 +62,8 @@ def tell_apart(
         for column in np.argsort(-importance, kind="stable")[:TOLD]
         if importance[column] > 0
     ]
-    return figure, telling
+    figure = Figure(family="C2ST", name="AUC", text=TEXT, raw=auc, interval=interval)
+    return [figure], {"telling_features": telling}
 
 
 def _sample(matrix: FloatArray, *, most: int, rng: np.random.Generator) -> FloatArray:
@@ -82,36 +73,36 @@ def _sample(matrix: FloatArray, *, most: int, rng: np.random.Generator) -> Float
 
 
 def _cross_validate(
-    x: FloatArray, y: NDArray[np.int64], *, seed: int, explain: bool
-) -> tuple[list[float], FloatArray]:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.metrics import roc_auc_score
+    x: FloatArray, y: IntArray, *, explained: int, rng: np.random.Generator
+) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Score of each row by a model that has not seen it, its fold, importance of each column.
 
-    rng = np.random.default_rng(seed)
-    aucs: list[float] = []
-    importance = np.zeros(x.shape[1])
+    Importance is averaged over the first `explained` folds.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     folds = fold_rows(x, y, rng=rng)
+    scores, importance = np.zeros(y.size), np.zeros(x.shape[1])
     for fold in range(FOLDS):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        model = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+        model = HistGradientBoostingClassifier(early_stopping=False, random_state=fold)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # columns of NaN alone have no bins
             model.fit(x[train], y[train])
-        auc = float(roc_auc_score(y[test], model.predict_proba(x[test])[:, 1]))
-        aucs.append(auc)
-        if not explain or len(aucs) > 1:
+        scores[test] = model.predict_proba(x[test])[:, 1]
+        if fold >= explained:
             continue
+        some = rng.permutation(test)[:SHUFFLED]
+        whole = area_under_curve(scores[some], y[some])
         for column in range(x.shape[1]):
-            shuffled = x[test].copy()
+            shuffled = x[some]
             shuffled[:, column] = rng.permutation(shuffled[:, column])
-            found = roc_auc_score(y[test], model.predict_proba(shuffled)[:, 1])
-            importance[column] = auc - float(found)
-    return aucs, importance
+            left = area_under_curve(model.predict_proba(shuffled)[:, 1], y[some])
+            importance[column] += (whole - left) / explained
+    return scores, folds, importance
 
 
-def fold_rows(
-    x: FloatArray, y: NDArray[np.int64], *, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def fold_rows(x: FloatArray, y: IntArray, *, rng: np.random.Generator) -> IntArray:
     """Draw the fold of each row, each class spread evenly; a copy goes where its original goes.
 
     A row of one class that equals a row of the other teaches the classifier the wrong answer if
@@ -138,14 +129,42 @@ def fold_rows(
     return np.where(size[group] <= FOLDS, folds[first][group], folds)
 
 
-def lone_auc(values: FloatArray, y: NDArray[np.int64]) -> float:
-    """AUC of one feature [M] by itself, whichever way it points: 0.5..1; NaN ranks lowest."""
+def area_under_curve(scores: FloatArray, y: NDArray[Any]) -> float:
+    """Chance that a row of class 1 scores above a row of class 0, ties counting half.
+
+    Args:
+        scores: float64 [M].
+        y: 0 or 1 (or bool), [M]; at least one row of each class.
+
+    Returns:
+        0 to 1; 0.5 where scores say nothing.
+
+    References:
+        Mann and Whitney, "On a test of whether one of two random variables is stochastically
+        larger than the other", Annals of Mathematical Statistics 18, 1947.
+    """
     from scipy.stats import rankdata
 
-    ranks = rankdata(np.where(np.isnan(values), -np.inf, values))
     positive = y == 1
     count, rest = int(positive.sum()), int((~positive).sum())
-    auc = (float(ranks[positive].sum()) - count * (count + 1) / 2) / (count * rest)
+    above = float(rankdata(scores)[positive].sum()) - count * (count + 1) / 2
+    return above / (count * rest)
+
+
+def _resampled(scores: FloatArray, y: IntArray, *, rng: np.random.Generator) -> FloatArray:
+    """AUC when the rows of each class are resampled, float64 [REPLICATES]."""
+    sides = [scores[y == label] for label in (0, 1)]
+    found = []
+    for _ in range(REPLICATES):
+        drawn = [side[rng.integers(0, side.size, side.size)] for side in sides]
+        labels = np.repeat([0, 1], [side.size for side in drawn])
+        found.append(area_under_curve(np.concatenate(drawn), labels))
+    return np.array(found)
+
+
+def lone_auc(values: FloatArray, y: IntArray) -> float:
+    """AUC of one feature [M] by itself, whichever way it points: 0.5..1; NaN ranks lowest."""
+    auc = area_under_curve(np.where(np.isnan(values), -np.inf, values), y)
     return max(auc, 1 - auc)
 
 

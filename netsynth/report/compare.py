@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from netsynth.errors import ConfigError
-from netsynth.report import bursts, statistical, temporal
-from netsynth.report.c2st import tell_apart
-from netsynth.report.copies import copy_figures
+from netsynth.progress import Progress, Silence
 from netsynth.report.fidelity import FidelityReport, Figure
-from netsynth.report.measure import (
-    Halves,
-    distance_figure,
-    floor_between,
-    floor_between_sessions,
-    halve_sessions,
-)
-from netsynth.report.samples import Measure, Sample
-from netsynth.report.trace import Trace, time_halves, trace_of
-from netsynth.report.validity import validity_figures
+from netsynth.report.pair import CaptureFacts, Reference, pair_up, refer_to
 from netsynth.tables import FlowTable, PacketTable
 
-FAMILIES = ("temporal", "statistical", "bursts", "ACF", "C2ST", "privacy", "validity")
+# Family -> module with `figures(pair)`, imported when the family is measured.
+FAMILIES = {
+    "temporal": "netsynth.report.temporal",
+    "statistical": "netsynth.report.statistical",
+    "bursts": "netsynth.report.bursts",
+    "microbursts": "netsynth.report.microbursts",
+    "ACF": "netsynth.report.acf",
+    "throughput": "netsynth.report.throughput",
+    "anomaly": "netsynth.report.anomaly",
+    "labels": "netsynth.report.labels",
+    "C2ST": "netsynth.report.c2st",
+    "privacy": "netsynth.report.privacy",
+    "validity": "netsynth.report.validity",
+}
+SLOW = ("throughput", "anomaly")  # left out of a quick report
 
 
 def compare(
-    real: FlowTable | PacketTable,
+    real: FlowTable | PacketTable | Reference,
     synthetic: FlowTable | PacketTable,
     *,
     families: Sequence[str] | None = None,
     seed: int = 0,
+    quick: bool = False,
+    held_out: FlowTable | PacketTable | None = None,
+    real_facts: CaptureFacts | None = None,
+    synthetic_facts: CaptureFacts | None = None,
+    progress: Progress | None = None,
 ) -> FidelityReport:
     """Measure how close a synthetic capture is to a real one.
 
     Args:
-        real: The real capture; a PacketTable is taken to be in file order.
+        real: The real capture; a `Reference` from `refer_to` where it is compared several times.
         synthetic: The synthetic capture.
-        families: Families of measures, of FAMILIES; None for all.
-        seed: Seed of the halves of the real capture and of the classifiers.
+        families: Families of measures, of FAMILIES; None for all (without SLOW, if quick).
+        seed: Seed of the halves of the real capture, of resampling and of the classifiers.
+        quick: Leave out the slow families and the intervals, and look at fewer sessions.
+        held_out: Real traffic that no model saw; membership inference needs it.
+        real_facts: What else is known of the real capture, such as its MAC addresses.
+        synthetic_facts: And of the synthetic one.
+        progress: Told of each family as it begins.
 
     Returns:
         One row a figure; what cannot be measured says why.
@@ -48,112 +60,36 @@ def compare(
     Raises:
         ConfigError: If a family is unknown.
     """
-    wanted = FAMILIES if families is None else tuple(families)
+    wanted = [name for name in FAMILIES if not (quick and name in SLOW)]
+    if families is not None:
+        wanted = list(families)
     for family in wanted:
         if family not in FAMILIES:
             raise ConfigError(f"family {family} is unknown; take one of {', '.join(FAMILIES)}")
-    one, other = trace_of(real), trace_of(synthetic)
-    halves = halve_sessions(one.session_count, rng=np.random.default_rng(seed))
-    early, late = time_halves(one)
+    progress = progress or Silence()
+    progress.start("comparing", total=len(wanted) + 1, unit="families")
+    if not isinstance(real, Reference):
+        real = refer_to(real, seed=seed, facts=real_facts, held_out=held_out)
+    pair = pair_up(real, synthetic, seed=seed, quick=quick, facts=synthetic_facts)
     figures: list[Figure] = []
-    details: dict[str, Any] = {"packets": {"real": len(one), "synthetic": len(other)}}
-    for family in FAMILIES:
-        if family not in wanted:
-            continue
-        if family == "C2ST":
-            figure, details["telling_features"] = tell_apart(one, other, seed=seed)
-            figures.append(figure)
-        elif family == "privacy":
-            figures += copy_figures(one, other, halves=halves)
-        elif family == "validity":
-            figures += validity_figures(one, other, real, synthetic)
-        elif family == "ACF":
-            figures.append(acf_figure(one, other, early, late))
-        else:
-            figures += distance_figures(family, one, other, halves=halves, early=early, late=late)
+    details: dict[str, Any] = {
+        "real": real.facts.name,
+        "synthetic": pair.facts.name,
+        "packets": [len(real.trace), len(pair.everything)],
+        "sessions": [real.trace.session_count, pair.everything.session_count],
+        "seconds": [real.trace.duration_s, pair.everything.duration_s],
+        "notes": list(pair.notes),
+        "seed": seed,
+        "quick": quick,
+    }
+    for done, family in enumerate(name for name in FAMILIES if name in wanted):
+        progress.update(done + 1, note=family)
+        rows, found = importlib.import_module(FAMILIES[family]).figures(pair)
+        figures += rows
+        for key, value in found.items():
+            if isinstance(value, dict):
+                details.setdefault(key, {}).update(value)
+            else:
+                details[key] = value
+    progress.finish()
     return FidelityReport(figures=tuple(figures), details=details)
-
-
-Sampler = Callable[[Trace], dict[str, Sample]]
-
-
-def _trace_gaps(trace: Trace) -> dict[str, Sample]:
-    return {"IT": temporal.gaps_of_trace(trace)}
-
-
-# family -> measures, names in the mean, samplers of sessions, samplers of the whole trace
-_DISTANCES: dict[str, tuple[tuple[Measure, ...], tuple[str, ...], list[Sampler], list[Sampler]]] = {
-    "temporal": (
-        temporal.MEASURES,
-        tuple(measure.name for measure in temporal.MEASURES),
-        [temporal.temporal_samples],
-        [_trace_gaps],
-    ),
-    "statistical": (
-        statistical.MEASURES,
-        statistical.IN_MEAN,
-        [statistical.statistical_samples],
-        [],
-    ),
-    "bursts": (
-        bursts.MEASURES,
-        tuple(measure.name for measure in bursts.MEASURES),
-        [],
-        [bursts.burst_samples],
-    ),
-}
-
-
-def _sampled(trace: Trace, samplers: list[Sampler]) -> dict[str, Sample]:
-    found: dict[str, Sample] = {}
-    for sampler in samplers:
-        found |= sampler(trace)
-    return found
-
-
-def distance_figures(
-    family: str, real: Trace, synthetic: Trace, *, halves: Halves, early: Trace, late: Trace
-) -> list[Figure]:
-    """Figures of a family of distances; `early` and `late` are the time halves of `real`."""
-    measures, in_mean, of_sessions, of_trace = _DISTANCES[family]
-    samplers = of_sessions + of_trace
-    ours, theirs = _sampled(real, samplers), _sampled(synthetic, samplers)
-    first, second = _sampled(early, of_trace), _sampled(late, of_trace)
-    return [
-        distance_figure(
-            measure,
-            family=family,
-            in_mean=measure.name in in_mean,
-            real=ours[measure.name],
-            synthetic=theirs[measure.name],
-            floor=floor_between(measure, first[measure.name], second[measure.name])
-            if measure.over_time
-            else floor_between_sessions(measure, ours[measure.name], halves),
-        )
-        for measure in measures
-    ]
-
-
-def acf_figure(real: Trace, synthetic: Trace, early: Trace, late: Trace) -> Figure:
-    """Mean squared error of the autocorrelation of bytes, beside that of the time halves."""
-    text = "mean squared error of the autocorrelation of bytes per 1/1000 of the trace"
-    for trace, which in ((real, "real"), (synthetic, "synthetic")):
-        if trace.duration_ns == 0:
-            note = f"the {which} capture has no duration"
-            return Figure(family="ACF", name="ACF", text=text, note=note)
-
-    def error(one: Trace, other: Trace) -> float:
-        return float(np.mean((temporal.acf_of(one) - temporal.acf_of(other)) ** 2))
-
-    raw = error(real, synthetic)
-    floor = error(early, late) if early.duration_ns and late.duration_ns else None
-    return Figure(
-        family="ACF",
-        name="ACF",
-        text=text,
-        raw=raw,
-        scaled=raw,
-        floor=floor,
-        ratio=raw / floor if floor else None,
-        note="" if floor else "the halves of the real capture have no duration",
-    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.numbers import IntArray
 from netsynth.report.fidelity import Figure
-from netsynth.report.measure import Halves
+from netsynth.report.pair import Pair
+from netsynth.report.resample import interval_about, resampled_share
 from netsynth.report.trace import Trace, hash_columns, mix
 
-FAMILY = "privacy"
 SHORTEST = 4  # packets of a session that can be called a copy
 GAP_NS = 100_000  # gaps are compared to 0.1 ms
 
@@ -28,14 +29,17 @@ def record_keys(trace: Trace) -> NDArray[np.uint64]:
     )
 
 
-def session_keys(trace: Trace) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def session_keys(trace: Trace) -> tuple[NDArray[np.uint64], IntArray]:
     """Hash the sequence of (direction, length, flags, gap to 0.1 ms) of each longer session.
 
     Returns:
         Keys, uint64 [K], of the sessions of 4 packets or more, and those sessions, int64 [K].
     """
+    packets = trace.packets
+    if len(packets) == 0:
+        return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
     order = np.argsort(trace.session, kind="stable")  # by session, then time
-    session, packets = trace.session[order], trace.packets
+    session = trace.session[order]
     starts = np.searchsorted(session, np.arange(trace.session_count))
     place = np.arange(session.size) - starts[session]
     gap = np.diff(packets.time_ns[order], prepend=0)
@@ -47,15 +51,13 @@ def session_keys(trace: Trace) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         packets.tcp_flags[order],
         gap,
     )
-    if session.size == 0:
-        return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
     sums = np.add.reduceat(step, starts)  # wraps; each step knows its place
     lengths = np.diff(np.append(starts, session.size))
     long = np.flatnonzero(lengths >= SHORTEST).astype(np.int64)
     return mix(sums[long] + lengths[long].astype(np.uint64)), long
 
 
-def copy_figures(real: Trace, synthetic: Trace, *, halves: Halves) -> list[Figure]:
+def copy_figures(pair: Pair) -> list[Figure]:
     """Share of records and of sessions that stand in the real trace.
 
     `real` of each figure is the same share of one half of the real sessions in the other.
@@ -63,45 +65,60 @@ def copy_figures(real: Trace, synthetic: Trace, *, halves: Halves) -> list[Figur
     References:
         CascadeNet, section 7.4.
     """
-    records = _share(record_keys(synthetic), record_keys(real))
-    keys, sessions = session_keys(real)
-    own_records, own_sessions = _own_shares(real, keys, sessions, halves)
-    copied = _share(session_keys(synthetic)[0], keys)
+    real, synthetic = pair.real.trace, pair.everything
+    first = pair.real.halves[0]
+    keys, packet_keys = session_keys(real), record_keys(real)
+    others = session_keys(synthetic)
+    one, long = first[real.session], first[keys[1]]
     return [
-        Figure(
-            family=FAMILY,
-            name="record copies",
-            text="packets whose addresses, ports, protocol, TTL and length are a real packet's",
-            raw=records,
-            real=own_records,
-            note="" if records is not None else "one capture has no TCP or UDP packet",
+        _copies(
+            pair,
+            Figure(
+                family="privacy",
+                name="record copies",
+                text="packets whose addresses, ports, protocol, TTL and length are a real one's",
+                real=_share(np.isin(packet_keys[~one], packet_keys[one]), one),
+                note="one capture has no TCP or UDP packet",
+            ),
+            copied=np.isin(record_keys(synthetic), packet_keys),
+            group=synthetic.session,
+            measurable=packet_keys.size > 0,
         ),
-        Figure(
-            family=FAMILY,
-            name="session copies",
-            text="sessions of 4 packets or more that run exactly as a real one, whoever speaks",
-            raw=copied,
-            real=own_sessions,
-            note="" if copied is not None else "one capture has no session of 4 packets or more",
+        _copies(
+            pair,
+            Figure(
+                family="privacy",
+                name="session copies",
+                text="sessions of 4 packets or more that run exactly as a real one, whoever speaks",
+                real=_share(np.isin(keys[0][~long], keys[0][long]), long),
+                note="one capture has no session of 4 packets or more",
+            ),
+            copied=np.isin(others[0], keys[0]),
+            group=others[1],
+            measurable=keys[0].size > 0,
         ),
     ]
 
 
-def _own_shares(
-    real: Trace,
-    keys: NDArray[np.uint64],
-    sessions: NDArray[np.int64],
-    halves: Halves,
-) -> tuple[float | None, float | None]:
-    if halves.first.shape[1] < 2:
-        return None, None
-    first = halves.first[0]
-    packet_keys, one = record_keys(real), first[real.session]
-    long = first[sessions]
-    return _share(packet_keys[~one], packet_keys[one]), _share(keys[~long], keys[long])
+def _copies(
+    pair: Pair,
+    figure: Figure,
+    *,
+    copied: NDArray[np.bool_],
+    group: IntArray,
+    measurable: bool,
+) -> Figure:
+    if copied.size == 0 or not measurable:
+        return figure
+    raw = float(copied.mean())
+    interval = None
+    if not pair.quick:
+        rng = pair.rng(figure.name)
+        found = resampled_share(copied, group, pair.everything.session_count, rng=rng)
+        interval = interval_about(raw, found, most=1.0)
+    return figure.measured(raw=raw, interval=interval)
 
 
-def _share(wanted: NDArray[np.uint64], pool: NDArray[np.uint64]) -> float | None:
-    if wanted.size == 0 or pool.size == 0:
-        return None
-    return float(np.isin(wanted, pool).mean())
+def _share(found: NDArray[np.bool_], first: NDArray[np.bool_]) -> float | None:
+    """Share of True; None where one half is empty."""
+    return float(found.mean()) if found.size and first.any() else None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-DISTANCE_FAMILIES = ("temporal", "statistical", "bursts")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +44,32 @@ class Figure:
     interval: tuple[float, float] | None = None
     in_mean: bool = False
     note: str = ""
+
+    def measured(
+        self,
+        *,
+        raw: float | None = None,
+        interval: tuple[float, float] | None = None,
+        note: str = "",
+    ) -> Figure:
+        """The same figure with its value, or the note that says why it has none."""
+        return replace(self, raw=raw, interval=interval, note=note)
+
+    def scaled_to(
+        self,
+        *,
+        raw: float,
+        scaled: float,
+        floor: float | None,
+        interval: tuple[float, float] | None,
+    ) -> Figure:
+        """The same figure with its value, its distance from the best and that of real halves."""
+        ratio = scaled / floor if floor else None
+        return replace(self, raw=raw, scaled=scaled, floor=floor, ratio=ratio, interval=interval)
+
+    def with_interval(self, interval: tuple[float, float] | None) -> Figure:
+        """The same figure with its interval."""
+        return replace(self, interval=interval)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +132,7 @@ class FidelityReport:
                 "ratio": self.mean_ratio(name),
             }
             for name in self.families
-            if name in DISTANCE_FAMILIES
+            if self.mean_scaled(name) is not None
         }
         return {
             "schema": SCHEMA,
@@ -125,12 +150,13 @@ class FidelityReport:
         lines = [f"{'figure':<28}{'raw':>12}{'scaled':>10}{'floor':>10}{'ratio':>8}{'real':>10}"]
         for name in self.families:
             mean = self.mean_scaled(name)
-            if mean is not None:
+            counted = mean is not None and len(self.family(name)) > 1
+            if counted:
                 lines.append(_line(name, None, mean, self.mean_floor(name), self.mean_ratio(name)))
             else:
                 lines.append(name)
             for f in self.family(name):
-                mark = "" if f.in_mean or name not in DISTANCE_FAMILIES else " *"
+                mark = " *" if counted and not f.in_mean else ""
                 row = _line(f"  {f.name}{mark}", f.raw, f.scaled, f.floor, f.ratio, f.real)
                 lines.append(f"{row}  {f.note}".rstrip())
         telling: Sequence[dict[str, Any]] = self.details.get("telling_features", [])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,75 +18,124 @@ from netsynth.report.distances import (
     rank_jsd,
 )
 from netsynth.report.fidelity import Figure
-from netsynth.report.samples import Measure, Sample
+from netsynth.report.pair import Pair
+from netsynth.report.resample import interval_about, resampled_distances
+from netsynth.report.samples import Measure, Sample, Sampler
 
-SPLITS = 5  # random halvings of the real sessions that a floor is averaged over
+CURVE_POINTS = 101
+TOP_CATEGORIES = 12
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Halves:
-    """The real capture halved: for each of SPLITS splits the sessions of the first half.
-
-    Attributes:
-        first: bool [SPLITS, S].
-    """
-
-    first: NDArray[np.bool_]
+Replicate = Callable[[Measure], FloatArray]
 
 
-def halve_sessions(session_count: int, *, rng: np.random.Generator) -> Halves:
-    """Draw SPLITS random halves of `session_count` sessions."""
-    first = np.zeros((SPLITS, session_count), dtype=np.bool_)
-    for row in first:
-        row[rng.permutation(session_count)[: session_count // 2]] = True
-    return Halves(first=first)
-
-
-def distance_figure(
-    measure: Measure,
+def distance_figures(
+    pair: Pair,
     *,
     family: str,
-    in_mean: bool,
-    real: Sample,
-    synthetic: Sample,
-    floor: float | None,
-) -> Figure:
-    """Compare two samples of one measure.
+    measures: Sequence[Measure],
+    of_sessions: Sampler | None = None,
+    of_trace: Sampler | None = None,
+    replicate: Replicate | None = None,
+) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure a family of distances.
+
+    Args:
+        pair: What is compared.
+        family: Its name.
+        measures: Its measures.
+        of_sessions: Gives the samples whose floor is taken between halves of the sessions.
+        of_trace: Gives those whose floor is taken between the time halves.
+        replicate: Gives a measure's raw distance in each resampling, where resampling the groups
+            of its samples would not do.
+
+    Returns:
+        One Figure a measure, and the curve of each for drawing.
+    """
+    samplers = [sampler for sampler in (of_sessions, of_trace) if sampler is not None]
+    real, synthetic, early, late = (
+        _sampled(trace, samplers if both else [of_trace] if of_trace else [])
+        for trace, both in (
+            (pair.real.trace, True),
+            (pair.synthetic, True),
+            (pair.real.early, False),
+            (pair.real.late, False),
+        )
+    )
+    figures, curves = [], {}
+    for measure in measures:
+        ours, theirs = real[measure.name], synthetic[measure.name]
+        if ours.values.size == 0 or theirs.values.size == 0:
+            figures.append(_unmeasured(measure, family, ours))
+            continue
+        floor = (
+            floor_between(measure, early[measure.name], late[measure.name])
+            if measure.over_time
+            else floor_between_sessions(measure, ours, pair.real.halves)
+        )
+        figure, scale = scaled_figure(
+            measure, family=family, real=ours, synthetic=theirs, floor=floor
+        )
+        if not pair.quick and scale > 0 and figure.raw is not None:
+            rng = pair.rng(f"{family} {measure.name}")
+            replicates = (
+                replicate(measure)
+                if replicate
+                else resampled_distances(measure.kind, ours, theirs, rng=rng)
+            )
+            most = np.inf if measure.kind == "emd" else 1.0
+            interval = interval_about(figure.raw / scale, replicates / scale, most=most)
+            figure = figure.with_interval(interval)
+        figures.append(figure)
+        curves[measure.name] = curve_of(measure, ours.values, theirs.values)
+    return figures, {"curves": curves}
+
+
+def _sampled(trace: Any, samplers: Sequence[Sampler]) -> dict[str, Sample]:
+    found: dict[str, Sample] = {}
+    for sampler in samplers:
+        found |= sampler(trace)
+    return found
+
+
+def _unmeasured(measure: Measure, family: str, real: Sample) -> Figure:
+    which = "real" if real.values.size == 0 else "synthetic"
+    return Figure(
+        family=family,
+        name=measure.name,
+        text=measure.text,
+        unit=measure.unit,
+        in_mean=measure.in_mean,
+        note=f"the {which} capture has no {measure.text}",
+    )
+
+
+def scaled_figure(
+    measure: Measure, *, family: str, real: Sample, synthetic: Sample, floor: float | None
+) -> tuple[Figure, float]:
+    """Compare two samples of at least one value each.
 
     Args:
         measure: What is compared, and how.
         family: Family the figure belongs to.
-        in_mean: True where it counts in the family's mean.
         real: Sample of the real trace.
         synthetic: Sample of the synthetic trace.
         floor: Raw distance between halves of the real trace; None where not measurable.
 
     Returns:
-        A Figure without interval.
+        A Figure without interval, and what its raw distance was divided by.
     """
-    if real.values.size == 0 or synthetic.values.size == 0:
-        which = "real" if real.values.size == 0 else "synthetic"
-        return Figure(
-            family=family,
-            name=measure.name,
-            text=measure.text,
-            unit=measure.unit,
-            note=f"the {which} capture shows no {measure.text}",
-            in_mean=in_mean,
-        )
     raw = distance(measure, real.values, synthetic.values)
     scale = deviation(real.values) if measure.kind == "emd" else 1.0
-    note = ""
-    scaled: float | None
+    notes = []
+    scaled: float | None = 0.0 if raw == 0 else None
     if scale > 0:
         scaled = raw / scale
-    else:
-        scaled = 0.0 if raw == 0 else None
-        note = "" if raw == 0 else "every real value is 0, so there is no scale"
-    scaled_floor = floor / scale if floor is not None and scale > 0 else floor
+    elif raw > 0:
+        notes.append("every real value is 0, so there is no scale")
     if floor is None:
-        note = note or "too few real sessions for a floor"
-    return Figure(
+        notes.append("one half of the real capture shows none, so there is no floor")
+    scaled_floor = floor / scale if floor is not None and scale > 0 else floor
+    figure = Figure(
         family=family,
         name=measure.name,
         text=measure.text,
@@ -95,9 +144,10 @@ def distance_figure(
         scaled=scaled,
         floor=scaled_floor,
         ratio=scaled / scaled_floor if scaled is not None and scaled_floor else None,
-        in_mean=in_mean,
-        note=note,
+        in_mean=measure.in_mean,
+        note="; ".join(notes),
     )
+    return figure, scale
 
 
 def distance(measure: Measure, real: Array, synthetic: Array) -> float:
@@ -108,12 +158,18 @@ def distance(measure: Measure, real: Array, synthetic: Array) -> float:
     return jsd(*counts) if measure.kind == "jsd" else rank_jsd(*counts)
 
 
-def floor_between_sessions(measure: Measure, real: Sample, halves: Halves) -> float | None:
-    """Mean distance between two random halves of the real sessions; None if a half is empty."""
-    if real.values.size == 0:
-        return None
+def floor_between_sessions(
+    measure: Measure, real: Sample, halves: NDArray[np.bool_]
+) -> float | None:
+    """Mean raw distance between random halves of the real sessions; None if a half is empty.
+
+    Args:
+        measure: What is compared, and how.
+        real: Sample of the real trace, grouped by session.
+        halves: Sessions of the first half in each split, bool [splits, S].
+    """
     between = _emd_between(real) if measure.kind == "emd" else _jsd_between(measure, real)
-    found = [between(first[real.group]) for first in halves.first]
+    found = [between(first[real.group]) for first in halves]
     known = [value for value in found if value is not None]
     return float(np.mean(known)) if known else None
 
@@ -123,8 +179,7 @@ def _emd_between(real: Sample) -> Callable[[NDArray[np.bool_]], float | None]:
     values: FloatArray = real.values[order]
 
     def between(first: NDArray[np.bool_]) -> float | None:
-        count = int(first.sum())
-        if count in (0, first.size):
+        if first.all() or not first.any():
             return None
         return emd_sorted(values, first[order])
 
@@ -137,15 +192,62 @@ def _jsd_between(measure: Measure, real: Sample) -> Callable[[NDArray[np.bool_]]
     compare = jsd if measure.kind == "jsd" else rank_jsd
 
     def between(first: NDArray[np.bool_]) -> float | None:
+        if first.all() or not first.any():
+            return None
         one = np.bincount(codes[first], minlength=count).astype(np.float64)
         other = np.bincount(codes[~first], minlength=count).astype(np.float64)
-        return compare(one, other) if one.any() and other.any() else None
+        return compare(one, other)
 
     return between
 
 
 def floor_between(measure: Measure, early: Sample, late: Sample) -> float | None:
-    """Distance between the samples of two time halves; None if one is empty."""
+    """Raw distance between the samples of two time halves; None if one is empty."""
     if early.values.size == 0 or late.values.size == 0:
         return None
     return distance(measure, early.values, late.values)
+
+
+def curve_of(measure: Measure, real: Array, synthetic: Array) -> dict[str, Any]:
+    """What a chart of a measure draws, as plain values.
+
+    Returns:
+        For EMD the 101 quantiles 0 %, 1 %, ..., 100 % of both samples; for JSD the shares of the
+        12 most frequent categories; for ranks the shares of the 50 first ranks. Means and
+        standard deviations of the samples of an EMD stand beside.
+    """
+    if measure.kind == "emd":
+        levels = np.linspace(0, 1, CURVE_POINTS)
+        return {
+            "kind": "quantiles",
+            "subject": measure.subject,
+            "more": measure.more,
+            "less": measure.less,
+            "unit": measure.unit,
+            "real": np.quantile(real, levels).tolist(),
+            "synthetic": np.quantile(synthetic, levels).tolist(),
+            "mean": [float(real.mean()), float(synthetic.mean())],
+            "std": [float(real.std()), float(synthetic.std())],
+        }
+    categories = np.unique(np.concatenate([real, synthetic]))
+    shares = np.stack(
+        [
+            np.bincount(np.searchsorted(categories, x), minlength=categories.size) / x.size
+            for x in (real, synthetic)
+        ]
+    )
+    if measure.kind == "rank":
+        ranked = np.sort(shares, axis=1)[:, ::-1][:, :50]
+        kind, labels = "ranks", [str(rank + 1) for rank in range(ranked.shape[1])]
+        shares = ranked
+    else:
+        top = np.argsort(-shares.sum(axis=0), kind="stable")[:TOP_CATEGORIES]
+        kind, labels = "categories", [str(value) for value in categories[top].tolist()]
+        shares = shares[:, top]
+    return {
+        "kind": kind,
+        "subject": measure.subject,
+        "labels": labels,
+        "real": shares[0].tolist(),
+        "synthetic": shares[1].tolist(),
+    }

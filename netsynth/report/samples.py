@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from netsynth.numbers import Array, IntArray
+
+if TYPE_CHECKING:
+    from netsynth.report.trace import Trace
 
 Kind = Literal["emd", "jsd", "rank"]
 
@@ -34,6 +37,14 @@ class Measure:
     """One distance of a family: its name, how samples are compared, and what it says.
 
     Attributes:
+        name: Short name, as in docs/METRICS.md.
+        kind: "emd", "jsd", or "rank" for the JSD of rank-frequency curves.
+        unit: Unit of the raw distance.
+        text: What one value is.
+        subject: Its plural, to begin a sentence.
+        more: What the subject is too much of where the values are too large.
+        less: And where they are too small.
+        in_mean: True where it counts in the family's mean.
         over_time: True where the sample is one of the whole trace, so that the floor is taken
             between its time halves and not between halves of its sessions.
     """
@@ -42,10 +53,14 @@ class Measure:
     kind: Kind
     unit: str
     text: str
+    subject: str
+    more: str = "large"
+    less: str = "small"
+    in_mean: bool = True
     over_time: bool = False
 
 
-Sampler = Callable[..., dict[str, Sample]]
+Sampler = Callable[["Trace"], dict[str, Sample]]
 
 
 def whole(values: Array, *, groups: int = 50) -> Sample:

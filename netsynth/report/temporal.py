@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from netsynth.numbers import FloatArray, IntArray
+from netsynth.report.fidelity import Figure
 from netsynth.report.hurst import hurst_exponents
+from netsynth.report.measure import distance_figures
+from netsynth.report.pair import Pair
 from netsynth.report.samples import Measure, Sample, whole
-from netsynth.report.trace import NS_PER_S, Trace, bytes_per_interval, flow_sums, intervals_of
+from netsynth.report.series import intervals_of
+from netsynth.report.trace import NS_PER_S, Trace, flow_sums
 
 STEPS = 400  # intervals of the trace for BU and LD, CascadeNet section 7.2
-ACF_STEPS = 1000
-ACF_LAGS = 199
 
 MEASURES = (
     Measure(
@@ -19,14 +23,68 @@ MEASURES = (
         kind="emd",
         unit="s",
         text="gap between packets of the trace",
+        subject="gaps between packets",
+        more="long",
+        less="short",
         over_time=True,
     ),
-    Measure(name="FIT", kind="emd", unit="s", text="gap between packets of a directed flow"),
-    Measure(name="FD", kind="emd", unit="s", text="duration of a directed flow"),
-    Measure(name="AT", kind="emd", unit="B/s", text="throughput of a directed flow"),
-    Measure(name="BU", kind="emd", unit="", text="burstiness of a directed flow's packet rate"),
-    Measure(name="LD", kind="emd", unit="", text="long memory (Hurst) of a directed flow's rate"),
+    Measure(
+        name="FIT",
+        kind="emd",
+        unit="s",
+        text="gap between packets of a directed flow",
+        subject="gaps inside flows",
+        more="long",
+        less="short",
+    ),
+    Measure(
+        name="FD",
+        kind="emd",
+        unit="s",
+        text="duration of a directed flow",
+        subject="flow durations",
+        more="long",
+        less="short",
+    ),
+    Measure(
+        name="AT",
+        kind="emd",
+        unit="B/s",
+        text="throughput of a directed flow that lasts",
+        subject="flow throughputs",
+        more="high",
+        less="low",
+    ),
+    Measure(
+        name="BU",
+        kind="emd",
+        unit="",
+        text="burstiness of a directed flow's packet rate",
+        subject="flows",
+        more="bursty",
+        less="steady",
+    ),
+    Measure(
+        name="LD",
+        kind="emd",
+        unit="",
+        text="long memory (Hurst exponent) of a directed flow's packet rate",
+        subject="rates of long flows",
+        more="persistent",
+        less="erratic",
+    ),
 )
+
+
+def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure IT, FIT, FD, AT, BU and LD."""
+    return distance_figures(
+        pair,
+        family="temporal",
+        measures=MEASURES,
+        of_sessions=temporal_samples,
+        of_trace=lambda trace: {"IT": gaps_of_trace(trace)},
+    )
 
 
 def gaps_of_trace(trace: Trace) -> Sample:
@@ -114,34 +172,3 @@ def long_memory(trace: Trace) -> tuple[IntArray, FloatArray]:
         exponents[first : first + 4096] = hurst_exponents(series)
     known = np.isfinite(exponents)
     return busy[known], exponents[known]
-
-
-def autocorrelation(series: FloatArray, *, lags: int) -> FloatArray:
-    """Autocorrelation of a series at lags 1..`lags`; 0 throughout for a constant series.
-
-    Args:
-        series: float64 [T].
-        lags: Largest lag, less than T.
-
-    Returns:
-        float64 [lags], -1 to 1: autocovariance with divisor T over the variance.
-
-    References:
-        Box and Jenkins, "Time Series Analysis", section 2.1.5.
-    """
-    off = series - series.mean()
-    power = float(off @ off)
-    if power == 0:
-        return np.zeros(lags)
-    size = 1 << int(2 * series.size - 1).bit_length()
-    spectrum = np.abs(np.fft.rfft(off, size)) ** 2
-    return np.asarray(np.fft.irfft(spectrum, size)[1 : lags + 1] / power, dtype=np.float64)
-
-
-def acf_of(trace: Trace) -> FloatArray:
-    """Autocorrelation of bytes per 1/1000 of the trace at lags 1..199, float64 [199].
-
-    References:
-        Lin et al., "Using GANs for Sharing Networked Time Series Data", IMC 2020, section 5.2.
-    """
-    return autocorrelation(bytes_per_interval(trace, ACF_STEPS), lags=ACF_LAGS)

@@ -62,6 +62,8 @@ class Trace:
         flow_session: int64 [F]; session of each directed flow.
         session_count: S.
         codes: uint64 [A]; one per row of packets.addresses, the same in every capture.
+        label: int16 [N]; row of label_names for each packet, 0 throughout where nobody labelled.
+        label_names: Names of labels; the first is "".
     """
 
     packets: PacketTable
@@ -72,6 +74,8 @@ class Trace:
     flow_session: IntArray
     session_count: int
     codes: NDArray[np.uint64]
+    label: NDArray[np.int16]
+    label_names: tuple[str, ...] = ("",)
 
     def __len__(self) -> int:
         return len(self.packets)
@@ -92,6 +96,15 @@ class Trace:
         """Last minus first time, s."""
         return self.duration_ns / NS_PER_S
 
+    def take(self, wanted: Array) -> Trace:
+        """The packets that are True in `wanted`, bool [N], as a trace of its own."""
+        return _with_flows(
+            self.packets.take(wanted),
+            left_out=0,
+            label=self.label[wanted],
+            label_names=self.label_names,
+        )
+
 
 def trace_of(table: FlowTable | PacketTable) -> Trace:
     """Take the TCP and UDP packets of `table` in time order and find their flows and sessions."""
@@ -101,10 +114,24 @@ def trace_of(table: FlowTable | PacketTable) -> Trace:
     )
     rows = np.flatnonzero(wanted)
     rows = rows[np.argsort(packets.time_ns[rows], kind="stable")]
-    return _with_flows(packets.take(rows), left_out=len(packets) - rows.size)
+    label = np.zeros(rows.size, dtype=np.int16)
+    if isinstance(table, FlowTable):
+        label = table.label[table.flow_of_packet[rows]]
+    return _with_flows(
+        packets.take(rows),
+        left_out=len(packets) - rows.size,
+        label=label,
+        label_names=table.label_names if isinstance(table, FlowTable) else ("",),
+    )
 
 
-def _with_flows(packets: PacketTable, *, left_out: int) -> Trace:
+def _with_flows(
+    packets: PacketTable,
+    *,
+    left_out: int,
+    label: NDArray[np.int16],
+    label_names: tuple[str, ...],
+) -> Trace:
     codes = address_codes(packets.addresses)
     source = hash_columns(codes[packets.src], packets.src_port)
     target = hash_columns(codes[packets.dst], packets.dst_port)
@@ -123,6 +150,8 @@ def _with_flows(packets: PacketTable, *, left_out: int) -> Trace:
         flow_session=(keys // 2).astype(np.int64),
         session_count=int(first.size),
         codes=codes,
+        label=label,
+        label_names=label_names,
     )
 
 
@@ -131,36 +160,22 @@ def time_halves(trace: Trace) -> tuple[Trace, Trace]:
     times = trace.packets.time_ns
     cut = times[0] + trace.duration_ns // 2 if times.size else 0
     early = times <= cut
-    return (
-        _with_flows(trace.packets.take(early), left_out=0),
-        _with_flows(trace.packets.take(~early), left_out=0),
-    )
+    return trace.take(early), trace.take(~early)
+
+
+def first_stretch(trace: Trace, *, duration_ns: int) -> Trace:
+    """The part of a trace up to `duration_ns` after its first packet."""
+    times = trace.packets.time_ns
+    return trace.take(times <= times[:1] + duration_ns)
+
+
+def some_sessions(trace: Trace, wanted: NDArray[np.bool_]) -> Trace:
+    """The packets of the sessions that are True in `wanted`, bool [S]."""
+    return trace.take(wanted[trace.session])
 
 
 def flow_sums(trace: Trace, values: Array) -> FloatArray:
     """Sum one value a packet, [N], over each directed flow; float64 [F]."""
     return np.bincount(
         trace.flow, weights=values.astype(np.float64), minlength=trace.flow_count
-    ).astype(np.float64)
-
-
-def intervals_of(trace: Trace, count: int) -> IntArray:
-    """Say in which of `count` equal intervals of the trace each packet lies, int64 [N].
-
-    The last interval is closed, so that the last packet lies in it; a trace of no duration has
-    all packets in interval 0.
-    """
-    times = trace.packets.time_ns
-    if times.size == 0 or trace.duration_ns == 0:
-        return np.zeros(times.size, dtype=np.int64)
-    position = (times - times[0]) / trace.duration_ns * count
-    return np.asarray(np.minimum(position.astype(np.int64), count - 1), dtype=np.int64)
-
-
-def bytes_per_interval(trace: Trace, count: int) -> FloatArray:
-    """IP bytes in each of `count` equal intervals of the trace, float64 [count]."""
-    return np.bincount(
-        intervals_of(trace, count),
-        weights=trace.packets.ip_length.astype(np.float64),
-        minlength=count,
     ).astype(np.float64)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from typing import Any
 
-from netsynth.numbers import Array
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.numbers import Array, IntArray
+from netsynth.report.analysers import analyser_figures
 from netsynth.report.fidelity import Figure
+from netsynth.report.pair import CaptureFacts, Pair
+from netsynth.report.resample import interval_about, resampled_share
 from netsynth.report.trace import Trace
 from netsynth.tables import (
     ACK,
@@ -20,51 +27,99 @@ from netsynth.tables import (
     PacketTable,
 )
 
-FAMILY = "validity"
 TEXTS = {
     "two-way": "TCP sessions with packets both ways",
-    "handshake": "of TCP sessions that start with SYN, those with SYN, SYN-ACK and ACK",
+    "handshake": "TCP sessions with SYN, SYN-ACK and ACK, of those that start with SYN",
     "sequence": "TCP segments whose sequence number continues the last",
-    "IP checksum": "packets whose IPv4 header checksum is right",
-    "L4 checksum": "of packets whose TCP, UDP or ICMP checksum can be checked, those right",
-    "order": "packets not earlier than the one before them in the capture",
+    "IP checksum": "IPv4 packets whose header checksum is right",
+    "L4 checksum": "packets whose TCP, UDP or ICMP checksum is right, of those it can be told of",
+    "order": "frames not earlier than the one before them in the capture",
 }
 
 
-def validity_shares(trace: Trace) -> dict[str, float | None]:
-    """Shares of valid sessions and segments; None where the trace has nothing to judge.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """A share of valid things: which are, bool [M], and the session of each, int64 [M] or None."""
+
+    valid: NDArray[np.bool_]
+    group: IntArray | None = None
+
+
+def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure validity of the synthetic capture (raw) beside that of the real one (real)."""
+    real = capture_shares(pair.real.trace, pair.real.table)
+    synthetic = capture_shares(pair.everything, pair.table)
+    rows = []
+    for name, share in synthetic.items():
+        raw = float(share.valid.mean()) if share.valid.size else None
+        ours = real[name].valid
+        interval = None
+        if raw is not None and share.group is not None and not pair.quick:
+            count, rng = pair.everything.session_count, pair.rng(name)
+            found = resampled_share(share.valid, share.group, count, rng=rng)
+            interval = interval_about(raw, found, most=1.0)
+        rows.append(
+            Figure(
+                family="validity",
+                name=name,
+                text=TEXTS[name],
+                raw=raw,
+                real=float(ours.mean()) if ours.size else None,
+                interval=interval,
+                note="" if raw is not None else "the synthetic capture has none to judge",
+            )
+        )
+    rows.append(_order_figure(pair))
+    more, details = analyser_figures(pair)
+    return rows + more, details
+
+
+def capture_shares(trace: Trace, table: FlowTable | PacketTable) -> dict[str, Share]:
+    """What of a capture is valid: sessions and segments of its trace, checksums of its table.
 
     References:
         RFC 9293, sections 3.4 and 3.5.
     """
+    packets = table.packets if isinstance(table, FlowTable) else table
+    version4 = packets.ip_version == 4
+    known = packets.checksums & CHECKSUM_L4_UNKNOWN == 0
+    return {
+        **handshakes(trace),
+        "sequence": continuing_segments(trace),
+        "IP checksum": Share(valid=packets.checksums[version4] & CHECKSUM_IP_BAD == 0),
+        "L4 checksum": Share(valid=packets.checksums[known] & CHECKSUM_L4_BAD == 0),
+    }
+
+
+def handshakes(trace: Trace) -> dict[str, Share]:
+    """Which TCP sessions have both directions; which that start with SYN finish the handshake."""
     order = np.argsort(trace.session, kind="stable")
     order = order[trace.packets.protocol[order] == TCP]
-    packets, forward = trace.packets.take(order), trace.forward[order]
-    _, starts, session = np.unique(trace.session[order], return_index=True, return_inverse=True)
-    count = starts.size
-    both = np.bincount(session, ~forward, minlength=count) > 0
-
-    kind = packets.tcp_flags & (SYN | ACK | RST | FIN)
+    forward = trace.forward[order]
+    sessions, starts, session = np.unique(
+        trace.session[order], return_index=True, return_inverse=True
+    )
+    both = np.bincount(session, ~forward, minlength=sessions.size) > 0
+    kind = trace.packets.tcp_flags[order] & (SYN | ACK | RST | FIN)
     row = np.arange(order.size, dtype=np.int64)
 
     def first_row(wanted: Array) -> Array:
         """First row of each session where `wanted`; past the end where none."""
-        found = np.full(count, order.size, dtype=np.int64)
+        found = np.full(sessions.size, order.size, dtype=np.int64)
         np.minimum.at(found, session[wanted], row[wanted])
         return found
 
-    opened = kind[starts] == SYN if count else np.zeros(0, dtype=np.bool_)
+    opened = kind[starts] == SYN
     answer = first_row((kind == SYN | ACK) & ~forward)
     last = first_row(forward & (kind & (SYN | ACK) == ACK) & (row > answer[session]))
-    complete = opened & (last < order.size)
     return {
-        "two-way": float(both.mean()) if count else None,
-        "handshake": float(complete.sum() / opened.sum()) if opened.any() else None,
-        "sequence": _continuing(trace),
+        "two-way": Share(valid=both, group=sessions),
+        "handshake": Share(valid=last[opened] < order.size, group=sessions[opened]),
     }
 
 
-def _continuing(trace: Trace) -> float | None:
+def continuing_segments(trace: Trace) -> Share:
+    """Which TCP segments, first of a direction apart, start where the last before it ended."""
     tcp = trace.packets.protocol == TCP
     order = np.argsort(trace.flow, kind="stable")
     order = order[tcp[order]]
@@ -74,50 +129,27 @@ def _continuing(trace: Trace) -> float | None:
     taken += (packets.tcp_flags & FIN > 0).astype(np.int64)
     expected = (packets.seq.astype(np.int64) + taken)[:-1] & 0xFFFFFFFF
     inside = flow[1:] == flow[:-1]
-    if not inside.any():
+    return Share(
+        valid=(packets.seq[1:] == expected)[inside], group=trace.session[order][1:][inside]
+    )
+
+
+def _order_figure(pair: Pair) -> Figure:
+    raw = _in_order(pair.facts, pair.table)
+    return Figure(
+        family="validity",
+        name="order",
+        text=TEXTS["order"],
+        raw=raw,
+        real=_in_order(pair.real.facts, pair.real.table),
+        note="" if raw is not None else "the order of the file is not known here",
+    )
+
+
+def _in_order(facts: CaptureFacts, table: FlowTable | PacketTable) -> float | None:
+    if facts.out_of_order_count is not None and facts.frame_count:
+        return 1 - facts.out_of_order_count / facts.frame_count
+    if isinstance(table, FlowTable):
         return None
-    return float((packets.seq[1:] == expected)[inside].mean())
-
-
-def packet_shares(packets: PacketTable, *, in_file_order: bool) -> dict[str, float | None]:
-    """Shares of right checksums and, where `packets` are in file order, of times in order."""
-    version4 = packets.ip_version == 4
-    known = packets.checksums & CHECKSUM_L4_UNKNOWN == 0
-    shares: dict[str, float | None] = {
-        "IP checksum": _share_clear(packets.checksums[version4] & CHECKSUM_IP_BAD),
-        "L4 checksum": _share_clear(packets.checksums[known] & CHECKSUM_L4_BAD),
-    }
-    if in_file_order:
-        gaps = np.diff(packets.time_ns)
-        shares["order"] = float((gaps >= 0).mean()) if gaps.size else None
-    return shares
-
-
-def _share_clear(bits: Array) -> float | None:
-    return float((bits == 0).mean()) if bits.size else None
-
-
-def validity_figures(
-    real: Trace,
-    synthetic: Trace,
-    real_table: FlowTable | PacketTable,
-    synthetic_table: FlowTable | PacketTable,
-) -> list[Figure]:
-    """Validity of the synthetic capture (raw) beside that of the real one (real)."""
-    found = []
-    for trace, table in ((real, real_table), (synthetic, synthetic_table)):
-        flows = isinstance(table, FlowTable)
-        packets = table.packets if isinstance(table, FlowTable) else table
-        found.append(validity_shares(trace) | packet_shares(packets, in_file_order=not flows))
-    return [
-        Figure(
-            family=FAMILY,
-            name=name,
-            text=text,
-            raw=found[1].get(name),
-            real=found[0].get(name),
-            note="" if found[1].get(name) is not None else "nothing to judge it by",
-        )
-        for name, text in TEXTS.items()
-        if name in found[0] or name in found[1]
-    ]
+    gaps = np.diff(table.time_ns)
+    return float((gaps >= 0).mean()) if gaps.size else None

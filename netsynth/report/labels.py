@@ -1,0 +1,222 @@
+"""Labels: does a classifier trained on synthetic sessions know the real classes?"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from netsynth.numbers import FloatArray, IntArray
+from netsynth.report.fidelity import Figure
+from netsynth.report.pair import Pair
+from netsynth.report.resample import REPLICATES, interval_about
+from netsynth.report.sessions import session_features
+from netsynth.report.trace import Trace
+
+FEWEST = 8  # sessions of a class in the real capture
+MOST = 20_000  # sessions a side
+TRAINED = 0.7  # share of the real sessions that real-trained classifiers may see
+SHARED = 0.2  # of those, what augmentation starts from
+LEFT_OUT = ("forward source port",)
+JUDGE = "gradient boosting"  # whose F1 per class is shown
+
+
+def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
+    """Train on synthetic sessions, test on held-out real ones (TSTR); and beside real ones.
+
+    Accuracy and macro F1 of each figure stand beside those of the same classifier trained on
+    real sessions (real). Augmentation adds the synthetic sessions to a fifth of the real ones;
+    its `real` is that fifth alone.
+
+    References:
+        Lin et al., "Using GANs for Sharing Networked Time Series Data", IMC 2020, section 5.2.
+    """
+    missing = _missing(pair)
+    if missing:
+        return [Figure(family="labels", name="TSTR accuracy", text=_TEXT, note=missing)], {}
+    names = class_names(pair)
+    rng = pair.rng("labels")
+    x, y = labelled(pair.real.trace, names, rng=rng)
+    x_synthetic, y_synthetic = labelled(pair.synthetic, names, rng=rng)
+    test = held_out_rows(y, rng=rng)
+    train = np.flatnonzero(~test)
+    some = rng.permutation(train)[: max(int(SHARED * train.size), 2 * len(names))]
+    answers: dict[str, dict[str, IntArray]] = {}
+    sources = {
+        "real": (x[train], y[train]),
+        "synthetic": (x_synthetic, y_synthetic),
+        "some": (x[some], y[some]),
+        "augmented": (
+            np.concatenate([x[some], x_synthetic]),
+            np.concatenate([y[some], y_synthetic]),
+        ),
+    }
+    for classifier in classifiers(0):
+        answers[classifier] = {}
+        for source, (rows, labels) in sources.items():
+            model = classifiers(labels.size)[classifier]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a solver may stop early; it still answers
+                answers[classifier][source] = model.fit(rows, labels).predict(x[test])
+    return _judge(pair, names, y[test], answers)
+
+
+_TEXT = "accuracy of a classifier trained on synthetic sessions, on held-out real ones"
+
+
+def _missing(pair: Pair) -> str:
+    for trace, which in ((pair.real.trace, "real"), (pair.synthetic, "synthetic")):
+        if not trace.label.any():
+            return f"the {which} capture has no labels"
+    if len(class_names(pair)) < 2:
+        return f"fewer than two classes have {FEWEST} real sessions"
+    return ""
+
+
+def session_labels(trace: Trace) -> IntArray:
+    """Label of each session, that of its first packet: row of label_names, int64 [S]."""
+    _, first = np.unique(trace.session, return_index=True)
+    return trace.label[first].astype(np.int64)
+
+
+def class_names(pair: Pair) -> list[str]:
+    """Labels that enough real sessions have; "" is traffic without a label."""
+    counts = np.bincount(
+        session_labels(pair.real.trace), minlength=len(pair.real.trace.label_names)
+    )
+    return [
+        name
+        for name, count in zip(pair.real.trace.label_names, counts, strict=True)
+        if count >= FEWEST
+    ]
+
+
+def labelled(
+    trace: Trace, names: list[str], *, rng: np.random.Generator
+) -> tuple[FloatArray, IntArray]:
+    """Features [M, K] (NaN as -1) and class [M] of the sessions of the named classes."""
+    place = np.array([names.index(n) if n in names else -1 for n in trace.label_names])
+    label = place[session_labels(trace)]
+    features = {k: v for k, v in session_features(trace).items() if k not in LEFT_OUT}
+    rows = np.flatnonzero(label >= 0)
+    if rows.size > MOST:
+        rows = rng.choice(rows, MOST, replace=False)
+    return np.nan_to_num(np.column_stack(list(features.values()))[rows], nan=-1.0), label[rows]
+
+
+def held_out_rows(y: IntArray, *, rng: np.random.Generator) -> Any:
+    """Draw 30 % of each class, at least one row, to be tested on: bool [M]."""
+    test = np.zeros(y.size, dtype=np.bool_)
+    for label in np.unique(y):
+        rows = rng.permutation(np.flatnonzero(y == label))
+        test[rows[: max(1, round((1 - TRAINED) * rows.size))]] = True
+    return test
+
+
+def classifiers(rows: int) -> dict[str, Any]:
+    """The six classifiers by name, for that many training rows; each has a fixed seed."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.naive_bayes import GaussianNB
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.tree import DecisionTreeClassifier
+
+    return {
+        "naive Bayes": make_pipeline(StandardScaler(), GaussianNB()),
+        "logistic regression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=200)),
+        "KNN": make_pipeline(StandardScaler(), KNeighborsClassifier(min(5, max(rows, 1)))),
+        "decision tree": DecisionTreeClassifier(random_state=0),
+        "random forest": RandomForestClassifier(50, random_state=0),
+        JUDGE: HistGradientBoostingClassifier(max_iter=50, early_stopping=False, random_state=0),
+    }
+
+
+def _judge(
+    pair: Pair, names: list[str], truth: IntArray, answers: dict[str, dict[str, IntArray]]
+) -> tuple[list[Figure], dict[str, Any]]:
+    accuracy = {
+        source: [float((found[source] == truth).mean()) for found in answers.values()]
+        for source in ("real", "synthetic", "some", "augmented")
+    }
+    macro = {
+        source: [float(np.mean(class_f1(truth, a[source], len(names)))) for a in answers.values()]
+        for source in accuracy
+    }
+    pairs = {
+        "TSTR accuracy": (accuracy, "synthetic", "real", _TEXT),
+        "TSTR F1": (macro, "synthetic", "real", "macro F1 of the same"),
+        "augmented accuracy": (accuracy, "augmented", "some", "accuracy with synthetic added"),
+        "augmented F1": (macro, "augmented", "some", "macro F1 with synthetic sessions added"),
+    }
+    rows = []
+    for name, (scores, source, beside, text) in pairs.items():
+        interval = None
+        raw = float(np.mean(scores[source]))
+        if not pair.quick and scores is accuracy:
+            right = np.stack([found[source] == truth for found in answers.values()])
+            interval = interval_about(raw, _resampled(right, rng=pair.rng(name)), most=1.0)
+        real = float(np.mean(scores[beside]))
+        rows.append(
+            Figure(family="labels", name=name, text=text, raw=raw, real=real, interval=interval)
+        )
+    judge = answers[JUDGE]
+    ours, theirs = (class_f1(truth, judge[source], len(names)) for source in ("real", "synthetic"))
+    for label, name in enumerate(names):
+        shown = name or "(no label)"
+        text = f"F1 of {shown}, {JUDGE} trained on synthetic sessions"
+        rows.append(
+            Figure(
+                family="labels",
+                name=f"F1 {shown}",
+                text=text,
+                raw=theirs[label],
+                real=ours[label],
+            )
+        )
+    rows.append(_rank_figure(accuracy["real"], accuracy["synthetic"]))
+    table = {
+        name: {source: [accuracy[source][i], macro[source][i]] for source in accuracy}
+        for i, name in enumerate(answers)
+    }
+    return rows, {"classifiers": table}
+
+
+def _resampled(right: Any, *, rng: np.random.Generator) -> FloatArray:
+    weights = rng.poisson(1.0, (REPLICATES, right.shape[1])).astype(np.float64)
+    weights = weights[weights.sum(axis=1) > 0]
+    found = (weights @ right.T).mean(axis=1) / weights.sum(axis=1)
+    return np.asarray(found, dtype=np.float64)
+
+
+def class_f1(truth: IntArray, answer: IntArray, count: int) -> list[float]:
+    """F1 of each of `count` classes, 0 to 1 (best); 0 where a class is never answered right."""
+    found = []
+    for label in range(count):
+        both = int(((truth == label) & (answer == label)).sum())
+        either = int((truth == label).sum()) + int((answer == label).sum())
+        found.append(2 * both / either if either else 0.0)
+    return found
+
+
+def _rank_figure(real: list[float], synthetic: list[float]) -> Figure:
+    text = "Spearman rank correlation of the classifiers' accuracies; 1 is the same order"
+    figure = Figure(family="labels", name="rank correlation", text=text)
+    if len(set(real)) < 2 or len(set(synthetic)) < 2:
+        return figure.measured(note="all classifiers do equally well, so there is no order")
+    return figure.measured(raw=rank_correlation(np.array(real), np.array(synthetic)))
+
+
+def rank_correlation(first: FloatArray, second: FloatArray) -> float:
+    """Spearman rank correlation of two series of unlike values, -1 to 1.
+
+    References:
+        Spearman, "The Proof and Measurement of Association between Two Things", American Journal
+        of Psychology 15, 1904.
+    """
+    from scipy.stats import rankdata
+
+    one, other = rankdata(first), rankdata(second)
+    return float(np.corrcoef(one, other)[0, 1])

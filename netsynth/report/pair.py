@@ -1,0 +1,160 @@
+"""A real and a synthetic capture side by side, prepared for the measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.report.trace import NS_PER_S, Trace, first_stretch, time_halves, trace_of
+from netsynth.tables import FlowTable, PacketTable
+
+SPLITS = 5  # random halvings of the real sessions that a floor is averaged over
+LONGER = 1.05  # a synthetic trace longer than this many real ones is judged by its beginning
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaptureFacts:
+    """What is known of a capture beyond its table of packets; all of it optional.
+
+    Attributes:
+        name: Name to show.
+        paths: Its files, for the protocol analysers that are installed.
+        macs: uint64 [M], MAC addresses seen, or None where unknown.
+        out_of_order_count: Frames earlier than the one before them; None where unknown.
+        frame_count: Frames of any kind.
+    """
+
+    name: str = ""
+    paths: tuple[Path, ...] = ()
+    macs: NDArray[np.uint64] | None = None
+    out_of_order_count: int | None = None
+    frame_count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """The real capture, prepared once for any number of synthetic ones.
+
+    Attributes:
+        table: As given.
+        trace: Its TCP and UDP packets.
+        early: The first half of its time.
+        late: The second half.
+        halves: bool [SPLITS, S]; the sessions of the first half in each of SPLITS random splits.
+        facts: What else is known.
+        held_out: Real traffic that no model was trained on, if there is any.
+    """
+
+    table: FlowTable | PacketTable
+    trace: Trace
+    early: Trace
+    late: Trace
+    halves: NDArray[np.bool_]
+    facts: CaptureFacts
+    held_out: Trace | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """One comparison.
+
+    Attributes:
+        real: The real capture.
+        table: The synthetic capture as given.
+        everything: All its TCP and UDP packets.
+        synthetic: Those it is judged by: as long a stretch as the real trace lasts.
+        facts: What else is known of the synthetic capture.
+        seed: Seed of every random choice.
+        quick: True leaves out intervals and looks at fewer sessions.
+        notes: What a reader must know of the comparison as a whole.
+    """
+
+    real: Reference
+    table: FlowTable | PacketTable
+    everything: Trace
+    synthetic: Trace
+    facts: CaptureFacts
+    seed: int
+    quick: bool
+    notes: tuple[str, ...] = field(default=())
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A generator for one purpose: independent of which families are asked for."""
+        return np.random.default_rng([self.seed, *purpose.encode()])
+
+
+def refer_to(
+    table: FlowTable | PacketTable,
+    *,
+    seed: int,
+    facts: CaptureFacts | None = None,
+    held_out: FlowTable | PacketTable | None = None,
+) -> Reference:
+    """Prepare a real capture."""
+    trace = trace_of(table)
+    early, late = time_halves(trace)
+    return Reference(
+        table=table,
+        trace=trace,
+        early=early,
+        late=late,
+        halves=halve_sessions(trace.session_count, rng=np.random.default_rng(seed)),
+        facts=facts or CaptureFacts(name="real"),
+        held_out=None if held_out is None else trace_of(held_out),
+    )
+
+
+def halve_sessions(session_count: int, *, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw SPLITS random halves of `session_count` sessions, bool [SPLITS, S]."""
+    first = np.zeros((SPLITS, session_count), dtype=np.bool_)
+    for row in first:
+        row[rng.permutation(session_count)[: session_count // 2]] = True
+    return first
+
+
+def pair_up(
+    real: Reference,
+    table: FlowTable | PacketTable,
+    *,
+    seed: int,
+    quick: bool,
+    facts: CaptureFacts | None = None,
+) -> Pair:
+    """Set a synthetic capture beside a real one.
+
+    Figures over shares of a trace compare like with like only over equal spans, so that a
+    synthetic trace that lasts longer is judged by its beginning.
+    """
+    everything = trace_of(table)
+    judged, notes = everything, []
+    if real.trace.duration_ns and everything.duration_ns > LONGER * real.trace.duration_ns:
+        judged = first_stretch(everything, duration_ns=real.trace.duration_ns)
+        notes.append(
+            f"the synthetic capture lasts {everything.duration_s:.4g} s and is judged by its first"
+            f" {judged.duration_s:.4g} s, as long as the real one lasts"
+        )
+    elif everything.duration_ns * LONGER < real.trace.duration_ns:
+        notes.append(
+            f"the synthetic capture lasts {everything.duration_s:.4g} s, the real one"
+            f" {real.trace.duration_ns / NS_PER_S:.4g} s: figures over shares of the trace compare"
+            " unlike intervals"
+        )
+    for name, trace in (("real", real.trace), ("synthetic", everything)):
+        if trace.left_out:
+            notes.append(
+                f"{trace.left_out} of {trace.left_out + len(trace)} IP packets of the {name}"
+                " capture are neither TCP nor UDP, or fragments without ports, and are left out"
+            )
+    return Pair(
+        real=real,
+        table=table,
+        everything=everything,
+        synthetic=judged,
+        facts=facts or CaptureFacts(name="synthetic"),
+        seed=seed,
+        quick=quick,
+        notes=tuple(notes),
+    )
