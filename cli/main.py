@@ -34,6 +34,10 @@ COMMANDS = {
 }
 
 
+class Ended(Exception):  # noqa: N818
+    """Ctrl-C or a closed pipe, under a name that click does not handle in its own way."""
+
+
 class LazyGroup(click.Group):
     """A click group whose commands live in modules that are imported on use."""
 
@@ -49,6 +53,13 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command, and keep two errors from click, which would print or swallow them."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, BrokenPipeError) as error:
+            raise Ended from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,11 +98,13 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(error.format_message())
     except (click.Abort, KeyboardInterrupt):
         return _complain("stopped", EXIT_INTERRUPTED)
-    except NetsynthError as error:
-        return _complain(str(error))
-    except BrokenPipeError:
+    except Ended as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            return _complain("stopped", EXIT_INTERRUPTED)
         _close_stdout()
         return EXIT_PIPE
+    except NetsynthError as error:
+        return _complain(str(error))
     except MemoryError:
         return _complain("out of memory; fit a shorter capture, or sample on a larger machine")
     except OSError as error:
