@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from netsynth.tables import (
     FlowTable,
     PacketTable,
 )
+
+if TYPE_CHECKING:
+    from netsynth.demux.payloads import Prefixes
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +65,8 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
         flows: Packets agree with their flow's initiator and responder.
         seed: Same seed and flows, same packets. Give each of several tables its own seed; the
             hosts' clocks would differ between seeds, so a trace in pieces keeps one seed.
-        payload: "templates" begins messages as the application of the responder's port does;
-            "zero" and "none" leave all payload to the filler; "random" is random bytes.
+        payload: "templates" begins messages as the application of the port does; "zero",
+            "random" and "none" leave all payload bytes to the writer.
 
     Raises:
         ConfigError: If payload is unknown.
@@ -80,23 +83,21 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
         ack_class=flows.ack_class.copy(),
     )
     repairs = np.zeros(len(dialogue.REPAIRS), dtype=np.int64)
-    _fill_columns(flows, np.random.default_rng(seed), seed, repairs)
+    data_at = _fill_columns(flows, np.random.default_rng(seed), seed, repairs)
     _fill_lengths(flows.packets)
-    count = len(flows.packets)
-    prefix = np.zeros(0, dtype=np.uint8)
-    prefix_start = np.zeros(count, dtype=np.int64)
-    prefix_length = np.zeros(count, dtype=np.int64)
     order = np.argsort(flows.packets.time_ns, kind="stable")
     counted = dict(zip(dialogue.REPAIRS, repairs.tolist(), strict=True))
     mended = {name: number for name, number in counted.items() if number}
     if mended:
         logger.info("repairs: %s", ", ".join(f"{name} {n}" for name, n in mended.items()))
+    packets = flows.packets.take(order)
+    prefixes = _fill_prefixes(flows, packets, order, data_at, seed, payload == "templates")
     return CompiledPackets(
-        packets=flows.packets.take(order),
+        packets=packets,
         flow=flows.flow_of_packet[order],
-        prefix=prefix,
-        prefix_start=prefix_start[order],
-        prefix_length=prefix_length[order],
+        prefix=prefixes.data,
+        prefix_start=prefixes.start,
+        prefix_length=prefixes.length,
         repairs=counted,
     )
 
@@ -177,6 +178,32 @@ def _fill_columns(
         p.ip_id,
     )
     return data_at
+
+
+def _fill_prefixes(
+    flows: FlowTable,
+    packets: PacketTable,
+    order: IntArray,
+    data_at: IntArray,
+    seed: int,
+    has_templates: bool,
+) -> Prefixes:
+    """Return the prefixes of `packets`, which are those of `flows` in time order."""
+    from netsynth.demux.payloads import Prefixes, build_prefixes
+    from netsynth.demux.payloads.network import quote_packets
+
+    none = np.zeros(len(packets), dtype=np.int64)
+    if not has_templates:
+        return Prefixes(np.zeros(0, dtype=np.uint8), none, none.copy())
+    data, start, length = build_prefixes(flows, data_at, seed=seed)
+    start, length = start[order], length[order]
+    quotes = quote_packets(packets)
+    place, pieces = data.size, [data]
+    for row, quote in quotes.items():
+        start[row], length[row] = place, min(len(quote), int(packets.payload_length[row]))
+        place += len(quote)
+        pieces.append(np.frombuffer(quote, dtype=np.uint8))
+    return Prefixes(np.concatenate(pieces), start, length)
 
 
 def _number_segments(

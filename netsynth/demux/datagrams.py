@@ -68,8 +68,8 @@ def number_echoes(
                 seq[i] = 0x60000000  # neighbour advertisement: solicited, override
             elif number == 58 and message == 134:
                 seq[i] = 0x40000708  # router advertisement: hop limit 64, lifetime 1,800 s
-            elif number == 58 and message == 143 and payload_length[i] >= 20:
-                seq[i] = 1  # one record in a multicast listener report
+            elif number == 58 and message == 143:
+                seq[i] = payload_length[i] // 20  # records of a multicast listener report
 
 
 @compiled

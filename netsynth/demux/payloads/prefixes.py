@@ -1,0 +1,248 @@
+"""Build the first payload bytes of all packets: each distinct shape once, then ids patched in."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.demux.messages import RECORD_SIZE, MessageTable, find_messages
+from netsynth.demux.payloads.registry import all_templates, choose_templates
+from netsynth.demux.payloads.shape import TURN_LIMIT, VARIANT_COUNT, Shape, Template
+from netsynth.numbers import IntArray
+from netsynth.tables import SYN, FlowTable
+
+_UNSIGNED = NDArray[np.uint64]
+_RECORD_HEAD = 5  # bytes of a TLS record's header
+
+
+class Prefixes(NamedTuple):
+    """First payload bytes of N packets.
+
+    Attributes:
+        data: uint8 [P].
+        start: int64 [N], where in `data` each packet's bytes begin.
+        length: int64 [N], bytes.
+    """
+
+    data: NDArray[np.uint8]
+    start: IntArray
+    length: IntArray
+
+
+def build_prefixes(flows: FlowTable, data_at: IntArray, *, seed: int) -> Prefixes:
+    """Build the prefixes of all packets of `flows`, in the order of its packets.
+
+    Args:
+        data_at: int64 [N]; position of each TCP payload in its direction's stream, so that
+            retransmissions repeat the bytes.
+        seed: Chooses names and ids.
+    """
+    template, is_swapped = choose_templates(flows)
+    messages = find_messages(flows, data_at, wanted=template >= 0)
+    of_message = template[messages.flow]  # [M]
+    exchange = np.where(messages.asked >= 0, messages.asked, np.arange(len(messages)))
+    keys = _Keys(flows, messages, exchange, seed)
+    shapes = _shapes(flows, messages, is_swapped, of_message, keys)
+    heads, head_start, head_length = _build_heads(of_message, shapes)
+    data, head_start = _patch(flows, messages, of_message, keys, heads, head_start, head_length)
+    start, length = _slice(flows, messages, head_start, head_length)
+    return _add_records(flows, messages, of_message, Prefixes(data, start, length))
+
+
+class _Keys(NamedTuple):
+    """What the ids of a message are derived from."""
+
+    flows: FlowTable
+    messages: MessageTable
+    exchange: IntArray  # [M], the message that began the exchange
+    seed: int
+
+    def of(self, source: str) -> _UNSIGNED:
+        """Return a random word for each message, uint64 [M], the same where the source is."""
+        if source == "message":
+            number = np.arange(len(self.messages), dtype=np.int64) * 4 + 1
+        elif source == "exchange":
+            number = self.exchange * 4 + 2
+        else:
+            number = self.messages.flow * 4 + 3
+        return mix(number.astype(np.uint64), self.seed)
+
+
+def mix(words: _UNSIGNED, seed: int) -> _UNSIGNED:
+    """Return a well-mixed word for each word, uint64 of the same shape.
+
+    References:
+        Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    """
+    z = words + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _shapes(
+    flows: FlowTable,
+    messages: MessageTable,
+    is_swapped: NDArray[np.bool_],
+    of_message: IntArray,
+    keys: _Keys,
+) -> IntArray:
+    """Return the fields of Shape for each message, int64 [M, len(Shape._fields)]."""
+    flow, asked = messages.flow, messages.asked
+    first = flows.offsets[flow]
+    columns = {
+        "size": messages.size,
+        "first_size": messages.first_size,
+        "lead_size": messages.lead_size,
+        "asked_size": np.where(asked >= 0, messages.size[asked], 0) if asked.size else asked,
+        "is_client": (messages.side == 1) == is_swapped[flow],
+        "turn": np.minimum(messages.turn, TURN_LIMIT),
+        "is_opening": (flows.packets.tcp_flags[first] & SYN) != 0,
+        "variant": keys.of("exchange") % np.uint64(VARIANT_COUNT),
+        "icmp": flows.packets.icmp[first],
+    }
+    shapes = np.stack([columns[name].astype(np.int64) for name in Shape._fields], axis=1)
+    for number, template in enumerate(all_templates()):
+        rows = np.flatnonzero(of_message == number)
+        for column, name in enumerate(Shape._fields):
+            if name not in template.uses:
+                shapes[rows, column] = 0
+    return shapes
+
+
+def _build_heads(
+    of_message: IntArray, shapes: IntArray
+) -> tuple[NDArray[np.uint8], IntArray, IntArray]:
+    """Build each distinct head once; return them joined, and start and length per message."""
+    word = mix(of_message.astype(np.uint64), 1)
+    for column in range(shapes.shape[1]):
+        word = mix(word ^ shapes[:, column].astype(np.uint64), column)
+    _, first, inverse = np.unique(word, return_index=True, return_inverse=True)
+    heads = [_head(int(of_message[row]), Shape(*shapes[row].tolist())) for row in first]
+    length = np.fromiter((len(head) for head in heads), dtype=np.int64, count=len(heads))
+    start = np.cumsum(length) - length
+    data = np.frombuffer(b"".join(heads), dtype=np.uint8)
+    return data, start[inverse], length[inverse]
+
+
+@lru_cache(maxsize=1 << 16)
+def _head(number: int, shape: Shape) -> bytes:
+    template = all_templates()[number]
+    shape = shape._replace(is_client=bool(shape.is_client), is_opening=bool(shape.is_opening))
+    head = template.build(shape)[: max(shape.size, shape.lead_size)]
+    if template.checksum_at >= 0:
+        head = head.ljust(shape.size, b"\0")
+    return head
+
+
+def _patch(
+    flows: FlowTable,
+    messages: MessageTable,
+    of_message: IntArray,
+    keys: _Keys,
+    heads: NDArray[np.uint8],
+    start: IntArray,
+    length: IntArray,
+) -> tuple[NDArray[np.uint8], IntArray]:
+    """Give messages that differ by more than their shape a copy of the head, with their ids."""
+    pieces, start, size = [heads], start.copy(), heads.size
+    for number, template in enumerate(all_templates()):
+        rows = np.flatnonzero(of_message == number)
+        if rows.size == 0 or not (template.patches or template.checksum_at >= 0):
+            continue
+        own = np.cumsum(length[rows]) - length[rows]
+        copies = heads[_ranges(start[rows], length[rows])]
+        _write_ids(flows, messages, keys, template, rows, copies, own, length[rows])
+        pieces.append(copies)
+        start[rows] = own + size
+        size += copies.size
+    return np.concatenate(pieces), start
+
+
+def _write_ids(
+    flows: FlowTable,
+    messages: MessageTable,
+    keys: _Keys,
+    template: Template,
+    rows: IntArray,
+    copies: NDArray[np.uint8],
+    start: IntArray,
+    length: IntArray,
+) -> None:
+    """Write the template's patches and checksum into `copies`, the heads of messages `rows`."""
+    for patch in template.patches:
+        fits = length >= patch.offset + patch.width
+        if patch.first_turn_only:
+            fits &= messages.turn[rows] == 0
+        where = (start[fits] + patch.offset)[:, None] + np.arange(patch.width)
+        if patch.source in ("source", "target"):
+            is_own = (messages.side[rows[fits]] == 0) == (patch.source == "source")
+            flow = messages.flow[rows[fits]]
+            ends = np.where(is_own, flows.initiator[flow], flows.responder[flow])
+            copies[where] = flows.packets.addresses[ends][:, 16 - patch.width :]
+            continue
+        word = keys.of(patch.source)[rows[fits]]
+        words = [mix(word, patch.offset + k) for k in range((patch.width + 7) // 8)]
+        random = np.stack(words, axis=1).view(np.uint8).reshape(word.size, -1)
+        copies[where] = random[:, : patch.width]
+    if template.checksum_at >= 0:
+        _write_checksums(copies, start, length, template.checksum_at)
+
+
+def _write_checksums(
+    copies: NDArray[np.uint8], start: IntArray, length: IntArray, offset: int
+) -> None:
+    """Write the Internet checksum (RFC 1071) of each head into it; its bytes there are 0."""
+    weight = np.where((np.arange(copies.size) - np.repeat(start, length)) % 2, 1, 256)
+    totals = np.concatenate(([0], np.cumsum(copies * weight)))
+    total = totals[start + length] - totals[start]
+    for _ in range(4):
+        total = (total & 0xFFFF) + (total >> 16)
+    fits = length >= offset + 2
+    copies[start[fits] + offset] = (~total[fits] & 0xFFFF) >> 8
+    copies[start[fits] + offset + 1] = ~total[fits] & 0xFF
+
+
+def _slice(
+    flows: FlowTable, messages: MessageTable, head_start: IntArray, head_length: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Return start and length of each packet's part of its message's head, int64 [N] each."""
+    count = len(flows.packets)
+    start, length = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    rows = np.flatnonzero(messages.of_packet >= 0)
+    message, place = messages.of_packet[rows], messages.place[rows]
+    left = head_length[message] - place
+    part = np.minimum(left, flows.packets.payload_length[rows])
+    start[rows] = np.where(left > 0, head_start[message] + place, 0)
+    length[rows] = np.maximum(part, 0)
+    return start, length
+
+
+def _add_records(
+    flows: FlowTable, messages: MessageTable, of_message: IntArray, prefixes: Prefixes
+) -> Prefixes:
+    """Begin TLS records where a message goes on beyond its first one."""
+    has_records = np.array([template.has_records for template in all_templates()])
+    rows = np.flatnonzero((messages.record_size > 0) & (messages.place > 0))
+    rows = rows[has_records[of_message[messages.of_packet[rows]]]]
+    rows = rows[prefixes.length[rows] == 0]
+    if rows.size == 0:
+        return prefixes
+    body = np.clip(messages.record_size[rows] - _RECORD_HEAD, 0, RECORD_SIZE)
+    heads = np.zeros((rows.size, _RECORD_HEAD), dtype=np.uint8)
+    heads[:, 0], heads[:, 1], heads[:, 2] = 23, 3, 3
+    heads[:, 3], heads[:, 4] = body >> 8, body & 255
+    start, length = prefixes.start, prefixes.length
+    start[rows] = prefixes.data.size + np.arange(rows.size) * _RECORD_HEAD
+    length[rows] = np.minimum(flows.packets.payload_length[rows], _RECORD_HEAD)
+    return Prefixes(np.concatenate([prefixes.data, heads.ravel()]), start, length)
+
+
+def _ranges(start: IntArray, length: IntArray) -> IntArray:
+    """Return the indices start[k] .. start[k] + length[k] - 1 of all k, joined."""
+    ends = np.cumsum(length)
+    shift: IntArray = np.repeat(start - (ends - length), length)
+    return shift + np.arange(shift.size)

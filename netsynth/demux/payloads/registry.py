@@ -1,0 +1,99 @@
+"""Which template a flow's messages follow, by the port of its server."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.demux.payloads import control, devices, dns, network, stores, terminal, tls, web
+from netsynth.demux.payloads.shape import Template
+from netsynth.numbers import IntArray
+from netsynth.tables import ICMPV6, TCP, UDP, FlowTable
+
+_TLS_PORTS = (443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 5223, 5228, 8883)
+_BY_PORT: dict[int, dict[Template, tuple[int, ...]]] = {
+    TCP: {
+        web.HTTP: (80, 81, 591, 3128, 8000, 8008, 8080, 8081, 8088, 8888),
+        tls.TLS: (*_TLS_PORTS, *range(1443, 65536, 1000)),  # 8443 and others like it
+        dns.DNS_OVER_TCP: (53, 5353),
+        terminal.SSH: (22, 2222),
+        terminal.SMTP: (25, 587, 2525),
+        terminal.FTP: (21,),
+        terminal.POP3: (110,),
+        terminal.IMAP: (143,),
+        devices.MQTT: (1883,),
+        devices.MODBUS: (502,),
+        devices.ETHERNET_IP: (44818,),
+        devices.ISO_TRANSPORT: (102,),
+        stores.REDIS: (6379,),
+        stores.SMB: (445,),
+        stores.NETBIOS_SESSION: (139,),
+        stores.RPC: (135,),
+        stores.TDS: (1433,),
+    },
+    UDP: {
+        dns.DNS: (53, 5355),
+        dns.MULTICAST_DNS: (5353,),
+        dns.NETBIOS_NAME: (137,),
+        dns.NETBIOS_DATAGRAM: (138,),
+        web.SSDP: (1900,),
+        control.DHCP: (67,),
+        control.DHCP6: (547,),
+        control.NTP: (123,),
+        control.SNMP: (161, 162),
+        control.SYSLOG: (514,),
+        control.STUN: (3478, 3479, 19302),
+        control.IKE: (500,),
+        control.TFTP: (69,),
+        control.RIP: (520,),
+        control.QUIC: (443,),
+        devices.COAP: (5683,),
+    },
+}
+_IGMP, _SCTP = 2, 132
+_BY_ICMP6 = {
+    network.ICMP6_BODY: (133, 134, 137, 143),
+    network.SOLICITATION: (135,),
+    network.ADVERTISEMENT: (136,),
+    network.LISTENER: (130, 131, 132),
+}
+
+
+@lru_cache(maxsize=1)
+def all_templates() -> tuple[Template, ...]:
+    """Return every template, in the order of the numbers that `choose_templates` gives."""
+    by_port = [each for table in _BY_PORT.values() for each in table]
+    return (*by_port, *_BY_ICMP6, network.IGMP, network.IGMP_RECORDS, network.SCTP)
+
+
+def choose_templates(flows: FlowTable) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Choose by the responder's port, else the initiator's; for ICMPv6 by the type.
+
+    Returns:
+        Number of each flow's template, int64 [F], -1 for none, and whether its responder is the
+        client, bool [F].
+    """
+    numbers = {template: number for number, template in enumerate(all_templates())}
+    chosen = np.full(len(flows), -1, dtype=np.int64)
+    is_swapped = np.zeros(len(flows), dtype=np.bool_)
+    for protocol, table in _BY_PORT.items():
+        by_port = np.full(65536, -1, dtype=np.int64)
+        for template, ports in table.items():
+            by_port[list(ports)] = numbers[template]
+        rows = np.flatnonzero(flows.protocol == protocol)
+        responder = by_port[flows.responder_port[rows]]
+        initiator = by_port[flows.initiator_port[rows]]
+        chosen[rows] = np.where(responder >= 0, responder, initiator)
+        is_swapped[rows] = (responder < 0) & (initiator >= 0)
+    first = flows.offsets[:-1]
+    kind = flows.packets.icmp[first] >> 8
+    for template, kinds in _BY_ICMP6.items():
+        chosen[(flows.protocol == ICMPV6) & np.isin(kind, kinds)] = numbers[template]
+    is_igmp = flows.protocol == _IGMP
+    is_short = flows.packets.payload_length[first] < 16
+    chosen[is_igmp] = numbers[network.IGMP_RECORDS]
+    chosen[is_igmp & is_short] = numbers[network.IGMP]
+    chosen[flows.protocol == _SCTP] = numbers[network.SCTP]
+    return chosen, is_swapped

@@ -1,0 +1,70 @@
+"""What a template is told about a message, and what it says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+VARIANT_COUNT = 8
+TURN_LIMIT = 7  # later turns count as this one
+
+
+class Shape(NamedTuple):
+    """A message to be built; what a template does not use is 0.
+
+    Attributes:
+        size: Bytes of the whole message.
+        first_size: Bytes of its first packet.
+        lead_size: Bytes of as many first packets as a TLS record holds.
+        asked_size: Bytes of the message that it answers; 0 where it answers none.
+        is_client: Whether the client sends it.
+        turn: Messages that its side sent before, TURN_LIMIT at most.
+        is_opening: Whether the connection was seen from its start.
+        variant: 0 to VARIANT_COUNT - 1, the same for a question and its answer.
+        icmp: Type << 8 | code of an ICMP message.
+    """
+
+    size: int
+    first_size: int = 0
+    lead_size: int = 0
+    asked_size: int = 0
+    is_client: bool = True
+    turn: int = 0
+    is_opening: bool = True
+    variant: int = 0
+    icmp: int = 0
+
+
+class Patch(NamedTuple):
+    """Bytes that differ between messages of the same shape.
+
+    Attributes:
+        offset: Where in the message.
+        width: Bytes.
+        source: "exchange" is the same for a question and its answer, "flow" for a whole flow,
+            "message" for one message; "source" and "target" are its addresses' last bytes.
+        first_turn_only: Leave later messages of the side as they are.
+    """
+
+    offset: int
+    width: int
+    source: Literal["exchange", "flow", "message", "source", "target"]
+    first_turn_only: bool = False
+
+
+class Template(NamedTuple):
+    """How the messages of one application begin.
+
+    Attributes:
+        build: Returns the first bytes of a message, at most its size.
+        uses: Fields of Shape that it looks at; others are 0 (False).
+        patches: Written over what it returns, where that is long enough.
+        has_records: Whether the stream goes on in TLS records.
+        checksum_at: Where the Internet checksum of the whole message belongs; -1 for none.
+    """
+
+    build: Callable[[Shape], bytes]
+    uses: frozenset[str]
+    patches: tuple[Patch, ...] = ()
+    has_records: bool = False
+    checksum_at: int = -1
