@@ -19,7 +19,8 @@ FOLDS = 5
 FEWEST = 20  # sessions a capture
 MOST, MOST_QUICK = 20_000, 5_000  # sessions a capture; more are sampled
 SHUFFLED = 2_000  # rows of each fold that importance is measured on
-TOLD = 8  # features named
+TOLD = 8  # features named by either count
+CLEAR = 0.55  # AUC of a feature alone that is worth a word
 TEXT = "AUC of a classifier told to separate synthetic sessions from real ones; 0.5 is best"
 
 
@@ -51,16 +52,18 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
         np.mean([area_under_curve(scores[folds == f], y[folds == f]) for f in range(FOLDS)])
     )
     interval = None if pair.quick else interval_about(auc, _resampled(scores, y, rng=rng), most=1.0)
+    alone = np.array([lone_auc(column, y) for column in x.T])
+    named = set(np.argsort(-importance, kind="stable")[:TOLD]) & set(np.flatnonzero(importance > 0))
+    named |= set(np.argsort(-alone, kind="stable")[:TOLD]) & set(np.flatnonzero(alone > CLEAR))
     telling = [
         {
             "feature": names[column],
             "importance": float(importance[column]),
-            "alone": lone_auc(x[:, column], y),
+            "alone": float(alone[column]),
             "real": _median(matrices[0][:, column]),
             "synthetic": _median(matrices[1][:, column]),
         }
-        for column in np.argsort(-importance, kind="stable")[:TOLD]
-        if importance[column] > 0
+        for column in sorted(named, key=lambda c: (-alone[c] - importance[c], c))
     ]
     figure = Figure(family="C2ST", name="AUC", text=TEXT, raw=auc, interval=interval)
     return [figure], {"telling_features": telling}

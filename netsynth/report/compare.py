@@ -9,7 +9,7 @@ from typing import Any
 from netsynth.errors import ConfigError
 from netsynth.progress import Progress, Silence
 from netsynth.report.fidelity import FidelityReport, Figure
-from netsynth.report.pair import CaptureFacts, Reference, pair_up, refer_to
+from netsynth.report.pair import CaptureFacts, Pair, Reference, pair_up, refer_to
 from netsynth.tables import FlowTable, PacketTable
 
 # Family -> module with `figures(pair)`, imported when the family is measured.
@@ -84,7 +84,7 @@ def compare(
     }
     for done, family in enumerate(name for name in FAMILIES if name in wanted):
         progress.update(done + 1, note=family)
-        rows, found = importlib.import_module(FAMILIES[family]).figures(pair)
+        rows, found = _measure(family, pair)
         figures += rows
         for key, value in found.items():
             if isinstance(value, dict):
@@ -93,3 +93,16 @@ def compare(
                 details[key] = value
     progress.finish()
     return FidelityReport(figures=tuple(figures), details=details)
+
+
+def _measure(family: str, pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure one family, each numeric library on one thread.
+
+    The models are small: on a busy machine threads that wait for each other make them ten times
+    slower.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        rows, details = importlib.import_module(FAMILIES[family]).figures(pair)
+    return rows, details

@@ -95,6 +95,8 @@ def _autoencoder(rows: FloatArray, seed: int) -> Score:
     import torch
     from torch import nn
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small a net only loses by more
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         width = rows.shape[1]
@@ -115,6 +117,7 @@ def _autoencoder(rows: FloatArray, seed: int) -> Score:
                 loss = nn.functional.mse_loss(net(data[batch]), data[batch])
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
+    torch.set_num_threads(threads)
 
     def score(others: FloatArray) -> FloatArray:
         with torch.no_grad():
