@@ -2,7 +2,8 @@
 
 References:
     MQTT 3.1.1 sections 2.2 and 3; RFC 7252 section 3; MODBUS Application Protocol 1.1b3 section 6
-    and Messaging on TCP/IP 1.0b section 3; CIP volume 2 section 2-3; RFC 1006 and RFC 905.
+    and Messaging on TCP/IP 1.0b section 3; CIP volume 2 section 2-3; RFC 1006 and RFC 905; the
+    S7 header as Wireshark's documentation describes it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def build_ethernet_ip(shape: Shape) -> bytes:
 
 
 def build_iso_transport(shape: Shape) -> bytes:
-    """Build a connection request and confirm, then data units, each in one packet."""
+    """Build a connection request and confirm, then S7 reads of nothing and acknowledgements."""
     head = struct.pack(">BBH", 3, 0, shape.size & 0xFFFF)
     if shape.is_opening and shape.turn == 0 and 11 <= shape.size <= 200:
         kind = 0xE0 if shape.is_client else 0xD0
@@ -75,7 +76,12 @@ def build_iso_transport(shape: Shape) -> bytes:
         if rest >= 2:
             fixed += bytes([0xC1, rest - 2]) + bytes(rest - 2)
         return head + fixed
-    return head + b"\x02\xf0\x80"
+    rest = shape.size - 19
+    if rest < 0:
+        return head + b"\x02\xf0\0"  # a fragment
+    if shape.is_client:
+        return head + b"\x02\xf0\x80" + struct.pack(">BBHHHHH", 0x32, 1, 0, 0, 2, rest, 0x0400)
+    return head + b"\x02\xf0\x80" + struct.pack(">BBHHHHH", 0x32, 2, 0, 0, 0, rest, 0)
 
 
 def _mqtt_message(size: int, shape: Shape) -> bytes:

@@ -12,10 +12,11 @@ from netsynth.demux.messages import RECORD_SIZE, MessageTable, find_messages
 from netsynth.demux.payloads.registry import all_templates, choose_templates
 from netsynth.demux.payloads.shape import TURN_LIMIT, VARIANT_COUNT, Shape, Template
 from netsynth.numbers import IntArray
-from netsynth.tables import SYN, FlowTable
+from netsynth.tables import SYN, UDP, FlowTable
 
 _UNSIGNED = NDArray[np.uint64]
 _RECORD_HEAD = 5  # bytes of a TLS record's header
+_NEUTRAL_SIZE = 4  # zeros that keep analysers from taking random bytes for RTCP and the like
 
 
 class Prefixes(NamedTuple):
@@ -48,8 +49,9 @@ def build_prefixes(flows: FlowTable, data_at: IntArray, *, seed: int) -> Prefixe
     shapes = _shapes(flows, messages, is_swapped, of_message, keys)
     heads, head_start, head_length = _build_heads(of_message, shapes)
     data, head_start = _patch(flows, messages, of_message, keys, heads, head_start, head_length)
-    start, length = _slice(flows, messages, head_start, head_length)
-    return _add_records(flows, messages, of_message, Prefixes(data, start, length))
+    prefixes = Prefixes(data, *_slice(flows, messages, head_start, head_length))
+    prefixes = _add_records(flows, messages, of_message, prefixes)
+    return _add_neutral(flows, template, prefixes)
 
 
 class _Keys(NamedTuple):
@@ -239,6 +241,16 @@ def _add_records(
     start[rows] = prefixes.data.size + np.arange(rows.size) * _RECORD_HEAD
     length[rows] = np.minimum(flows.packets.payload_length[rows], _RECORD_HEAD)
     return Prefixes(np.concatenate([prefixes.data, heads.ravel()]), start, length)
+
+
+def _add_neutral(flows: FlowTable, template: IntArray, prefixes: Prefixes) -> Prefixes:
+    """Begin datagrams of unknown applications with zeros, which no protocol's magic is."""
+    is_unknown = (template < 0) & (flows.protocol == UDP)
+    rows = np.flatnonzero(is_unknown[flows.flow_of_packet])
+    prefixes.start[rows] = prefixes.data.size
+    prefixes.length[rows] = np.minimum(flows.packets.payload_length[rows], _NEUTRAL_SIZE)
+    zeros = np.zeros(_NEUTRAL_SIZE, dtype=np.uint8)
+    return prefixes._replace(data=np.concatenate([prefixes.data, zeros]))
 
 
 def _ranges(start: IntArray, length: IntArray) -> IntArray:

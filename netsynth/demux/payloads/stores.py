@@ -68,15 +68,8 @@ def build_rpc(shape: Shape) -> bytes:
 
 
 def build_tds(shape: Shape) -> bytes:
-    """Build a TDS packet of a batch of SQL or of its result."""
-    if shape.size < 8:
-        return b""
-    kind = 1 if shape.is_client else 4
-    head = struct.pack(">BBHHBB", kind, 1, shape.size & 0xFFFF, 0, 1, 0)
-    if not shape.is_client:
-        return head + b"\xfd" + bytes(12) if shape.size >= 21 else head
-    words = text((min(shape.size, _LONGEST_TEXT) - 8) // 2, shape.variant, separator=" ")
-    return head + words.encode("utf-16-le")
+    """Build a TDS packet of bulk data, which may be any."""
+    return struct.pack(">BBHHBB", 7, 1, shape.size & 0xFFFF, 0, 1, 0)
 
 
 def _bulk(size: int, variant: int) -> bytes:
@@ -96,4 +89,4 @@ REDIS = Template(build_redis, frozenset({"size", "is_client", "variant"}))
 SMB = Template(build_smb, frozenset({"size", "is_client", "turn"}))
 NETBIOS_SESSION = Template(build_netbios_session, _USES)
 RPC = Template(build_rpc, frozenset({"size", "is_client", "turn"}))
-TDS = Template(build_tds, frozenset({"size", "is_client", "variant"}))
+TDS = Template(build_tds, frozenset({"size"}))
