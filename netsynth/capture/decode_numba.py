@@ -1,3 +1,4 @@
+# mypy: disable-error-code="untyped-decorator, assignment, return-value, arg-type"
 """Frames to columns, compiled: the record walk and all columns in one loop body.
 
 One long function on purpose: inlined helpers that take the columns as arguments made it seven
@@ -42,6 +43,7 @@ from netsynth.capture.records import (
     FRAMES,
     FULL,
     HEADER_SIZE,
+    IGNORED,
     INTERFACE_COUNT,
     IP_BAD,
     L4_BAD,
@@ -67,11 +69,11 @@ from netsynth.capture.records import (
     OUT_OF_ORDER,
     PCAP,
     POS,
-    PPP,
     RAW_IP,
     RECORD,
     REFERENCE_NS,
     REFUSED,
+    REFUSED_LINK,
     ROW,
     ROW_LIMIT,
     SKIP,
@@ -93,35 +95,44 @@ HASH_B = np.uint64(0xD6E8FEB86659FD93)
 LOW_32 = np.uint64(0xFFFFFFFF)
 MAC_SHIFT = np.uint64(64 - 17)
 MAPPED = np.uint64(0xFFFF0000)  # ::ffff:0:0/96 as the eight last bytes, little-endian
-ZERO = np.uint64(0)
+MAC_MASK = np.uint64(MAC_SLOTS - 1)
+ZERO, ONE, TWO, THREE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
+def _u8(data: Any, at: int) -> int:
+    return np.int64(data[np.uint64(at)])
+
+
+@njit(cache=True)
 def _be16(data: Any, at: int) -> int:
-    return (np.int64(data[at]) << 8) | np.int64(data[at + 1])
+    k = np.uint64(at)
+    return np.int64((np.uint16(data[k]) << np.uint16(8)) | np.uint16(data[k + ONE]))
 
 
-@njit(cache=True, inline="always")
-def _be32(data: Any, at: int) -> int:
-    return (
-        (np.int64(data[at]) << 24)
-        | (np.int64(data[at + 1]) << 16)
-        | (np.int64(data[at + 2]) << 8)
-        | np.int64(data[at + 3])
-    )
-
-
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _le32(data: Any, at: int) -> int:
-    return (
-        np.int64(data[at])
-        | (np.int64(data[at + 1]) << 8)
-        | (np.int64(data[at + 2]) << 16)
-        | (np.int64(data[at + 3]) << 24)
+    k = np.uint64(at)
+    return np.int64(
+        np.uint32(data[k])
+        | (np.uint32(data[k + ONE]) << np.uint32(8))
+        | (np.uint32(data[k + TWO]) << np.uint32(16))
+        | (np.uint32(data[k + THREE]) << np.uint32(24))
     )
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
+def _be32(data: Any, at: int) -> int:
+    k = np.uint64(at)
+    return np.int64(
+        np.uint32(data[k + THREE])
+        | (np.uint32(data[k + TWO]) << np.uint32(8))
+        | (np.uint32(data[k + ONE]) << np.uint32(16))
+        | (np.uint32(data[k]) << np.uint32(24))
+    )
+
+
+@njit(cache=True)
 def _le64(data: Any, at: int) -> Any:
     return np.uint64(_le32(data, at)) | (np.uint64(_le32(data, at + 4)) << np.uint64(32))
 
@@ -144,17 +155,17 @@ def sum_bytes(words: Any, start: int, stop: int) -> int:
     tail = (np.uint64(1) << np.uint64((stop & 7) * 8)) - np.uint64(1)
     total = ZERO
     for k in range(first, last):
-        word = words[k]
+        word = words[np.uint64(k)]
         total += (word & LOW_32) + (word >> np.uint64(32))
-    word = words[last] & tail
+    word = words[np.uint64(last)] & tail
     total += (word & LOW_32) + (word >> np.uint64(32))
-    word = words[first] & head
+    word = words[np.uint64(first)] & head
     total -= (word & LOW_32) + (word >> np.uint64(32))
     return np.int64(total)
 
 
 @njit(cache=True, nogil=True)
-def decode(  # noqa: C901
+def decode(
     data: Any,
     words: Any,
     state: Any,
@@ -237,7 +248,7 @@ def decode(  # noqa: C901
     mac_count = state[MACS]
     last_mac_a = np.uint64(state[LAST_MAC_A])
     last_mac_b = np.uint64(state[LAST_MAC_B])
-    slot_mask = np.int64(slots.size - 1)
+    slot_mask = np.uint64(slots.size - 1)
     slot_shift = np.uint64(64)
     size = slots.size
     while size > 1:
@@ -286,7 +297,7 @@ def decode(  # noqa: C901
                 status = BLOCK
                 break
             length = _be32(data, pos + 4) if swap else _le32(data, pos + 4)
-            if length < 12 or length & 3 != 0:
+            if length < 12 or length & 3 != 0 or length > MAX_WIRE:
                 status = BAD_BLOCK
                 break
             after = pos + length
@@ -395,7 +406,9 @@ def decode(  # noqa: C901
         reason = -1
         ethertype = 0
         mac_at = -1
-        if link == ETHERNET:
+        if link == IGNORED:
+            reason = REFUSED_LINK
+        elif link == ETHERNET:
             if captured >= 14:
                 ethertype = _be16(data, at + 12)
                 mac_at = at
@@ -405,7 +418,7 @@ def decode(  # noqa: C901
         elif captured < 4:
             reason = CUT_SHORT
         elif link == RAW_IP:
-            ethertype = 0x86DD if data[at] >> 4 == 6 else 0x0800
+            ethertype = 0x86DD if _u8(data, at) >> 4 == 6 else 0x0800
         elif link == LOOPBACK:
             family = _le32(data, at)
             if family > 0xFFFF:
@@ -428,7 +441,7 @@ def decode(  # noqa: C901
         elif link == COOKED_2:
             if captured >= 20:
                 ethertype = _be16(data, at)
-                if data[at + 11] == 6:
+                if _u8(data, at + 11) == 6:
                     mac_at = at + 12
                 at += 20
             else:
@@ -454,18 +467,19 @@ def decode(  # noqa: C901
             mac_b = mac_a
             if link == ETHERNET:
                 mac_b = _le64(data, mac_at + 4) >> np.uint64(16)
-            if (mac_a != last_mac_a or mac_b != last_mac_b) and mac_count < MAC_LIMIT:
+            if mac_a != last_mac_a or mac_b != last_mac_b:
                 last_mac_a = mac_a
                 last_mac_b = mac_b
                 for side in range(2):
                     mac = (mac_a if side == 0 else mac_b) + np.uint64(1)
-                    slot = np.int64(((mac ^ seed) * HASH_A) >> MAC_SHIFT)
+                    slot = ((mac ^ seed) * HASH_A) >> MAC_SHIFT
                     while mac_slots[slot] != mac:
                         if mac_slots[slot] == ZERO:
-                            mac_slots[slot] = mac
-                            mac_count += 1
+                            if mac_count < MAC_LIMIT:
+                                mac_slots[slot] = mac
+                                mac_count += 1
                             break
-                        slot = (slot + 1) & (MAC_SLOTS - 1)
+                        slot = (slot + ONE) & MAC_MASK
 
         vlan = 0
         tunnels = 0
@@ -486,17 +500,17 @@ def decode(  # noqa: C901
                     if at + 3 > limit:
                         reason = CUT_SHORT
                         break
-                    if data[at] != 0xAA or data[at + 1] != 0xAA or data[at + 2] != 3:
-                        reason = LLC + np.int64(data[at])
+                    if _u8(data, at) != 0xAA or _u8(data, at + 1) != 0xAA or _u8(data, at + 2) != 3:
+                        reason = LLC + _u8(data, at)
                         break
                     if at + 8 > limit:
                         reason = CUT_SHORT
                         break
                     ethertype = _be16(data, at + 6)
                     if (
-                        data[at + 3] != 0
-                        or data[at + 4] != 0
-                        or data[at + 5] != 0
+                        _u8(data, at + 3) != 0
+                        or _u8(data, at + 4) != 0
+                        or _u8(data, at + 5) != 0
                         or ethertype <= 1500
                     ):
                         reason = SNAP_OTHER
@@ -505,14 +519,14 @@ def decode(  # noqa: C901
                 elif ethertype == 0x8847 or ethertype == 0x8848:
                     bottom = False
                     while not bottom and at + 4 <= limit:
-                        bottom = data[at + 2] & 1 != 0
+                        bottom = _u8(data, at + 2) & 1 != 0
                         at += 4
                     if not bottom or at >= limit:
                         reason = CUT_SHORT
                         break
-                    if data[at] >> 4 == 4:
+                    if _u8(data, at) >> 4 == 4:
                         ethertype = 0x0800
-                    elif data[at] >> 4 == 6:
+                    elif _u8(data, at) >> 4 == 6:
                         ethertype = 0x86DD
                     else:
                         reason = ethertype
@@ -541,11 +555,11 @@ def decode(  # noqa: C901
                 if at + 20 > limit:
                     reason = CUT_SHORT
                     break
-                header = (np.int64(data[at]) & 15) * 4
+                header = (_u8(data, at) & 15) * 4
                 length = _be16(data, at + 2)
                 if length == 0:  # segmentation offload: more than the field can say
                     length = wire - (at - start)
-                if data[at] >> 4 != 4 or header < 20 or length < header:
+                if _u8(data, at) >> 4 != 4 or header < 20 or length < header:
                     reason = BAD_IPV4
                     break
                 total = length
@@ -553,12 +567,12 @@ def decode(  # noqa: C901
                 version = 4
                 l4 = at + header
                 stop = at + total
-                tos = np.int64(data[at + 1])
+                tos = _u8(data, at + 1)
                 ip_id = _be16(data, at + 4)
                 fragment = _be16(data, at + 6)
                 flags = ((fragment >> 13) & 3) | (4 if fragment & 0x1FFF != 0 else 0)
-                ttl = np.int64(data[at + 8])
-                protocol = np.int64(data[at + 9])
+                ttl = _u8(data, at + 8)
+                protocol = _u8(data, at + 9)
                 source_a = ZERO
                 target_a = ZERO
                 source_b = MAPPED | (np.uint64(_le32(data, at + 12)) << np.uint64(32))
@@ -567,8 +581,9 @@ def decode(  # noqa: C901
                 pseudo_stop = at + 20
                 check = 0
                 if l4 <= limit:
-                    total_sum = 0
-                    for k in range(at, l4, 4):
+                    total_sum = _le32(data, at) + _le32(data, at + 4) + _le32(data, at + 8)
+                    total_sum += _le32(data, at + 12) + _le32(data, at + 16)
+                    for k in range(at + 20, l4, 4):
                         total_sum += _le32(data, k)
                     if total_sum % 65535 != 0:
                         check = 1
@@ -577,11 +592,11 @@ def decode(  # noqa: C901
                 if at + 40 > limit:
                     reason = CUT_SHORT
                     break
-                if data[at] >> 4 != 6:
+                if _u8(data, at) >> 4 != 6:
                     reason = BAD_IPV6
                     break
                 total = _be16(data, at + 4) + 40
-                protocol = np.int64(data[at + 6])
+                protocol = _u8(data, at + 6)
                 if total == 40 and protocol != 59:  # jumbogram
                     total = max(wire - (at - start), 40)
                 accepted = True
@@ -592,7 +607,7 @@ def decode(  # noqa: C901
                 ip_id = 0
                 flags = 0
                 check = 0
-                ttl = np.int64(data[at + 7])
+                ttl = _u8(data, at + 7)
                 source_a = _le64(data, at + 8)
                 source_b = _le64(data, at + 16)
                 target_a = _le64(data, at + 24)
@@ -607,7 +622,7 @@ def decode(  # noqa: C901
                             break
                         fragment = _be16(data, l4 + 2)
                         flags = (fragment & 1) | (4 if fragment & 0xFFF8 != 0 else 0)
-                        protocol = np.int64(data[l4])
+                        protocol = _u8(data, l4)
                         l4 += 8
                         if flags & 4:
                             break
@@ -622,10 +637,10 @@ def decode(  # noqa: C901
                             break
                         rerouted = rerouted or protocol == 43
                         if protocol == 51:
-                            step = (np.int64(data[l4 + 1]) + 2) * 4
+                            step = (_u8(data, l4 + 1) + 2) * 4
                         else:
-                            step = (np.int64(data[l4 + 1]) + 1) * 8
-                        protocol = np.int64(data[l4])
+                            step = (_u8(data, l4 + 1) + 1) * 8
+                        protocol = _u8(data, l4)
                         l4 += step
                     else:
                         break
@@ -662,21 +677,26 @@ def decode(  # noqa: C901
                         if present >= 12:
                             ack = _be32(data, l4 + 8)
                         if present >= 14:
-                            header = max((np.int64(data[l4 + 12]) >> 4) * 4, 20)
-                            tcp = np.int64(data[l4 + 13])
+                            header = max((_u8(data, l4 + 12) >> 4) * 4, 20)
+                            tcp = _u8(data, l4 + 13)
                         if present >= 16:
                             window = _be16(data, l4 + 14)
                     payload = max(claimed - header, 0)
                     k = l4 + 20
                     options_end = min(l4 + header, inside)
+                    if options_end - k == 12 and _le32(data, k) == 0x0A080101:
+                        options = 8  # NOP, NOP, timestamps: nearly all there is
+                        ts_val = _be32(data, k + 4)
+                        ts_ecr = _be32(data, k + 8)
+                        k = options_end
                     while k < options_end:
-                        kind_ = data[k]
+                        kind_ = _u8(data, k)
                         if kind_ == 1:
                             k += 1
                             continue
                         if kind_ == 0 or k + 1 >= options_end:
                             break
-                        size_ = np.int64(data[k + 1])
+                        size_ = _u8(data, k + 1)
                         if size_ < 2 or k + size_ > options_end:
                             break
                         if kind_ == 8 and size_ == 10:
@@ -688,7 +708,7 @@ def decode(  # noqa: C901
                             mss = _be16(data, k + 2)
                         elif kind_ == 3 and size_ == 3:
                             options |= 2
-                            scale = np.int64(data[k + 2])
+                            scale = _u8(data, k + 2)
                         elif kind_ == 4 and size_ == 2:
                             options |= 4
                         elif kind_ == 5:
@@ -705,7 +725,7 @@ def decode(  # noqa: C901
                         size_ = _be16(data, l4 + 4)
                         if size_ >= 8 and size_ <= claimed:
                             payload = size_ - 8
-                            if data[l4 + 6] != 0 or data[l4 + 7] != 0:
+                            if _u8(data, l4 + 6) != 0 or _u8(data, l4 + 7) != 0:
                                 verify = size_
                             elif version == 4:  # sent without one
                                 unchecked = False
@@ -753,13 +773,13 @@ def decode(  # noqa: C901
             elif protocol == 41:
                 ethertype = 0x86DD
                 at = l4
-            elif protocol == 47 and present >= 4 and data[l4 + 1] & 7 == 0:
+            elif protocol == 47 and present >= 4 and _u8(data, l4 + 1) & 7 == 0:
                 step = 4
-                if data[l4] & 0x80:
+                if _u8(data, l4) & 0x80:
                     step += 4
-                if data[l4] & 0x20:
+                if _u8(data, l4) & 0x20:
                     step += 4
-                if data[l4] & 0x10:
+                if _u8(data, l4) & 0x10:
                     step += 4
                 ethertype = _be16(data, l4 + 2)
                 at = l4 + step
@@ -768,7 +788,7 @@ def decode(  # noqa: C901
                         break
                     ethertype = _be16(data, at + 12)
                     at += 14
-            elif protocol == 17 and target_port == 4789 and present >= 30 and data[l4 + 8] & 8:
+            elif protocol == 17 and target_port == 4789 and present >= 30 and _u8(data, l4 + 8) & 8:
                 ethertype = _be16(data, l4 + 28)
                 at = l4 + 30
             else:
@@ -782,6 +802,7 @@ def decode(  # noqa: C901
             continue
 
         # The packet.
+        here = np.uint64(row)
         for side in range(2):
             if side == 0:
                 key_a = source_a
@@ -791,23 +812,26 @@ def decode(  # noqa: C901
                 key_b = target_b
             mixed = (key_b ^ (key_a * HASH_B) ^ seed) * HASH_A
             mixed ^= mixed >> np.uint64(29)
-            slot = np.int64((mixed * HASH_B) >> slot_shift)
+            slot = (mixed * HASH_B) >> slot_shift
             while True:
                 address = np.int64(slots[slot])
                 if address < 0:
                     address = address_count
                     slots[slot] = address
-                    keys[address, 0] = key_a
-                    keys[address, 1] = key_b
+                    keys[np.uint64(address), ZERO] = key_a
+                    keys[np.uint64(address), ONE] = key_b
                     address_count += 1
                     break
-                if keys[address, 1] == key_b and keys[address, 0] == key_a:
+                if (
+                    keys[np.uint64(address), ONE] == key_b
+                    and keys[np.uint64(address), ZERO] == key_a
+                ):
                     break
-                slot = (slot + 1) & slot_mask
+                slot = (slot + ONE) & slot_mask
             if side == 0:
-                src[row] = address
+                src[here] = address
             else:
-                dst[row] = address
+                dst[here] = address
         if flags & 5:
             fragments += 1
         if check & 1:
@@ -816,30 +840,30 @@ def decode(  # noqa: C901
             l4_bad += 1
         if check & 4:
             l4_unknown += 1
-        time_ns[row] = time
-        src_port[row] = source_port
-        dst_port[row] = target_port
-        protocols[row] = protocol
-        ip_versions[row] = version
-        ttls[row] = ttl
-        toses[row] = tos
-        ip_flags[row] = flags
-        ip_ids[row] = ip_id
-        ip_lengths[row] = min(total, 65535)
-        wire_lengths[row] = wire
-        payload_lengths[row] = payload
-        tcp_flags[row] = tcp
-        seqs[row] = seq
-        acks[row] = ack
-        windows[row] = window
-        option_bits[row] = options
-        msses[row] = mss
-        window_scales[row] = scale
-        ts_vals[row] = ts_val
-        ts_ecrs[row] = ts_ecr
-        icmps[row] = icmp
-        vlans[row] = vlan
-        checksums[row] = check
+        time_ns[here] = time
+        src_port[here] = source_port
+        dst_port[here] = target_port
+        protocols[here] = protocol
+        ip_versions[here] = version
+        ttls[here] = ttl
+        toses[here] = tos
+        ip_flags[here] = flags
+        ip_ids[here] = ip_id
+        ip_lengths[here] = min(total, 65535)
+        wire_lengths[here] = wire
+        payload_lengths[here] = payload
+        tcp_flags[here] = tcp
+        seqs[here] = seq
+        acks[here] = ack
+        windows[here] = window
+        option_bits[here] = options
+        msses[here] = mss
+        window_scales[here] = scale
+        ts_vals[here] = ts_val
+        ts_ecrs[here] = ts_ecr
+        icmps[here] = icmp
+        vlans[here] = vlan
+        checksums[here] = check
         row += 1
 
     state[POS] = pos

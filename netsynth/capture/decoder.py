@@ -23,7 +23,7 @@ from netsynth.capture.records import (
     STATE_SIZE,
 )
 from netsynth.errors import ConfigError
-from netsynth.tables import Array, IntArray
+from netsynth.numbers import Array, IntArray
 
 Engine = Literal["auto", "numba", "numpy"]
 logger = logging.getLogger(__name__)
@@ -91,16 +91,14 @@ def _load_engine(engine: Engine) -> tuple[Callable[..., int], Callable[..., None
     if engine not in ("auto", "numba", "numpy"):
         raise ConfigError(f"engine is {engine!r}, but must be auto, numba or numpy")
     if engine == "numpy" or (engine == "auto" and os.environ.get("NETSYNTH_ENGINE") == "numpy"):
-        from netsynth.capture import decode_numpy
+        from netsynth.capture.decode_numpy import decode, rehash
 
-        return decode_numpy.decode, decode_numpy.rehash
+        return decode, rehash
     try:
-        from netsynth.capture import decode_numba
-    except ImportError:
+        from netsynth.capture.decode_numba import decode, rehash
+    except (ImportError, RuntimeError) as error:  # RuntimeError: no place to cache compiled code
         if engine == "numba":
-            raise
-        logger.info("numba is not installed: reading with numpy, about ten times slower")
-        from netsynth.capture import decode_numpy
-
-        return decode_numpy.decode, decode_numpy.rehash
-    return decode_numba.decode, decode_numba.rehash
+            raise ConfigError(f"numba cannot be used ({error}); choose engine numpy") from error
+        logger.warning("reading with numpy, some ten times slower: no numba (%s)", error)
+        from netsynth.capture.decode_numpy import decode, rehash
+    return decode, rehash

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="untyped-decorator, assignment, return-value, arg-type"
 """Columns to frames, compiled: records with whole, valid headers in one loop body.
 
 The filler of a payload lies in a fixed pool whose prefix sums are known, so that its checksum
@@ -108,7 +109,7 @@ def _put_mac(out: Any, at: int, high: Any, low: Any, mixed: Any, is_target: bool
 
 
 @njit(cache=True, nogil=True)
-def encode(  # noqa: C901
+def encode(
     columns: Any,
     keys: Any,
     first_row: int,

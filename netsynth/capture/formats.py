@@ -14,7 +14,7 @@ import numpy as np
 from netsynth.capture.links import link_code, link_name
 from netsynth.capture.records import INTERFACE_COLUMNS, PCAP, PCAPNG
 from netsynth.errors import CaptureError
-from netsynth.tables import IntArray
+from netsynth.numbers import IntArray
 
 SECTION_BLOCK, INTERFACE_BLOCK = 0x0A0D0D0A, 1
 BYTE_ORDER_MAGIC = 0x1A2B3C4D

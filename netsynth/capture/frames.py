@@ -48,7 +48,8 @@ def make_pool(seed: int, *, zero: bool) -> Pool:
 
 def make_crc_table() -> NDArray[np.uint32]:
     """Tabulate CRC32c (polynomial 0x1EDC6F41, bits reversed) for single bytes, uint32 [256]."""
-    table = np.arange(256, dtype=np.uint32)
+    table: NDArray[np.uint32] = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        table = (table >> 1) ^ np.where(table & 1, np.uint32(0x82F63B78), np.uint32(0))
+        odd = (table & np.uint32(1)).astype(bool)
+        table = (table >> np.uint32(1)) ^ np.where(odd, np.uint32(0x82F63B78), np.uint32(0))
     return table

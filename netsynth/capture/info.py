@@ -22,7 +22,7 @@ from netsynth.capture.records import (
 )
 from netsynth.capture.sources import PathLike, find_captures
 from netsynth.errors import CaptureError
-from netsynth.tables import IntArray
+from netsynth.numbers import IntArray
 
 ETHERTYPES = {
     0x0806: "ARP",

@@ -2,132 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from netsynth.capture.columns import PacketColumns
-from netsynth.capture.decoder import Decoder, Engine
-from netsynth.capture.info import CaptureInfo, name_counts, sorted_macs
-from netsynth.capture.reader import Damage, FileReader
-from netsynth.capture.records import (
-    FIRST_NS,
-    FRAGMENTS,
-    FRAMES,
-    IP_BAD,
-    L4_BAD,
-    L4_UNKNOWN,
-    LAST_NS,
-    NON_IP,
-    OUT_OF_ORDER,
-    ROW,
-    ROW_LIMIT,
-    TRUNCATED,
-    UNTIMED,
-    WIRE_BYTES,
-)
-from netsynth.capture.sources import PathLike, find_captures
-from netsynth.tables import PacketTable
+from netsynth.capture.columns import PacketColumns, cut_table
+from netsynth.capture.decoder import Engine
+from netsynth.capture.info import CaptureInfo
+from netsynth.capture.records import OUT_OF_ORDER, ROW
+from netsynth.capture.scan import CaptureScan, Progress
+from netsynth.capture.sources import PathLike
+from netsynth.errors import CaptureError
+from netsynth.tables import PACKET_COLUMNS, PacketTable
 
-Progress = Callable[[int, int], None]
 FIRST_ROWS = 1 << 16
-logger = logging.getLogger(__name__)
-
-
-class CaptureScan:
-    """A pass over the files of a capture.
-
-    Attributes:
-        paths: The files, in the order read.
-    """
-
-    def __init__(
-        self,
-        paths: PathLike | Sequence[PathLike],
-        *,
-        salvage: bool,
-        decapsulate: bool,
-        progress: Progress | None,
-        engine: Engine,
-    ) -> None:
-        self.paths = find_captures(paths)
-        self._salvage = salvage
-        self._progress = progress
-        self.decoder = Decoder(decapsulate=decapsulate, engine=engine)
-        self._damage = Damage()
-        self._formats: dict[str, None] = {}
-        self._links: dict[str, None] = {}
-        self._resolution_ns = 0
-        self._snap_lengths: list[int] = []
-        self._size = sum(path.stat().st_size for path in self.paths if path.is_file())
-
-    def columns(self, *, rows: int | None) -> Iterator[PacketColumns]:
-        """Yield filled columns (`state[ROW]` rows): one set, or one for each `rows` packets."""
-        state = self.decoder.state
-        columns = PacketColumns(rows or FIRST_ROWS)
-        state[ROW], state[ROW_LIMIT] = 0, columns.rows
-        done = 0
-        for path in self.paths:
-            reader = FileReader(path, self.decoder, salvage=self._salvage, damage=self._damage)
-            try:
-                while reader.fill(columns.arrays):
-                    if rows is None:
-                        columns.grow()
-                    else:
-                        yield columns
-                        columns = PacketColumns(rows)
-                        state[ROW] = 0
-                    state[ROW_LIMIT] = columns.rows
-                    if self._progress is not None:
-                        self._progress(done + reader.read_bytes, self._size)
-                done += reader.read_bytes
-                self._note(reader)
-            finally:
-                reader.close()
-        if self._progress is not None:
-            self._progress(done, self._size)
-        yield columns
-
-    def _note(self, reader: FileReader) -> None:
-        self._formats[reader.format] = None
-        self._links.update(dict.fromkeys(reader.links))
-        for interface in reader.interfaces:
-            finest = min(self._resolution_ns or interface.resolution_ns, interface.resolution_ns)
-            self._resolution_ns = finest
-            self._snap_lengths.append(interface.snap_length)
-
-    def info(self) -> CaptureInfo:
-        """Return what was counted so far."""
-        state = self.decoder.state
-        frames = int(state[FRAMES])
-        limited = all(self._snap_lengths) and bool(self._snap_lengths)
-        return CaptureInfo(
-            paths=tuple(self.paths),
-            format=", ".join(self._formats),
-            link_types=tuple(self._links),
-            time_resolution_ns=self._resolution_ns or 1,
-            snap_length=max(self._snap_lengths) if limited else 0,
-            frame_count=frames,
-            packet_count=frames - int(state[NON_IP]),
-            non_ip_count=int(state[NON_IP]),
-            non_ip_types=name_counts(self.decoder.counts),
-            truncated_count=int(state[TRUNCATED]),
-            bad_ip_checksum_count=int(state[IP_BAD]),
-            bad_l4_checksum_count=int(state[L4_BAD]),
-            unknown_l4_checksum_count=int(state[L4_UNKNOWN]),
-            out_of_order_count=int(state[OUT_OF_ORDER]),
-            untimed_count=int(state[UNTIMED]),
-            fragment_count=int(state[FRAGMENTS]),
-            first_ns=int(state[FIRST_NS]) if frames else 0,
-            last_ns=int(state[LAST_NS]) if frames else 0,
-            wire_bytes=int(state[WIRE_BYTES]),
-            macs=sorted_macs(self.decoder.mac_slots),
-            skipped_places=self._damage.places,
-            skipped_bytes=self._damage.bytes,
-            skipped_reasons=tuple(self._damage.reasons),
-        )
+CHUNK_ROWS = 1 << 17  # packets of a chunk
+HELD_ROWS = 1 << 16  # packets kept back, into which late ones can be sorted
 
 
 def read_capture(
@@ -160,24 +50,100 @@ def read_capture(
     scan = CaptureScan(
         paths, salvage=salvage, decapsulate=decapsulate, progress=progress, engine=engine
     )
-    (columns,) = scan.columns(rows=None)
+    columns = PacketColumns(FIRST_ROWS)
+    for _ in scan.fill(columns, grow=True):
+        pass
     packets = columns.table(int(scan.decoder.state[ROW]), scan.decoder.addresses())
-    if (np.diff(packets.time_ns) < 0).any():
+    if scan.decoder.state[OUT_OF_ORDER]:
         packets = packets.take(np.argsort(packets.time_ns, kind="stable"))
     return packets, scan.info()
 
 
 def iter_capture(
-    paths: Path | str | Sequence[Path | str],
+    paths: PathLike | Sequence[PathLike],
     *,
     salvage: bool = False,
     decapsulate: bool = False,
     progress: Progress | None = None,
     engine: Engine = "auto",
-) -> Iterator[PacketTable]:
-    """Read a capture in chunks."""
+) -> CaptureChunks:
+    """Read a capture in chunks, in order of time, in memory that does not grow with it.
+
+    Only the table of distinct addresses grows. Each chunk's `addresses` are those seen so far;
+    rows keep their numbers, so those of the last chunk serve all chunks.
+
+    Args:
+        paths: As for `read_capture`.
+        salvage: Skip what is damaged instead of raising.
+        decapsulate: Read what is inside tunnels.
+        progress: Called now and then with (bytes read, bytes in all; 0 where unknown).
+        engine: As for `read_capture`.
+
+    Returns:
+        An iterator over chunks, of CHUNK_ROWS packets but for the last; its `info()` tells what
+        was counted so far.
+
+    Raises:
+        CaptureError: As `read_capture`, some of it while iterating; or if a packet is late by
+            more than HELD_ROWS packets (with salvage it is skipped).
+    """
     scan = CaptureScan(
         paths, salvage=salvage, decapsulate=decapsulate, progress=progress, engine=engine
     )
-    for columns in scan.columns(rows=FIRST_ROWS):
-        yield columns.table(int(scan.decoder.state[ROW]), scan.decoder.addresses())
+    return CaptureChunks(scan, salvage=salvage)
+
+
+class CaptureChunks(Iterator[PacketTable]):
+    """Chunks of a capture."""
+
+    def __init__(self, scan: CaptureScan, *, salvage: bool) -> None:
+        self._scan = scan
+        self._salvage = salvage
+        self._last_ns = 0
+        self._disordered = 0
+        self._chunks = self._read()
+
+    def __next__(self) -> PacketTable:
+        return next(self._chunks)
+
+    def info(self) -> CaptureInfo:
+        """Return what was counted so far; all there is once the chunks are exhausted."""
+        return self._scan.info()
+
+    def _read(self) -> Iterator[PacketTable]:
+        state = self._scan.decoder.state
+        columns = PacketColumns(CHUNK_ROWS + HELD_ROWS)
+        state[ROW] = 0
+        for _ in self._scan.fill(columns, grow=False):
+            table = self._sort(columns.table(columns.rows, self._scan.decoder.addresses()))
+            ready = max(len(table) - HELD_ROWS, 0)
+            held = len(table) - ready
+            columns.renew()
+            for array, name in zip(columns.arrays, PACKET_COLUMNS, strict=True):
+                array[:held] = getattr(table, name)[ready:]
+            state[ROW] = held
+            if ready:
+                self._last_ns = int(table.time_ns[ready - 1])
+                yield cut_table(table, 0, ready)
+        yield self._sort(columns.table(int(state[ROW]), self._scan.decoder.addresses()))
+
+    def _sort(self, table: PacketTable) -> PacketTable:
+        """Sort the packets read since the last chunk, and those held back, by time."""
+        disordered = int(self._scan.decoder.state[OUT_OF_ORDER])
+        if disordered == self._disordered:
+            return table
+        self._disordered = disordered
+        table = table.take(np.argsort(table.time_ns, kind="stable"))
+        late = int(np.searchsorted(table.time_ns, self._last_ns))
+        if not late:
+            return table
+        behind_s = (self._last_ns - int(table.time_ns[0])) / 1e9
+        text = (
+            f"{late} packets are up to {behind_s:.6f} s late, more than {HELD_ROWS} packets; "
+            "sort the capture with reordercap, or join its files with mergecap"
+        )
+        name = ", ".join(str(path) for path in self._scan.paths)
+        if not self._salvage:
+            raise CaptureError(f"{name}: {text}")
+        self._scan.damage.add(f"{name}: skipped: {text}", 0)
+        return cut_table(table, late, len(table))

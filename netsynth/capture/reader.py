@@ -35,7 +35,9 @@ from netsynth.capture.records import (
     FORMAT,
     FULL,
     HEADER_SIZE,
+    IGNORED,
     INTERFACE_COUNT,
+    LINK,
     MAX_BLOCK,
     MORE,
     PCAP,
@@ -47,11 +49,13 @@ from netsynth.capture.records import (
     SKIP,
     SWAP,
 )
+from netsynth.capture.salvage import LOOK_AHEAD, Search, find_record, typical_second
 from netsynth.capture.sources import ByteStream
 from netsynth.errors import CaptureError
-from netsynth.tables import Array
+from netsynth.numbers import Array
 
 BUFFER_SIZE = 1 << 20
+FIRST_BYTES = 1 << 16  # looked at before the first record is read
 logger = logging.getLogger(__name__)
 
 
@@ -85,7 +89,7 @@ class FileReader:
         self._damage = damage
         self._data: NDArray[np.uint8] = np.zeros(BUFFER_SIZE + 64, dtype=np.uint8)
         self._words = self._data.view(np.uint64)
-        self._view = memoryview(self._data)
+        self._view = self._data.data
         self._base = 0  # offset in the file of the buffer's first byte
         self._at_end = False
         self._stream = ByteStream(path)
@@ -156,17 +160,20 @@ class FileReader:
                 self._damaged(self._describe(status))
 
     def _open(self) -> None:
-        while int(self._decoder.state[END]) < 24 and self._refill():
-            pass
+        self._require(FIRST_BYTES)
         head = bytes(self._data[: min(24, int(self._decoder.state[END]))])
         try:
             self.header = parse_file_header(head)
         except CaptureError as error:
             raise CaptureError(f"{self.name}: {error}") from None
         self._apply_header()
-        self._decoder.state[POS] = self.header.first_record
+        state = self._decoder.state
+        state[POS] = self.header.first_record
+        if self.header.format == PCAP:
+            second = typical_second(self._data[: int(state[END])], self.header)
+            state[REFERENCE_NS] = second * 1_000_000_000 if second >= 0 else -1
         for interface in self.header.interfaces:
-            if interface.row()[0] == REFUSED:
+            if interface.row()[LINK] == REFUSED:
                 raise CaptureError(f"{self.name}: {refusal(interface.link_type)}")
         self.interfaces.extend(self.header.interfaces)
 
@@ -177,6 +184,8 @@ class FileReader:
         state[HEADER_SIZE] = self.header.header_size
         state[INTERFACE_COUNT] = len(self.header.interfaces)
         self._table = self.header.table()
+        if self._salvage:
+            self._table[self._table[:, LINK] == REFUSED, LINK] = IGNORED
 
     def _refill(self) -> bool:
         """Move what is left to the buffer's front and read on; False at the file's end."""
@@ -275,9 +284,24 @@ class FileReader:
         """Report what is wrong at POS, or with salvage find the next record."""
         if not self._salvage:
             raise CaptureError(f"{text}; {self._good()}; capture it again, or pass --salvage")
-        from netsynth.capture.salvage import resynchronise
+        start = self._base + int(self._decoder.state[POS])
+        self._find_next()
+        self._damage.add(text, self._base + int(self._decoder.state[POS]) - start)
 
-        raise NotImplementedError(resynchronise)
+    def _find_next(self) -> None:
+        """Move POS to the next place that looks like a record, or to the file's end."""
+        state = self._decoder.state
+        state[POS] += 1
+        found = False
+        while not found:
+            is_last = not self._require(LOOK_AHEAD)
+            pos, end = int(state[POS]), int(state[END])
+            near_s = int(state[REFERENCE_NS]) // 1_000_000_000
+            search = Search(header=self.header, near_s=near_s, is_last=is_last)
+            place, found = find_record(self._data[pos:end], search)
+            state[POS] = pos + place
+            if is_last:
+                break
 
     def _where(self) -> str:
         state = self._decoder.state
@@ -307,7 +331,7 @@ class FileReader:
         if self.header.format == PCAP:
             captured, wire = struct.unpack(order + "II", self._peek(16)[8:])
             return captured, wire
-        kind, length = struct.unpack(order + "II", self._peek(8))
+        length = struct.unpack(order + "I", self._peek(8)[4:])[0]
         return length, length
 
     def _describe(self, status: int) -> str:
@@ -322,6 +346,7 @@ class FileReader:
         if status == BAD_INTERFACE:
             return f"{where} names an interface that the file does not describe"
         if status == BAD_LINK:
-            return f"{where} comes from an interface of a kind that cannot be read"
+            refused = {i.link_type for i in self.header.interfaces if i.row()[LINK] == REFUSED}
+            return f"{where}: its interface {refusal(min(refused))}"
         assert status == BAD_TIME
         return f"{where} has a time more than ten years from the first record's"

@@ -1,8 +1,8 @@
 """Numbers that the two decoders (numba and numpy) and the reader agree on.
 
 A decoder walks the records of a buffer and fills columns; everything else that it must remember
-or report lies in one int64 array, `state`, at the places below, so that both decoders can be
-exchanged in the middle of a file.
+or report lies in one int64 array, `state`, at the places below, and in the tables of `Decoder`, so
+that both decoders could be exchanged in the middle of a file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SKIP = 4  # the pcapng block at POS holds no packet and is longer than the buffe
 BAD_CAPTURED, BAD_WIRE, BAD_TIME, BAD_BLOCK, BAD_INTERFACE, BAD_LINK = range(5, 11)
 
 MAX_CAPTURED = 262_144  # bytes of one frame; tcpdump's and Wireshark's own limit
-MAX_WIRE = 1 << 24  # bytes a frame may claim to have had on the wire
+MAX_WIRE = 1 << 24  # bytes that a frame may claim to have had on the wire, or a block to have
 MAX_BLOCK = 1 << 19  # bytes of a pcapng block that must be held whole
 MAX_TIME_STEP_NS = 315_576_000_000_000_000  # ten years: further from the first record is no time
 
@@ -34,8 +34,9 @@ MAX_TIME_STEP_NS = 315_576_000_000_000_000  # ten years: further from the first 
 LINK, TIME_MUL, TIME_DIV, TIME_SHIFT, TIME_OFFSET_NS, TIME_MAX_UNITS, SNAP = range(7)
 INTERFACE_COLUMNS = 7
 
-# How frames of an interface begin (column LINK).
-ETHERNET, RAW_IP, LOOPBACK, COOKED, COOKED_2, PPP, CISCO_HDLC, REFUSED = range(8)
+# How frames of an interface begin (column LINK). Frames of a REFUSED one are an error, those of an
+# IGNORED one are counted.
+ETHERNET, RAW_IP, LOOPBACK, COOKED, COOKED_2, PPP, CISCO_HDLC, REFUSED, IGNORED = range(9)
 
 # Rows of the counts of frames without IP: an EtherType, LLC + DSAP, or one of these.
 LLC = 65_536

@@ -100,11 +100,9 @@ class ByteStream:
         self._closing = contextlib.ExitStack()
         try:
             if str(path) == "-":
-                self._disk = cast(
-                    BinaryIO, open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
-                )
+                self._disk = io.FileIO(sys.stdin.fileno(), closefd=False)
             else:
-                self._disk = cast(BinaryIO, open(path, "rb", buffering=0))
+                self._disk = io.FileIO(path)
             self._closing.enter_context(self._disk)
             self.size = os.fstat(self._disk.fileno()).st_size
             head = _read_up_to(self._disk, 4)
@@ -155,7 +153,7 @@ class ByteStream:
 class _Prefixed(io.RawIOBase):
     """A stream some of whose first bytes were read already; counts what is taken."""
 
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+    def __init__(self, head: bytes, rest: io.FileIO) -> None:
         self._head = head
         self._rest = rest
         self.position = 0
@@ -169,7 +167,7 @@ class _Prefixed(io.RawIOBase):
             buffer[:count] = self._head[:count]
             self._head = self._head[count:]
         else:
-            count = self._rest.readinto(buffer)  # type: ignore[attr-defined]
+            count = self._rest.readinto(buffer) or 0
         self.position += count
         return count
 
@@ -181,11 +179,14 @@ def _open_zstd(stream: io.RawIOBase) -> BinaryIO:
         raise CaptureError("zstd captures need the package zstandard; install it") from error
     decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
     return cast(
-        BinaryIO, decompressor.stream_reader(stream, read_size=1 << 18, read_across_frames=True)
+        BinaryIO,
+        decompressor.stream_reader(
+            cast(BinaryIO, stream), read_size=1 << 18, read_across_frames=True
+        ),
     )
 
 
-def _read_up_to(stream: BinaryIO, count: int) -> bytes:
+def _read_up_to(stream: io.FileIO, count: int) -> bytes:
     data = b""
     while len(data) < count:
         piece = stream.read(count - len(data))

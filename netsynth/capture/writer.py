@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import gzip
+import io
 import os
 import struct
 import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, Protocol, Self, cast
+from typing import Literal, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,8 @@ from netsynth.capture.frames import (
     make_pool,
 )
 from netsynth.errors import CaptureError, ConfigError, TableError
-from netsynth.tables import PACKET_COLUMNS, IntArray, PacketTable
+from netsynth.numbers import IntArray
+from netsynth.tables import PACKET_COLUMNS, PacketTable
 
 OUT_BYTES = 1 << 20
 MAX_SNAPLEN = 262_144
@@ -93,7 +95,7 @@ class CaptureWriter:
         self._settings[FILL_MASK] = POOL_SIZE - 1
         self._settings[MAC_KEY] = np.int64(np.uint64(mac_key & 0xFFFFFFFFFFFFFFFF).view(np.int64))
         self._out: NDArray[np.uint8] = np.zeros(OUT_BYTES + MAX_FRAME, dtype=np.uint8)
-        self._view = memoryview(self._out)
+        self._view = self._out.data
         self._crc_table = make_crc_table()
         self._pools: dict[tuple[int, str], Pool] = {}
         self._temporary: Path | None = None
@@ -232,14 +234,14 @@ class CaptureWriter:
 
     def _open(self) -> None:
         if str(self.path) == "-":
-            plain = cast(BinaryIO, open(sys.stdout.fileno(), "wb", buffering=0, closefd=False))
+            plain = io.FileIO(sys.stdout.fileno(), "wb", closefd=False)
         else:
             handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
             self._temporary = Path(name)
             mask = os.umask(0)
             os.umask(mask)
             os.fchmod(handle, 0o666 & ~mask)
-            plain = cast(BinaryIO, open(handle, "wb", buffering=0))
+            plain = io.FileIO(handle, "wb")
         self._sink = plain
         if self._packed == "gz":
             self._sink = _Chain(cast(_Sink, gzip.GzipFile("", "wb", 6, plain, mtime=0)), plain)
@@ -277,7 +279,7 @@ class CaptureWriter:
 class _Chain:
     """A compressor that closes the file below it with itself."""
 
-    def __init__(self, upper: _Sink, lower: BinaryIO) -> None:
+    def __init__(self, upper: _Sink, lower: io.FileIO) -> None:
         self._upper = upper
         self._lower = lower
 
