@@ -39,7 +39,7 @@ demo: .venv/.installed
 test: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p netsynth -p netsynth_cli
+	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto
 
 clean:

@@ -148,10 +148,9 @@ def fit(
         )
     click.echo(model.to_json() if as_json else f"{target}: {model.describe()}")
     if stop.is_set:
-        names = " ".join(captures)
         click.echo(
-            f"stopped; {target} holds what was learned so far; "
-            f"`netsynth fit {names} -o {target} --resume` goes on",
+            f"stopped; {target} holds what was learned so far; the same command with --resume "
+            "goes on",
             err=True,
         )
         return EXIT_INTERRUPTED

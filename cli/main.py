@@ -104,6 +104,9 @@ def run(arguments: Sequence[str]) -> int:
         _close_stdout()
         return EXIT_PIPE
     except NetsynthError as error:
+        if isinstance(error.__cause__, BrokenPipeError):
+            _close_stdout()
+            return EXIT_PIPE
         return _complain(str(error))
     except MemoryError:
         return _complain("out of memory; fit a shorter capture, or sample on a larger machine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import shutil
 import sys
@@ -135,7 +136,7 @@ class Display:
                 parts.append(f"{done} of {format_amount(self._total, self._unit)}")
         elif self._done:
             parts.append(format_amount(self._done, self._unit))
-        if self._rate > 0 and self._unit != "s":
+        if self._rate > 0 and self._unit not in ("", "s"):
             unit = "bytes" if self._unit == "bytes" else ""
             parts.append(f"{format_amount(self._rate, unit)}/s")
         if self._total and self._rate > 0:
@@ -162,16 +163,4 @@ class Display:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):  # nobody reads stderr any more: work goes on without
-            self._stream = _Nowhere()
-
-
-class _Nowhere:
-    """A stream that takes anything."""
-
-    encoding = "utf-8"
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        pass
+            self._stream = io.StringIO()

@@ -86,7 +86,7 @@ def parse_rate(text: str) -> Rate:
     return Rate(packets_per_second=float(value * SUFFIXES[suffix]))
 
 
-class CountType(click.ParamType):
+class CountType(click.ParamType[int]):
     """A click type for `parse_count`."""
 
     name = "count"
@@ -101,7 +101,7 @@ class CountType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class DurationType(click.ParamType):
+class DurationType(click.ParamType[int]):
     """A click type for `parse_duration_ns`."""
 
     name = "duration"
@@ -116,7 +116,7 @@ class DurationType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class RateType(click.ParamType):
+class RateType(click.ParamType[Rate]):
     """A click type for `parse_rate`."""
 
     name = "rate"

@@ -13,7 +13,7 @@ from netsynth.progress import Progress, Silence
 
 if TYPE_CHECKING:
     from netsynth.encode import Codec
-    from netsynth.generate import Generator
+    from netsynth.generate import Generator, TraceLayout
     from netsynth.sampling import SampleSummary
 
 
@@ -41,7 +41,7 @@ class Model:
             ConfigError: If there is no such device.
         """
         from netsynth.encode import Codec
-        from netsynth.generate import choose_device, read_model, restore_generator
+        from netsynth.generate import choose_device, find_generator, read_model
 
         header, arrays = read_model(path)
         parts = {
@@ -50,12 +50,9 @@ class Model:
         }
         try:
             codec = Codec.from_parts(header["codec"], parts["codec"])
-            generator = restore_generator(
-                header["facts"]["generator"],
-                header["generator"],
-                parts["generator"],
-                layout=codec.layout,
-            )
+            found = find_generator(header["facts"]["generator"])
+            layout = layout_of(codec)
+            generator = found.from_parts(header["generator"], parts["generator"], layout=layout)
             facts = dict(header["facts"])
         except KeyError as error:
             raise ModelError(f"{path}: the model lacks {error}; fit it again") from error
@@ -169,3 +166,16 @@ class Model:
             snaplen=snaplen,
         )
         return write_sample(self, request, output, progress=progress or Silence())
+
+
+def layout_of(codec: Codec) -> TraceLayout:
+    """Tell a generator what the traces of `codec` look like."""
+    from netsynth.generate import TraceLayout
+
+    return TraceLayout(
+        token_fields=codec.token_fields,
+        series_fields=codec.series_fields,
+        record_fields=codec.record_fields,
+        window_ns=codec.window_ns,
+        step_count=codec.config.series.step_count,
+    )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from netsynth import __version__
 from netsynth.errors import CaptureError, ConfigError, ModelError
-from netsynth.model import Model
+from netsynth.model import Model, layout_of
 from netsynth.progress import Progress, Silence
 from netsynth.settings import Sections, change_settings, flatten
 from netsynth.summary import CaptureSummary, summarise_flows
@@ -69,7 +69,7 @@ def fit(
         ModelError: If the model cannot be written, or `resume` finds none that fits.
     """
     from netsynth.encode import fit_codec
-    from netsynth.generate import choose_device, make_generator
+    from netsynth.generate import choose_device, find_generator
 
     progress = progress or Silence()
     changes = dict(settings or {})
@@ -95,10 +95,12 @@ def fit(
     if resume:
         model = _unfinished(output, facts, device=device)
     else:
-        progress.start("encoding")
+        progress.start("learning vocabularies")
         codec = fit_codec(tables, config=sections["encode"], seed=seed)
-        fresh = make_generator(generator, codec.layout, config=sections[generator], seed=seed)
+        made = find_generator(generator)
+        fresh = made(layout=layout_of(codec), config=sections[generator], seed=seed)
         model = Model(codec=codec, generator=fresh.to(target), facts=facts)
+    progress.start("encoding")
     traces = [trace for flows in tables for trace in model.codec.encode(flows)]
     del tables
     _train(model, traces, output, seed=seed, minutes=minutes, progress=progress, stop=stop)
@@ -184,12 +186,12 @@ def default_settings(generator: str) -> Sections:
     """
     from netsynth.demux import DemuxConfig
     from netsynth.encode import EncodeConfig
-    from netsynth.generate import find_config
+    from netsynth.generate import find_generator
 
     return {
         "demux": DemuxConfig(),
         "encode": EncodeConfig(),
-        generator: find_config(generator)(),
+        generator: find_generator(generator).Config(),
     }
 
 

@@ -115,6 +115,7 @@ def write_sample(
     """Draw, compile and write window after window; see `Model.sample`."""
     from netsynth.capture import CaptureWriter
 
+    _forbid_overwriting(output)
     began = time.monotonic()
     drawing = _Drawing(model, request)
     goal, unit = drawing.goal
@@ -158,6 +159,22 @@ def write_sample(
         seconds=round(time.monotonic() - began, 3),
         crowded=drawing.addresses.crowded if drawing.addresses else (),
     )
+
+
+def _forbid_overwriting(output: Path | str) -> None:
+    """Refuse outputs that would fail after the work is done, or take the place of what they are.
+
+    A capture appears by a rename, which would put a file in place of a device or a pipe.
+    """
+    path = Path(output)
+    if str(output) == "-":
+        return
+    if path.is_dir():
+        raise ConfigError(f"{output} is a folder; name a file for the capture")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{output} is no ordinary file; write to - and redirect it there")
+    if path.suffix == ".netsynth":
+        raise ConfigError(f"{output} is named like a model; name a .pcap or .pcapng file")
 
 
 class _Drawing:
@@ -220,20 +237,26 @@ class _Drawing:
     def _layers(self) -> Iterator[list[CompiledPackets]]:
         """Compile, for window after window of time, the flows that lie over each other in it."""
         from netsynth.demux import compile_flows
+        from netsynth.encode import PortAllocator, decode
 
         request, codec = self._request, self._model.codec
         payload = request.payload if request.payload == "templates" else "none"
         whole, share = int(self._rate), self._rate % 1
         shares = [1.0] * whole + [share] * (share > 0)
         rng = np.random.default_rng([request.seed, 1])
-        traces = self._traces()
+        traces, ports = self._traces(), PortAllocator(codec=codec.source_ports)
         flows_left = request.flows
         for index in itertools.count():
             taken: set[tuple[bytes, bytes, int, int, int]] = set()
             layers: list[CompiledPackets] = []
             for part in shares:
-                flows = codec.decode(
-                    next(traces), rng=rng, addresses=self.addresses, timestamps=request.timestamps
+                flows = decode(
+                    codec,
+                    next(traces),
+                    rng=rng,
+                    ports=ports,
+                    timestamps=request.timestamps,
+                    map_addresses=self.addresses.map if self.addresses else None,
                 )
                 if part < 1:
                     flows = take_flows(flows, np.flatnonzero(rng.random(len(flows)) < part))

@@ -133,6 +133,8 @@ def _what_is_wrong(target: Path, reason: str) -> str:
 
 def _replace(target: Path, content: bytes) -> None:
     """Put `content` in place of `target` in one step, or leave what was there."""
+    if target.exists() and not target.is_file():
+        raise ModelError(f"{target}: cannot write the model: it is no ordinary file")
     temporary: str | None = None
     try:
         handle, temporary = tempfile.mkstemp(

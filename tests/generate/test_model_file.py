@@ -105,6 +105,15 @@ def test_an_unwritable_path_says_so(tmp_path: Path) -> None:
         write_model(tmp_path / "missing" / "a.netsynth", header={}, arrays={})
 
 
+def test_a_device_or_folder_is_not_replaced(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for target in (fifo, tmp_path):
+        with pytest.raises(ModelError, match="no ordinary file"):
+            write_model(target, header={}, arrays={})
+    assert fifo.is_fifo()
+
+
 def test_missing_folder_empty_and_foreign_files_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such model"):
         read_model(tmp_path / "nowhere")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from netsynth.errors import ModelError
+from netsynth.generate.contract import TraceLayout
 from netsynth.generate.transformer import sampling
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_fit import fit_flows
@@ -23,23 +23,12 @@ from netsynth.generate.transformer.series_fit import fit_series
 from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.generate.transformer.training import FitControl, FitOutcome
 from netsynth.numbers import Array
-from netsynth.tables import EncodedTrace, TokenField
+from netsynth.tables import EncodedTrace
 
 log = logging.getLogger(__name__)
 
 LEVELS = ("flows", "series", "records")
 SHARE_OF_TIME = {"flows": 0.25, "series": 0.15, "records": 1.0}  # of the minutes that are left
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TraceLayout:
-    """What a generator must know of the traces it learns and makes."""
-
-    token_fields: tuple[TokenField, ...]
-    series_fields: tuple[TokenField, ...]
-    record_fields: tuple[TokenField, ...]
-    window_ns: int
-    step_count: int
 
 
 class TransformerGenerator:
