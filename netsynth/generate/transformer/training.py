@@ -123,6 +123,10 @@ def fit_level(
             if last or misses >= config.patience:
                 running = False
                 break
+    if running:  # max_epochs ended it, perhaps before any evaluation
+        held_out = _evaluate_with(module, average, evaluate)
+        if held_out < best_loss:
+            best_loss, best = held_out, average
     with torch.no_grad():
         for parameter, kept in zip(module.parameters(), best, strict=True):
             parameter.copy_(kept)
