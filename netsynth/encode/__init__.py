@@ -1,1 +1,19 @@
+"""Room 3: FlowTable <-> EncodedTrace: IP bits, ports, zero-inflated series, record fields."""
 
+from netsynth.encode.addresses import AddressMap
+from netsynth.encode.codec import Codec, EncodeConfig, fit_codec
+from netsynth.encode.conditions import allowed_tokens
+from netsynth.encode.decode import decode
+from netsynth.encode.series import SeriesConfig
+from netsynth.encode.source_ports import PortAllocator
+
+__all__ = [
+    "AddressMap",
+    "Codec",
+    "EncodeConfig",
+    "PortAllocator",
+    "SeriesConfig",
+    "allowed_tokens",
+    "decode",
+    "fit_codec",
+]

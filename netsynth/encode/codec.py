@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from netsynth.encode.addresses import AddressMap
 from netsynth.encode.columns import FlowColumns, flow_columns
 from netsynth.encode.hosts import HostCodec, as_keys, fit_host_codec, to_bits
 from netsynth.encode.records import RecordCodec, fit_record_codec
 from netsynth.encode.series import SeriesConfig, aggregate
-from netsynth.encode.source_ports import SourcePortCodec, fit_source_port_codec
+from netsynth.encode.source_ports import PortAllocator, SourcePortCodec, fit_source_port_codec
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.encode.windows import cut_windows, window_length_ns
 from netsynth.errors import CaptureError, ConfigError, ModelError
@@ -30,7 +31,7 @@ class EncodeConfig:
     all_hosts_below: int = 256  # captures with fewer hosts give each one a token
     service_limit: int = 384  # (protocol, port) pairs with a token of their own
     shape_limit: int = 384  # combinations of TCP state and size class
-    ephemeral_bins: int = 24  # bins of the ephemeral port range
+    ephemeral_bins: int = 192  # bins of the ephemeral port range
     smallest_flows: int = 20  # a capture with fewer flows teaches nothing
 
     def __post_init__(self) -> None:
@@ -73,7 +74,7 @@ class Codec:
         has_port = (services[:, 2] == ANY_PORT).astype(np.int64)
         port_groups = {"any_port": np.concatenate([[0], np.ones(number["port"].size, np.int64)])}
         return (
-            TokenField(name="gap", size=number["start_gap"].size + 1, number=number["start_gap"]),
+            TokenField(name="gap", size=number["start_gap"].size, number=number["start_gap"]),
             TokenField(name="label", size=len(self.label_names)),
             TokenField(
                 name="service",
@@ -91,6 +92,8 @@ class Codec:
             TokenField(name="responder_port", size=number["port"].size + 1, groups=port_groups),
             TokenField(name="meta_forward", size=self.meta.size),
             TokenField(name="meta_reverse", size=self.meta.size),
+            TokenField(name="other_meta_forward", size=self.meta.size),
+            TokenField(name="other_meta_reverse", size=self.meta.size),
             TokenField(name="opening_forward", size=self.openings.size),
             TokenField(name="opening_reverse", size=self.openings.size),
             TokenField(
@@ -155,7 +158,7 @@ class Codec:
             series_period=series.period,
             record_offsets=flows.offsets,
             record_fields=self.record_fields,
-            records=self.records.encode(flows),
+            records=self.records.encode(flows, columns.other_meta),
             record_bytes=flows.packets.payload_length.astype(np.int64),
             record_ns=flows.packets.time_ns - first_ns,
         )
@@ -164,11 +167,9 @@ class Codec:
         """Token columns [F, K] of one window."""
         number, totals = self.numbers, columns.totals
         address = self.hosts.encode(flows.packets.addresses)
-        service = self.services.find(service_rows(flows, columns))
-        port = np.where(service < 0, 1 + number["port"].encode(columns.service_port), 0)
-        loose = service_rows(flows, columns)
-        loose[:, 2] = ANY_PORT
-        service = np.where(service < 0, self.services.encode(loose), service)
+        service = service_tokens(self.services, service_rows(flows, columns))
+        any_port = self.services.rows[service, 2] == ANY_PORT
+        port = np.where(any_port, 1 + number["port"].encode(columns.service_port), 0)
         answer = np.where(columns.answer_ns < 0, 0, 1 + number["answer"].encode(columns.answer_ns))
         token = {
             "gap": number["start_gap"].encode(np.diff(columns.start_ns, prepend=first_ns)),
@@ -179,8 +180,7 @@ class Codec:
             "initiator": address[flows.initiator],
             "initiator_port": self.source_ports.encode(flows),
             "responder_port": port,
-            "meta_forward": self.meta.encode(columns.meta[:, 0]),
-            "meta_reverse": self.meta.encode(columns.meta[:, 1]),
+            **{name: self.meta.encode(columns.meta[:, i]) for i, name in enumerate(META_FIELDS)},
             "opening_forward": self.openings.encode(columns.opening[:, 0]),
             "opening_reverse": self.openings.encode(columns.opening[:, 1]),
             "packets_forward": number["packets"].encode(totals[:, 0]),
@@ -196,6 +196,23 @@ class Codec:
         place = {name: index for index, name in enumerate(self.label_names)}
         own = np.array([place.get(name, 0) for name in flows.label_names], dtype=np.int64)
         return own[flows.label]
+
+    def decode(
+        self,
+        trace: EncodedTrace,
+        *,
+        rng: np.random.Generator,
+        addresses: AddressMap | None = None,
+        ports: PortAllocator | None = None,
+        timestamps: str = "ml",
+    ) -> FlowTable:
+        """Turn one window back into flows of actions; see `netsynth.encode.decode.decode`."""
+        from netsynth.encode.decode import decode
+
+        mapping = addresses.map if addresses is not None else None
+        return decode(
+            self, trace, rng=rng, ports=ports, timestamps=timestamps, map_addresses=mapping
+        )
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return the codec as JSON-able settings and named arrays."""
@@ -214,6 +231,7 @@ class Codec:
             arrays |= getattr(self, name).to_arrays(name)
         arrays |= self.source_ports.named.to_arrays("source_ports.named")
         arrays |= self.source_ports.ephemeral.to_arrays("source_ports.ephemeral")
+        arrays |= self.source_ports.starts.to_arrays("source_ports.starts")
         arrays |= records.kinds.to_arrays("records.kinds")
         for name in ("length", "window", "gap"):
             arrays |= getattr(records, name).to_arrays(f"records.{name}")
@@ -252,6 +270,7 @@ class Codec:
                 source_ports=SourcePortCodec(
                     named=Vocabulary.from_arrays("source_ports.named", arrays),
                     ephemeral=NumberCodec.from_arrays("source_ports.ephemeral", arrays),
+                    starts=Vocabulary.from_arrays("source_ports.starts", arrays),
                 ),
                 numbers=number,
                 records=RecordCodec(
@@ -263,6 +282,7 @@ class Codec:
             raise ModelError(f"the model's codec is malformed ({error}); fit it again") from error
 
 
+META_FIELDS = ("meta_forward", "meta_reverse", "other_meta_forward", "other_meta_reverse")
 NUMBER_NAMES = (
     "start_gap", "port", "packets", "bytes", "answer", "duration",
     "skip", "step_packets", "step_bytes",
@@ -275,6 +295,14 @@ def service_rows(flows: FlowTable, columns: FlowColumns) -> IntArray:
         [flows.protocol.astype(np.int64), flows.ip_version.astype(np.int64), columns.service_port],
         axis=1,
     )
+
+
+def service_tokens(services: Vocabulary, rows: IntArray) -> IntArray:
+    """Token of each service row; unknown ports become ANY_PORT of their protocol."""
+    token = services.find(rows)
+    loose = rows.copy()
+    loose[:, 2] = ANY_PORT
+    return np.where(token < 0, services.encode(loose), token)
 
 
 def shape_rows(flows: FlowTable, columns: FlowColumns) -> IntArray:
@@ -308,6 +336,7 @@ def fit_codec(flow_tables: list[FlowTable], *, config: EncodeConfig, seed: int) 
     services = np.concatenate([service_rows(t, c) for t, c in zip(tables, columns, strict=True)])
     loose = services.copy()
     loose[:, 2] = ANY_PORT
+    hosts = _fit_hosts(flow_tables, config)
     service = fit_vocabulary(
         services,
         limit=config.service_limit,
@@ -326,7 +355,7 @@ def fit_codec(flow_tables: list[FlowTable], *, config: EncodeConfig, seed: int) 
         tick_ns=1000 if all((t.packets.time_ns % 1000 == 0).all() for t in tables) else 1,
         first_ns=min(a for a, _, _ in pieces),
         label_names=("", *sorted({n for t in flow_tables for n in t.label_names} - {""})),
-        hosts=_fit_hosts(flow_tables, config),
+        hosts=hosts,
         services=service,
         shapes=fit_vocabulary(
             np.concatenate([shape_rows(t, c) for t, c in zip(tables, columns, strict=True)]),
@@ -336,7 +365,16 @@ def fit_codec(flow_tables: list[FlowTable], *, config: EncodeConfig, seed: int) 
         openings=fit_vocabulary(
             np.concatenate([c.opening.reshape(-1, 3) for c in columns]), limit=192
         ),
-        source_ports=fit_source_port_codec(tables, bin_count=config.ephemeral_bins),
+        source_ports=fit_source_port_codec(
+            tables,
+            [hosts.encode(t.packets.addresses)[t.initiator] for t in tables],
+            [hosts.encode(t.packets.addresses)[t.responder] for t in tables],
+            [
+                service_tokens(service, service_rows(t, c))
+                for t, c in zip(tables, columns, strict=True)
+            ],
+            bin_count=config.ephemeral_bins,
+        ),
         numbers={
             "start_gap": fit_number_codec(
                 np.concatenate(gaps), bin_count=64, atom_count=8, atom_share=0.01
@@ -347,7 +385,7 @@ def fit_codec(flow_tables: list[FlowTable], *, config: EncodeConfig, seed: int) 
             **_fit_flow_numbers(columns),
             **_fit_series_numbers(series),
         },
-        records=fit_record_codec(tables),
+        records=fit_record_codec(tables, [c.other_meta for c in columns]),
     )
 
 

@@ -13,6 +13,7 @@ from netsynth.tables import (
     FIN,
     ICMP,
     ICMPV6,
+    IP_DF,
     NO_WINDOW_SCALE,
     OPTION_SACK,
     OPTION_TIMESTAMPS,
@@ -39,8 +40,10 @@ class FlowColumns:
         state: int64 [F], STATE_* bits; 0 outside TCP.
         answer_ns: int64 [F], from the first packet to the first one in the other direction,
             NO_ANSWER where there is none.
-        meta: int64 [F, 2, 4], TTL, TOS, DF and VLAN of the first packet of either direction; -1
-            where the direction has no packet.
+        meta: int64 [F, 4, 4], TTL, TOS, DF and VLAN of the first packet forward and reverse, then
+            of the first one forward and reverse that differs from it; -1 where there is none.
+        other_meta: bool [N], packets whose header values differ from those of the first one in
+            their direction (a SYN-ACK without DF, a reset by another stack, a TOS set later).
         opening: int64 [F, 2, 3], option bits, MSS and window scale of the first packet of either
             direction; -1 where there is none.
         service_port: int64 [F], responder port, or ICMP type << 8 | code.
@@ -52,6 +55,7 @@ class FlowColumns:
     state: IntArray
     answer_ns: IntArray
     meta: IntArray
+    other_meta: NDArray[np.bool_]
     opening: IntArray
     service_port: IntArray
 
@@ -73,17 +77,15 @@ def flow_columns(flows: FlowTable) -> FlowColumns:
         ],
         axis=1,
     )
-    first = first_rows(flows)  # [F, 2]
+    rows = np.arange(len(packets), dtype=np.int64)
+    first = first_rows(flows, rows)  # [F, 2]
     present = first >= 0
     start_ns = packets.time_ns[starts]
     opposite = np.where(reverse[starts], first[:, 0], first[:, 1])
     answered = opposite >= 0
     answer_ns = np.where(answered, packets.time_ns[np.maximum(opposite, 0)] - start_ns, NO_ANSWER)
     rows = np.maximum(first, 0)
-    meta = np.stack(
-        [packets.ttl[rows], packets.tos[rows], packets.ip_flags[rows] & 2, packets.vlan[rows]],
-        axis=-1,
-    ).astype(np.int64)
+    meta, other_meta = _meta(flows, first)
     bits = packets.option_bits[rows].astype(np.int64) & ~OPTION_SACK
     is_syn = (packets.tcp_flags[rows] & SYN) > 0
     opening = np.stack(
@@ -94,7 +96,6 @@ def flow_columns(flows: FlowTable) -> FlowColumns:
         ],
         axis=-1,
     ).astype(np.int64)
-    meta[~present] = -1
     opening[~present] = -1
     is_icmp = np.isin(flows.protocol, (ICMP, ICMPV6))
     service_port = np.where(is_icmp, packets.icmp[starts], flows.responder_port).astype(np.int64)
@@ -105,6 +106,7 @@ def flow_columns(flows: FlowTable) -> FlowColumns:
         state=_state(flows),
         answer_ns=answer_ns,
         meta=meta,
+        other_meta=other_meta,
         opening=opening,
         service_port=service_port,
     )
@@ -117,16 +119,34 @@ def sum_by_flow(values: Array, offsets: IntArray) -> IntArray:
     return np.add.reduceat(values.astype(np.int64), offsets[:-1])
 
 
-def first_rows(flows: FlowTable) -> IntArray:
-    """Row of the first packet of each flow and direction, -1 where none: int64 [F, 2]."""
+def first_rows(flows: FlowTable, rows: IntArray) -> IntArray:
+    """Smallest of `rows` [N] (all below N) in each flow and direction, -1 where none: [F, 2].
+
+    Give the rows that do not count a value of N.
+    """
     count = len(flows.packets)
-    rows = np.arange(count, dtype=np.int64)
     first = np.empty((len(flows), 2), dtype=np.int64)
     for direction in (0, 1):
         here = np.where(flows.reverse == bool(direction), rows, count)
         least = np.minimum.reduceat(here, flows.offsets[:-1]) if len(flows) else here[:0]
         first[:, direction] = np.where(least == count, -1, least)
     return first
+
+
+def _meta(flows: FlowTable, first: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Header values per flow [F, 4, 4], and the packets [N] that differ from their first."""
+    packets = flows.packets
+    count = len(packets)
+    every = np.stack(
+        [packets.ttl, packets.tos, packets.ip_flags & IP_DF, packets.vlan], axis=1
+    ).astype(np.int64)
+    own_first = first[flows.flow_of_packet, flows.reverse.astype(np.int64)]
+    differs = (every != every[own_first]).any(axis=1)
+    other = first_rows(flows, np.where(differs, np.arange(count), count))
+    rows = np.concatenate([first, other], axis=1)  # [F, 4]
+    meta = every[np.maximum(rows, 0)]
+    meta[rows < 0] = -1
+    return meta, differs
 
 
 def _state(flows: FlowTable) -> IntArray:

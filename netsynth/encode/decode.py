@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.encode.codec import ANY_PORT, Codec
+from netsynth.encode.codec import ANY_PORT, META_FIELDS, Codec
 from netsynth.encode.hosts import RARE_V4, RARE_V6, SPECIAL, as_keys, from_bits, is_v4
 from netsynth.encode.records import fill_forward
-from netsynth.encode.source_ports import MODES, allocate_ports
+from netsynth.encode.source_ports import PortAllocator
+from netsynth.encode.windows import take_flows
 from netsynth.errors import ConfigError
 from netsynth.numbers import Array, IntArray
 from netsynth.tables import (
@@ -28,6 +29,7 @@ from netsynth.tables import (
 
 SCTP = 132
 TIMESTAMPS = ("ml", "sp", "eq")
+OTHER_PORTS = 9  # draws of a responder port that is none of the services'
 AddressMapping = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
@@ -36,6 +38,7 @@ def decode(
     trace: EncodedTrace,
     *,
     rng: np.random.Generator,
+    ports: PortAllocator | None = None,
     timestamps: str = "ml",
     map_addresses: AddressMapping | None = None,
 ) -> FlowTable:
@@ -45,6 +48,7 @@ def decode(
         codec: What the trace was encoded with.
         trace: The window.
         rng: Draws ports and values within bins.
+        ports: Remembers the ports of the windows before; None: this is the first.
         timestamps: "ml" as generated, "sp" evenly between a step's first and last packet, "eq"
             evenly over the step (CascadeNet section 5.1).
         map_addresses: Maps learned addresses [M, 16] to those to be written; None keeps them.
@@ -69,29 +73,31 @@ def decode(
     addresses, source, target = _intern(initiator, responder)
     protocol = service[:, 0]
     has_ports = np.isin(protocol, (TCP, UDP, SCTP))
-    port = codec.numbers["port"].decode(
-        np.maximum(column["responder_port"] - 1, 0), rng.random(len(trace))
+    any_port = (service[:, 2] == ANY_PORT) & has_ports
+    drawn = codec.numbers["port"].decode(
+        np.repeat(np.maximum(column["responder_port"] - 1, 0)[:, None], OTHER_PORTS, axis=1),
+        rng.random((len(trace), OTHER_PORTS)),
     )
-    drawn_port = np.clip(np.round(port), 1, 65535).astype(np.int64)
-    service_port = np.where(service[:, 2] == ANY_PORT, drawn_port, service[:, 2])
-    responder_port = np.where(has_ports, service_port, 0)
-    tokens = np.where(has_ports, column["initiator_port"], 0)
-    initiator_port = allocate_ports(
-        tokens,
-        codec.source_ports.draw(tokens, rng.random(len(trace))),
-        host=source,
-        peer=target,
+    other_ports = np.clip(np.round(drawn), 1, 65535).astype(np.int64)
+    fixed = np.where(has_ports, service[:, 2], 0)
+    other_ports = np.where(any_port[:, None], other_ports, fixed[:, None])
+    allocator = ports or PortAllocator(codec=codec.source_ports)
+    identity = _identity(addresses)
+    initiator_port, responder_port, free = allocator.allocate(
+        np.where(has_ports, column["initiator_port"], 0),
+        host=identity[source],
+        peer=identity[target],
         protocol=protocol,
-        responder_port=responder_port,
+        responder_port=other_ports[:, 0],
+        other_ports=other_ports[:, 1:],
+        keys=np.stack([column[n] for n in ("initiator", "service", "responder")], axis=1),
         rng=rng,
-        named_limit=MODES + codec.source_ports.named.size,
     )
-    initiator_port = np.where(has_ports, initiator_port, 0)
     packets, reverse, kinds = _packets(
         codec, trace, column, addresses, source, target, initiator_port, responder_port,
         protocol, version, timestamps,
     )  # fmt: skip
-    return FlowTable(
+    flows = FlowTable(
         packets=packets,
         offsets=trace.record_offsets,
         reverse=reverse,
@@ -106,6 +112,7 @@ def decode(
         label=column["label"].astype(np.int16),
         label_names=codec.label_names,
     )
+    return flows if free.all() else take_flows(flows, np.flatnonzero(free))
 
 
 def _packets(
@@ -124,11 +131,11 @@ def _packets(
     """Packet columns of the window, the direction of each and its kind row."""
     count = trace.records.shape[0]
     flow = np.repeat(np.arange(len(trace)), np.diff(trace.record_offsets))
-    kinds = codec.records.kinds.rows[trace.records[:, 0]]  # [N, 7]
+    kinds = codec.records.kinds.rows[trace.records[:, 0]]  # [N, 8]
     reverse = kinds[:, 1].astype(np.bool_)
     side = reverse.astype(np.int64)
-    meta = np.stack([codec.meta.rows[column[f"meta_{d}"]] for d in ("forward", "reverse")], axis=1)
-    meta = _fill_missing(meta)[flow, side]  # [N, 4]
+    meta = np.stack([codec.meta.rows[column[name]] for name in META_FIELDS], axis=1)  # [F, 4, 4]
+    meta = _fill_missing(meta)[flow, side + 2 * kinds[:, 7]]  # [N, 4]
     opening = np.stack(
         [codec.openings.rows[column[f"opening_{d}"]] for d in ("forward", "reverse")], axis=1
     )[flow, side]
@@ -202,9 +209,11 @@ def _times(trace: EncodedTrace, timestamps: str, tick_ns: int) -> IntArray:
 
 
 def _fill_missing(meta: IntArray) -> IntArray:
-    """Give a direction without header values (-1) those of the other one."""
-    missing = meta[:, :, :1] < 0
-    return np.where(missing, meta[:, ::-1], meta)
+    """Fill header values that are missing (-1): of a direction from the other one, of later
+    packets from the first."""
+    first = np.where(meta[:, :2, :1] < 0, meta[:, 1::-1], meta[:, :2])
+    later = np.where(meta[:, 2:, :1] < 0, first, meta[:, 2:])
+    return np.concatenate([first, later], axis=1)
 
 
 def _addresses(codec: Codec, token: IntArray, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -236,6 +245,13 @@ def _same_version(
         if rows.size and hosts.size:
             addresses[rows] = codec.hosts.addresses[hosts[token[rows] % hosts.size]]
     return addresses
+
+
+def _identity(addresses: NDArray[np.uint8]) -> IntArray:
+    """A number for each address [A, 16] that is the same in every window, int64 [A]."""
+    halves = np.ascontiguousarray(addresses).view(">u8").astype(np.uint64)  # [A, 2]
+    mixed = halves[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ halves[:, 1]
+    return mixed.astype(np.int64)
 
 
 def _intern(

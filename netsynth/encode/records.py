@@ -11,7 +11,9 @@ from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.numbers import Array, IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import TCP, FlowTable
 
-KIND_COLUMNS = ("protocol", "reverse", "payload", "tcp_flags", "segment", "ack_class", "icmp")
+KIND_COLUMNS = (
+    "protocol", "reverse", "payload", "tcp_flags", "segment", "ack_class", "icmp", "other_meta",
+)  # fmt: skip
 SAME_WINDOW = 0  # window token: as the packet before in the same direction; TCP alone has others
 
 
@@ -19,15 +21,15 @@ SAME_WINDOW = 0  # window token: as the packet before in the same direction; TCP
 class RecordCodec:
     """Record fields as tokens: kind, length, window (and gap, for generators that predict it)."""
 
-    kinds: Vocabulary  # rows [V, 7], KIND_COLUMNS
+    kinds: Vocabulary  # rows [V, 8], KIND_COLUMNS
     length: NumberCodec
     window: NumberCodec
     gap: NumberCodec
 
-    def encode(self, flows: FlowTable) -> NDArray[np.int32]:
+    def encode(self, flows: FlowTable, other_meta: NDArray[np.bool_]) -> NDArray[np.int32]:
         """Return int32 [N, 3]: kind, length and window tokens."""
         packets = flows.packets
-        kind = self.kinds.encode(kind_rows(flows))
+        kind = self.kinds.encode(kind_rows(flows, other_meta))
         length = self.length.encode(packets.payload_length)
         before = before_in_direction(flows, packets.window.astype(np.int64))
         same = (before == packets.window) | (packets.protocol != TCP)
@@ -35,9 +37,11 @@ class RecordCodec:
         return np.stack([kind, length, window], axis=1).astype(np.int32)
 
 
-def fit_record_codec(flow_tables: list[FlowTable]) -> RecordCodec:
+def fit_record_codec(
+    flow_tables: list[FlowTable], other_metas: list[NDArray[np.bool_]]
+) -> RecordCodec:
     """Learn the record vocabularies."""
-    rows = np.concatenate([kind_rows(t) for t in flow_tables])
+    rows = np.concatenate([kind_rows(t, o) for t, o in zip(flow_tables, other_metas, strict=True)])
     length = np.concatenate([t.packets.payload_length for t in flow_tables])
     windows, gaps = [], []
     for table in flow_tables:
@@ -62,12 +66,12 @@ def fit_record_codec(flow_tables: list[FlowTable]) -> RecordCodec:
     )
 
 
-def kind_rows(flows: FlowTable) -> IntArray:
-    """Return KIND_COLUMNS of each packet, int64 [N, 7]."""
+def kind_rows(flows: FlowTable, other_meta: NDArray[np.bool_]) -> IntArray:
+    """Return KIND_COLUMNS of each packet, int64 [N, 8]."""
     packets = flows.packets
     columns = (
         packets.protocol, flows.reverse, packets.payload_length > 0, packets.tcp_flags,
-        flows.segment, flows.ack_class, packets.icmp,
+        flows.segment, flows.ack_class, packets.icmp, other_meta,
     )  # fmt: skip
     return np.stack([np.asarray(c, dtype=np.int64) for c in columns], axis=1)
 

@@ -1,134 +1,276 @@
 """How a host chooses the port it opens a flow from.
 
-Ports with a name of their own (the service's, or one below 1024) are kept. The others are drawn:
-from the learned ephemeral range, or relative to the port the host used last, as tools do that
-keep one port (a scanner) or count upwards (a flooder). No port of the capture is replayed.
+Ports with a name of their own (the service's, or one below 1024) are kept. The others are told by
+habit: a step from the port the host used last, towards the same service (Linux counts upwards
+there) or at all (a scanner keeps its port, a flooder counts), or a draw from the learned ephemeral
+range. No port of the capture is replayed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.numbers import Array, IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import FlowTable
 
-NO_PORT, SAME_AS_RESPONDER, AS_BEFORE, NEXT, NEXT_BUT_ONE = 0, 1, 2, 3, 4
-MODES = 5
+NO_PORT, SAME_AS_RESPONDER = 0, 1
+HOST_STEPS = (0, 1, 2, -1)  # from the port the host used last
+PAIR_STEPS = tuple(range(33))  # from the port it used last towards the same service
+FIXED_SHARE = 0.01  # a port that opens this share of all flows is no ephemeral one
+FIRST_HOST_STEP = 2
+FIRST_PAIR_STEP = FIRST_HOST_STEP + len(HOST_STEPS)
+FIRST_NAMED = FIRST_PAIR_STEP + len(PAIR_STEPS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourcePortCodec:
-    """Initiator ports as tokens: modes, then named ports, then bins of the ephemeral range."""
+    """Initiator ports as tokens: habits, then named ports, then bins of the ephemeral range.
 
-    named: Vocabulary  # rows [V, 1]
+    Attributes:
+        named: Rows [V, 1], ports kept as they are.
+        ephemeral: Bins of the others.
+        starts: Rows (initiator, service and responder token, bin), seen where no habit applied.
+    """
+
+    named: Vocabulary
     ephemeral: NumberCodec
+    starts: Vocabulary
+
+    @property
+    def first_bin(self) -> int:
+        """First token that stands for a bin of the ephemeral range."""
+        return FIRST_NAMED + self.named.size
 
     @property
     def size(self) -> int:
         """Number of tokens."""
-        return MODES + self.named.size + self.ephemeral.size
+        return self.first_bin + self.ephemeral.size
 
     def encode(self, flows: FlowTable) -> IntArray:
         """Return the token of each flow's initiator port, int64 [F]."""
         port = flows.initiator_port.astype(np.int64)
-        before = port_before(flows.initiator, flows.protocol, port)
-        token = MODES + self.named.size + self.ephemeral.encode(port)
-        for mode, ahead in ((NEXT_BUT_ONE, 2), (NEXT, 1), (AS_BEFORE, 0)):
-            token = np.where((before >= 0) & (port == before + ahead), mode, token)
+        token = self.first_bin + self.ephemeral.encode(port)
+        before = _port_before(_host_key(flows), port)
+        for place, step in reversed(list(enumerate(HOST_STEPS))):
+            token = np.where(
+                (before >= 0) & (port == before + step), FIRST_HOST_STEP + place, token
+            )
+        before = _port_before(_pair_key(flows), port)
+        step = port - before
+        known = (before >= 0) & (step >= 0) & (step < len(PAIR_STEPS))
+        token = np.where(known, FIRST_PAIR_STEP + step, token)
         named = self.named.find(port[:, None])
-        token = np.where(named >= 0, MODES + named, token)
+        token = np.where(named >= 0, FIRST_NAMED + named, token)
         token = np.where(port == flows.responder_port, SAME_AS_RESPONDER, token)
         return np.where(port == 0, NO_PORT, token).astype(np.int64)
 
-    def draw(self, tokens: IntArray, uniform: Array) -> IntArray:
-        """Return a port for each token; AS_BEFORE, NEXT and SAME_AS_RESPONDER give -1."""
-        first_bin = MODES + self.named.size
-        port = np.full(tokens.size, -1, dtype=np.int64)
-        port[tokens == NO_PORT] = 0
-        named = (tokens >= MODES) & (tokens < first_bin)
-        port[named] = self.named.rows[tokens[named] - MODES, 0]
-        binned = tokens >= first_bin
-        drawn = self.ephemeral.decode(tokens[binned] - first_bin, uniform[binned])
-        port[binned] = np.clip(drawn.astype(np.int64), 1, 65535)
-        return port
 
-
-def fit_source_port_codec(flow_tables: list[FlowTable], *, bin_count: int) -> SourcePortCodec:
-    """Learn named ports and the ephemeral range from `flow_tables`."""
+def fit_source_port_codec(
+    flow_tables: list[FlowTable],
+    initiator_tokens: list[IntArray],
+    responder_tokens: list[IntArray],
+    service_tokens: list[IntArray],
+    *,
+    bin_count: int,
+) -> SourcePortCodec:
+    """Learn named ports, the ephemeral range and where hosts start in it."""
     port = np.concatenate([t.initiator_port for t in flow_tables]).astype(np.int64)
     responder = np.concatenate([t.responder_port for t in flow_tables]).astype(np.int64)
     services, counts = np.unique(responder, return_counts=True)
     services = services[(counts >= 3) & (services < 32768)]
-    is_named = (port > 0) & ((port < 1024) | np.isin(port, services))
-    named = fit_vocabulary(port[is_named][:, None], limit=256) if is_named.any() else None
+    ports, counts = np.unique(port, return_counts=True)
+    habitual = ports[counts >= max(20, FIXED_SHARE * port.size)]  # a scanner keeps its port
+    is_named = (port > 0) & ((port < 1024) | np.isin(port, services) | np.isin(port, habitual))
+    named = Vocabulary(rows=np.zeros((1, 1), np.int64), counts=np.zeros(1, np.int64))
+    if is_named.any():
+        named = fit_vocabulary(port[is_named][:, None], limit=256)
     ephemeral = port[~is_named & (port > 0)]
     if ephemeral.size == 0:
         ephemeral = np.array([49152, 65535])  # RFC 6335 section 6, dynamic ports
+    codec = SourcePortCodec(
+        named=named,
+        ephemeral=fit_number_codec(
+            ephemeral, bin_count=bin_count, atom_count=0, largest_ratio=1.01
+        ),
+        starts=Vocabulary(rows=np.zeros((0, 4), np.int64), counts=np.zeros(0, np.int64)),
+    )
+    rows = []
+    for flows, initiator, responder, service in zip(
+        flow_tables, initiator_tokens, responder_tokens, service_tokens, strict=True
+    ):
+        token = codec.encode(flows)
+        started = token >= codec.first_bin
+        rows.append(np.stack([initiator, service, responder, token], axis=1)[started])
+    starts = np.concatenate(rows)
+    if starts.shape[0] == 0:
+        return codec
     return SourcePortCodec(
-        named=named or Vocabulary(rows=np.zeros((1, 1), np.int64), counts=np.zeros(1, np.int64)),
-        ephemeral=fit_number_codec(ephemeral, bin_count=bin_count, atom_count=0),
+        named=codec.named,
+        ephemeral=codec.ephemeral,
+        starts=fit_vocabulary(starts, limit=4096),
     )
 
 
-def port_before(host: Array, protocol: Array, port: IntArray) -> IntArray:
-    """Port the same host used for its flow before, in the same protocol; -1 for its first."""
-    group = host.astype(np.int64) * 256 + protocol
+@dataclass(slots=True)
+class PortAllocator:
+    """Turns port tokens into ports, window after window, no 5-tuple twice while it may live.
+
+    Ports that hosts used last carry over from one window to the next, as their counters would.
+    """
+
+    codec: SourcePortCodec
+    last: dict[tuple[int, ...], int] = field(default_factory=dict)
+    used: set[tuple[int, ...]] = field(default_factory=set)
+    used_before: set[tuple[int, ...]] = field(default_factory=set)
+
+    def allocate(
+        self,
+        tokens: IntArray,
+        *,
+        host: IntArray,
+        peer: IntArray,
+        protocol: IntArray,
+        responder_port: IntArray,
+        other_ports: IntArray,
+        keys: IntArray,
+        rng: np.random.Generator,
+    ) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
+        """Choose the ports of the flows of a window.
+
+        Args:
+            tokens: Source port tokens, int64 [F], flows in order of start.
+            host: Identity of each initiator, the same from window to window, int64 [F].
+            peer: Identity of each responder, int64 [F].
+            protocol: int64 [F].
+            responder_port: int64 [F].
+            other_ports: int64 [F, X], responder ports to take instead where a 5-tuple is taken
+                (a scanner tries each port once); the columns repeat where it must not change.
+            keys: Initiator, service and responder tokens, int64 [F, 3].
+            rng: Source of randomness.
+
+        Returns:
+            Initiator ports, responder ports, int64 [F], and whether the 5-tuple is free, bool [F]:
+            a flow whose ports have names cannot get others.
+        """
+        codec = self.codec
+        self.used_before, self.used = self.used, set()
+        named = codec.named.rows[:, 0]
+        start = self._starts(tokens, keys, rng)
+        drawn = codec.ephemeral.decode(start - codec.first_bin, rng.random(tokens.size))
+        drawn = np.clip(drawn, 1, 65535).astype(np.int64)
+        port = np.where(tokens == SAME_AS_RESPONDER, responder_port, drawn)
+        is_named = (tokens >= FIRST_NAMED) & (tokens < codec.first_bin)
+        port = np.where(is_named, named[np.clip(tokens - FIRST_NAMED, 0, named.size - 1)], port)
+        spare = rng.integers(1024, 65536, size=tokens.size)
+        columns = (tokens, port, host, peer, protocol, responder_port, spare)
+        result = np.zeros((2, tokens.size), dtype=np.int64)
+        free = np.ones(tokens.size, dtype=np.bool_)
+        for row, values in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+            result[0, row], result[1, row], free[row] = self._one(*values, other_ports[row])
+        return result[0], result[1], free
+
+    def _one(
+        self,
+        token: int,
+        port: int,
+        host: int,
+        peer: int,
+        protocol: int,
+        service: int,
+        spare: int,
+        others: IntArray,
+    ) -> tuple[int, int, bool]:
+        of_host, of_pair = (host, protocol), (host, protocol, peer, service)
+        if FIRST_PAIR_STEP <= token < FIRST_NAMED:
+            port = self.last.get(of_pair, port - PAIR_STEPS[token - FIRST_PAIR_STEP])
+            port += PAIR_STEPS[token - FIRST_PAIR_STEP]
+        elif FIRST_HOST_STEP <= token < FIRST_PAIR_STEP:
+            port = self.last.get(of_host, port - HOST_STEPS[token - FIRST_HOST_STEP])
+            port += HOST_STEPS[token - FIRST_HOST_STEP]
+        if token == NO_PORT:
+            port = 0
+        elif not 1 <= port <= 65535:
+            port = spare
+        if self._taken(of_pair, port) and others[0] != service:
+            upwards = range(service + 1, min(service + 65, 65536))
+            for other in (*others.tolist(), *upwards):
+                service, of_pair = other, (host, protocol, peer, other)
+                if not self._taken(of_pair, port):
+                    break
+        elif token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.first_bin:
+            tries = 0
+            while self._taken(of_pair, port) and tries < 70000:
+                port = port + 1 if tries < 64 and port < 65535 else 1024 + (spare + tries) % 64512
+                tries += 1
+        free = (*of_pair, port) not in self.used
+        self.used.add((*of_pair, port))
+        self.last[of_host] = self.last[of_pair] = port
+        return port, service, free
+
+    def _taken(self, of_pair: tuple[int, ...], port: int) -> bool:
+        return (*of_pair, port) in self.used or (*of_pair, port) in self.used_before
+
+    def _starts(self, tokens: IntArray, keys: IntArray, rng: np.random.Generator) -> IntArray:
+        """Bin to draw from where a habit has nothing to go by: as the host and service did."""
+        codec = self.codec
+        result = np.where(tokens >= codec.first_bin, tokens, -1)
+        starts = codec.starts
+        if starts.rows.shape[0]:
+            for columns in ((0, 1, 2), (0, 1), (0,), (1,), ()):
+                result = _draw_like(result, keys, starts, columns, rng)
+        lost = result < 0
+        result[lost] = codec.first_bin + rng.integers(codec.ephemeral.size, size=int(lost.sum()))
+        return result
+
+
+def _draw_like(
+    result: IntArray,
+    keys: IntArray,
+    starts: Vocabulary,
+    columns: tuple[int, ...],
+    rng: np.random.Generator,
+) -> IntArray:
+    """Fill entries of `result` that are -1 from start rows that agree in `columns`."""
+    lost = np.flatnonzero(result < 0)
+    if lost.size == 0:
+        return result
+    scale = np.array([1 << 40, 1 << 20, 1], dtype=np.int64)
+    code = (
+        starts.rows[:, list(columns)] @ scale[list(columns)] if columns else starts.rows[:, 0] * 0
+    )
+    wanted = keys[lost][:, list(columns)] @ scale[list(columns)] if columns else lost * 0
+    order = np.argsort(code, kind="stable")
+    weight = np.cumsum(starts.counts[order])
+    first = np.searchsorted(code[order], wanted, side="left")
+    last = np.searchsorted(code[order], wanted, side="right")
+    found = last > first
+    low = np.where(first > 0, weight[np.maximum(first - 1, 0)], 0)
+    high = weight[np.maximum(last - 1, 0)]
+    place = low + rng.random(lost.size) * (high - low)
+    row = order[np.minimum(np.searchsorted(weight, place, side="right"), order.size - 1)]
+    result[lost[found]] = starts.rows[row[found], 3]
+    return result
+
+
+def _host_key(flows: FlowTable) -> Array:
+    return np.stack([flows.initiator.astype(np.int64), flows.protocol.astype(np.int64)], axis=1)
+
+
+def _pair_key(flows: FlowTable) -> Array:
+    more = [flows.responder.astype(np.int64), flows.responder_port.astype(np.int64)]
+    return np.concatenate([_host_key(flows), np.stack(more, axis=1)], axis=1)
+
+
+def _port_before(keys: Array, port: IntArray) -> IntArray:
+    """Port of the flow before with the same key; -1 for the first."""
+    _, group = np.unique(keys, axis=0, return_inverse=True)
+    group = group.ravel()
     order = np.argsort(group, kind="stable")
     before = np.full(port.size, -1, dtype=np.int64)
     same = group[order][1:] == group[order][:-1]
     before[order[1:]] = np.where(same, port[order][:-1], -1)
     return before
-
-
-def allocate_ports(
-    tokens: IntArray,
-    drawn: IntArray,
-    *,
-    host: Array,
-    peer: Array,
-    protocol: Array,
-    responder_port: IntArray,
-    rng: np.random.Generator,
-    named_limit: int,
-) -> IntArray:
-    """Turn drawn tokens into ports such that no 5-tuple occurs twice.
-
-    Args:
-        tokens: Source port tokens, int64 [F], flows in order of start.
-        drawn: Ports of `SourcePortCodec.draw`, int64 [F].
-        host: Initiator of each flow, whole numbers [F].
-        peer: Responder of each flow, whole numbers [F].
-        protocol: [F].
-        responder_port: int64 [F].
-        rng: Source of randomness.
-        named_limit: First token that stands for an ephemeral bin.
-
-    Returns:
-        Initiator ports, int64 [F]. Named ports stay as drawn even where a 5-tuple repeats.
-    """
-    port = np.where(tokens == SAME_AS_RESPONDER, responder_port, drawn)
-    last: dict[tuple[int, int], int] = {}
-    used: set[tuple[int, int, int, int, int]] = set()
-    fresh = rng.integers(32768, 61000, size=port.size)
-    rows = zip(
-        tokens.tolist(), port.tolist(), host.tolist(), peer.tolist(), protocol.tolist(),
-        responder_port.tolist(), fresh.tolist(), strict=True,
-    )  # fmt: skip
-    result = np.empty(port.size, dtype=np.int64)
-    for row, (token, value, source, target, proto, target_port, spare) in enumerate(rows):
-        key = (source, proto)
-        if token in (AS_BEFORE, NEXT, NEXT_BUT_ONE):
-            value = last.get(key, spare) + token - AS_BEFORE
-            value = value if value <= 65535 else 1024 + value % 64512
-        five = (source, target, proto, value, target_port)
-        if token >= named_limit or token in (AS_BEFORE, NEXT, NEXT_BUT_ONE):
-            while five in used:
-                value = value + 1 if value < 65535 else 1024
-                five = (source, target, proto, value, target_port)
-        used.add(five)
-        last[key] = value
-        result[row] = value
-    return result

@@ -46,6 +46,14 @@ def cut_windows(flows: FlowTable, *, window_ns: int) -> list[tuple[int, int, Flo
     return pieces
 
 
+def take_flows(flows: FlowTable, kept: IntArray) -> FlowTable:
+    """Keep the flows `kept` (ascending) and their packets."""
+    mask = np.zeros(len(flows), dtype=np.bool_)
+    mask[kept] = True
+    rows = np.flatnonzero(mask[flows.flow_of_packet])
+    return _take_packets(flows, rows)
+
+
 def _span_ns(flows: FlowTable) -> int:
     time = flows.packets.time_ns
     return int(time.max() - time.min())

@@ -20,12 +20,12 @@ BLOCK = 32  # flows that are held out together, so that neighbours do not tell
 
 @dataclass(slots=True)
 class FlowData:
-    """Flows of one window and the end mark: F + 1 rows.
+    """Flows of one window.
 
     Attributes:
-        tokens: int64 [F + 1, K].
-        clock: float32 [F + 1, CLOCK_WIDTH].
-        held_out: bool [F + 1], rows that decide when to stop.
+        tokens: int64 [F, K].
+        clock: float32 [F, CLOCK_WIDTH].
+        held_out: bool [F], flows that decide when to stop.
         first_clock: float32 [CLOCK_WIDTH], at the window's start.
     """
 
@@ -47,17 +47,14 @@ def flow_data(
 ) -> FlowData:
     """Lay out the flows of `trace` and hold a `share` of them out."""
     count = len(trace)
-    end = np.zeros((1, trace.tokens.shape[1]), dtype=np.int64)
-    end[0, 0] = trace.token_fields[0].size - 1
     block = int(np.clip(count // 40, 1, BLOCK))
-    blocks = -(-(count + 1) // block)
+    blocks = -(-count // block)
     chosen = np.zeros(blocks, dtype=np.bool_)
     chosen[random.permutation(blocks)[: max(round(share * blocks), 1)]] = True
-    held_out = np.repeat(chosen, block)[: count + 1]
-    held_out[-1] = False
-    start = torch.as_tensor(np.append(trace.start_ns, trace.window_ns), device=device)
+    held_out = np.repeat(chosen, block)[:count]
+    start = torch.as_tensor(trace.start_ns, device=device)
     return FlowData(
-        tokens=torch.as_tensor(np.concatenate([trace.tokens.astype(np.int64), end]), device=device),
+        tokens=torch.as_tensor(trace.tokens.astype(np.int64), device=device),
         clock=clock_features(start, trace.window_ns),
         held_out=torch.as_tensor(held_out, device=device),
         first_clock=clock_features(torch.zeros((), device=device), trace.window_ns),
@@ -91,10 +88,7 @@ def fit_flows(
         place = torch.tensor([at for _, at in places], device=device)
         skeleton, details = level.loss(tokens, clock, data[0].first_clock, place == 0, place)
         wanted = (real & ~held if train else held)[:, 1:]
-        is_end = tokens[:, 1:, 0] == level.end_token
-        # of the end mark the gap alone is to be learned
-        after_gap = skeleton[..., 1:].sum(2) + details.sum(2)
-        each = skeleton[..., 0] + after_gap.masked_fill(is_end, 0.0)
+        each = skeleton.sum(2) + details.sum(2)
         return (each * wanted).sum(), wanted.sum()
 
     def batches() -> Iterator[Callable[[], Tensor]]:

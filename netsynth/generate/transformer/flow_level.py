@@ -65,7 +65,6 @@ class FlowLevel(nn.Module):
         self.numbers = nn.ModuleDict(
             {f.name: NumberTable(f.number) for f in self.detail_fields if f.number}
         )
-        self.end_token = self.skeleton_fields[0].size - 1
 
     def number(self, name: str) -> NumberTable:
         """Return what the tokens of the column `name` stand for."""

@@ -13,7 +13,7 @@ from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import RecordContext, RecordLevel
 from netsynth.generate.transformer.series_level import SeriesLevel
-from netsynth.numbers import Array, IntArray
+from netsynth.numbers import Array, FloatArray, IntArray
 
 
 @dataclass(slots=True)
@@ -56,11 +56,8 @@ def draw_flows(
     for _ in range(flow_limit):
         state = level.transformer.step(x, cache)
         skeleton = level.skeleton.sample(state, none, random=random, allowed=allowed)
-        gap_token = skeleton[:, 0]
-        ends = gap_token == level.end_token
-        gap = level.gap.draw(gap_token.clamp(max=level.end_token - 1), random).round()
-        time = time + gap
-        go = torch.nonzero(~ends & (time < window_ns))[:, 0]
+        time = time + level.gap.draw(skeleton[:, 0], random).round()
+        go = torch.nonzero(time < window_ns)[:, 0]
         if go.numel() < rows.numel():
             rows, time, state, skeleton = rows[go], time[go], state[go], skeleton[go]
             none = none[: go.numel()]
@@ -228,11 +225,15 @@ def draw_records(
             ),
         )
         _draw_lanes(level, lanes, out, starts, step, values, around, step_ns, random)
+    time = _land(
+        out["time"].cpu().numpy(), series, offsets,
+        (flows.start_ns + totals.duration_ns).cpu().numpy(),
+    )  # fmt: skip
     return DrawnRecords(
         offsets=offsets,
         tokens=out["tokens"].cpu().numpy(),
         size_bytes=out["size"].cpu().numpy(),
-        time_ns=np.floor(out["time"].cpu().numpy()).astype(np.int64),
+        time_ns=np.floor(time).astype(np.int64),
     )
 
 
@@ -292,3 +293,43 @@ def _draw_lanes(
         out["tokens"][place] = tokens[:, [0, 2, 3]].int()
         out["size"][place] = size
         out["time"][place] = lanes.time[here]
+
+
+def _land(
+    time: FloatArray, series: DrawnSeries, offsets: IntArray, end_ns: FloatArray
+) -> FloatArray:
+    """Move the records of each flow's last step so that the flow ends where its duration says.
+
+    Gaps were drawn from bins, each with an error in proportion to its length; the sum of the
+    errors is known now, and is taken back where it most likely arose, in proportion to the
+    squares of the gaps.
+    """
+    if offsets.size <= 1:
+        return time
+    last_step = series.values[series.offsets[1:] - 1, :2].sum(axis=1)  # records there, [F]
+    counts = np.diff(offsets)
+    inside = np.where(last_step < counts, last_step, counts - 1)  # gaps that may move
+    flow = np.repeat(np.arange(counts.size), inside)
+    first = np.repeat(offsets[1:] - inside, inside)
+    place = first + np.arange(flow.size) - np.repeat(np.cumsum(inside) - inside, inside)
+    gap = time[place] - time[place - 1]
+    # a step that was just entered keeps its first record where it is, unless it is the only one
+    entered = (last_step < counts)[flow] & (place == first) & (inside[flow] > 1)
+    free = np.where(entered, 0.0, gap)
+    error = (end_ns - time[offsets[1:] - 1])[flow]
+    squares = np.bincount(flow, free**2, minlength=counts.size)[flow]
+    sums = np.bincount(flow, free, minlength=counts.size)[flow]
+    largest = np.zeros(counts.size)
+    np.maximum.at(largest, flow, free)
+    gentle = -error * largest[flow] <= squares  # no gap turns negative
+    shift = np.where(
+        gentle,
+        error * free**2 / np.maximum(squares, 1e-9),
+        np.maximum(error / np.maximum(sums, 1e-9), -1.0) * free,
+    )
+    moved = time.copy()
+    total = np.cumsum(shift)
+    before = np.cumsum(inside) - inside
+    base = np.where(before > 0, total[np.maximum(before - 1, 0)], 0.0)
+    moved[place] += total - base[flow]
+    return moved
