@@ -2,7 +2,7 @@
 
 References:
     RFC 2131 section 2 and RFC 2132; RFC 8415 section 8; RFC 5905 section 7.3; RFC 3416 section 3
-    and RFC 3417 section 8; RFC 5424 section 6; RFC 8489 section 5; RFC 7296 section 3.1;
+    and RFC 3417 section 8; RFC 3164 section 4; RFC 8489 section 5; RFC 7296 section 3.1;
     RFC 1350; RFC 9000 section 17; RFC 2453 section 4.
 """
 
@@ -37,7 +37,7 @@ def build_dhcp6(shape: Shape) -> bytes:
         return bytes([11, 0, 0, 0])
     rest = shape.size - 8
     kind = 1 if shape.is_client else 2
-    option = struct.pack(">HH", 1, rest)  # a client identifier, of an enterprise
+    option = struct.pack(">HH", 1 if rest >= 12 else 65_000, rest)  # an enterprise's identifier
     return bytes([kind, 0, 0, 0]) + option + (b"\0\x02" + bytes(max(rest - 2, 0)))[:rest]
 
 
@@ -71,7 +71,7 @@ def build_snmp(shape: Shape) -> bytes:
 
 def build_syslog(shape: Shape) -> bytes:
     """Build a line of a log."""
-    return line("<30>1 - example.com ", shape.size, shape.variant, end="")
+    return line("<30>", shape.size, shape.variant, end="")
 
 
 def build_stun(shape: Shape) -> bytes:
@@ -108,11 +108,10 @@ def build_rip(shape: Shape) -> bytes:
 def build_quic(shape: Shape) -> bytes:
     """Build a long header for what opens a connection, short headers then."""
     if shape.turn > 0 or shape.size < 64:
-        return b"\x40"
-    length = struct.pack(">H", 0x4000 | (shape.size - 26))
-    head = b"\xc0" if shape.is_client else b"\xe0"
-    size = struct.pack(">I", 1) + b"\x08" + bytes(8) + b"\x08" + bytes(8)
-    return head + size + (b"\0" if shape.is_client else b"") + length
+        return b"\x40" + bytes(8)
+    ends = struct.pack(">I", 1) + b"\x08" + bytes(8) + b"\x08" + bytes(8)
+    head = b"\xc0" + ends + b"\0" if shape.is_client else b"\xe0" + ends
+    return head + struct.pack(">H", 0x4000 | (shape.size - len(head) - 2))
 
 
 def _sequence(kind: int, content: bytes) -> bytes:

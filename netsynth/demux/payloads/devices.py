@@ -18,7 +18,7 @@ def build_mqtt(shape: Shape) -> bytes:
     """Build CONNECT and CONNACK, then pings, short answers and publications."""
     size = shape.size
     if shape.is_opening and shape.turn == 0:
-        if shape.is_client and size >= 14:
+        if shape.is_client and 14 <= size <= 1000:
             room = size - 14 - len(_remaining(size)) + 1
             name = text(room, shape.variant).encode()
             head = b"\x10" + _remaining(size) + b"\x00\x04MQTT\x04\x02\x00\x3c"
@@ -37,28 +37,28 @@ def build_coap(shape: Shape) -> bytes:
         return b"\x60\x00\x00\x00" if not shape.is_client else b"\x40\x00\x00\x00"
     if not shape.is_client:
         return b"\x60\x45\x00\x00\xff" + bytes(1) if shape.size > 5 else b"\x60\x44\x00\x00"
-    room = min(shape.size - 5, 12)
+    room = min(shape.size - 5, 12) - (1 if shape.size == 18 else 0)
     head = b"\x40\x01\x00\x00" + bytes([0xB0 | room]) + text(room, shape.variant).encode()
     rest = shape.size - len(head)
     return head + (b"\xff" if rest > 1 else b"")
 
 
 def build_modbus(shape: Shape) -> bytes:
-    """Build a request to read or write registers, and the response of its kind."""
+    """Build a request to read or write coils, and the response of its kind."""
     size, reads = shape.size, shape.asked_size <= 12
     if size < 8:
         return struct.pack(">HHH", 0, 0, max(size - 6, 0))
     head = struct.pack(">HHHB", 0, 0, min(size - 6, 65535), 1)
     if shape.is_client:
         if size < 13:
-            return head + struct.pack(">BHH", 3, shape.variant * 10, 1 + shape.variant)
-        values = size - 13
-        return head + struct.pack(">BHHB", 16, shape.variant * 10, values // 2, values & 0xFF)
-    if size == 9:
-        return head + b"\x83\x02"
+            return head + struct.pack(">BHH", 1, shape.variant * 10, 8 + shape.variant)
+        count = min(size - 13, 255)
+        return head + struct.pack(">BHHB", 15, shape.variant * 10, count * 8, count)
+    if size <= 9:
+        return head + b"\x81\x02"
     if not reads and size == 12:
-        return head + struct.pack(">BHH", 16, shape.variant * 10, 1)
-    return head + struct.pack(">BB", 3, (size - 9) & 0xFF)
+        return head + struct.pack(">BHH", 15, shape.variant * 10, 8)
+    return head + struct.pack(">BB", 1, min(size - 9, 255))
 
 
 def build_ethernet_ip(shape: Shape) -> bytes:
@@ -76,7 +76,7 @@ def build_iso_transport(shape: Shape) -> bytes:
         if rest >= 2:
             fixed += bytes([0xC1, rest - 2]) + bytes(rest - 2)
         return head + fixed
-    rest = shape.size - 19
+    rest = min(shape.size, 65_535) - 19
     if rest < 0:
         return head + b"\x02\xf0\0"  # a fragment
     if shape.is_client:

@@ -56,7 +56,7 @@ class Template(NamedTuple):
     """How the messages of one application begin.
 
     Attributes:
-        build: Returns the first bytes of a message, at most its size.
+        build: Returns the first bytes of a message; what exceeds its size is cut.
         uses: Fields of Shape that it looks at; others are 0 (False).
         patches: Written over what it returns, where that is long enough.
         has_records: Whether the stream goes on in TLS records.

@@ -61,7 +61,7 @@ def build_pop3(shape: Shape) -> bytes:
 
 def build_imap(shape: Shape) -> bytes:
     """Build a line of an IMAP dialogue."""
-    commands = ("a0 CAPABILITY", "a1 LOGIN sage fern", "a2 SELECT INBOX")
+    commands = ("a0 CAPABILITY", "a1 STATUS INBOX", "a2 SELECT INBOX")
     return _talk(
         shape, ("* OK Ready ",), f"a{shape.turn - 1} OK ", commands, f"a{shape.turn} NOOP "
     )
