@@ -188,7 +188,7 @@ def _write_ids(
             continue
         word = keys.of(patch.source)[rows[fits]]
         words = [mix(word, patch.offset + k) for k in range((patch.width + 7) // 8)]
-        random = np.stack(words, axis=1).view(np.uint8).reshape(word.size, -1)
+        random = np.stack(words, axis=1).view(np.uint8).reshape(word.size, 8 * len(words))
         copies[where] = random[:, : patch.width]
     if template.checksum_at >= 0:
         _write_checksums(copies, start, length, template.checksum_at)
