@@ -25,6 +25,7 @@ class Figure:
         raw: The figure in its unit; None where it cannot be measured.
         scaled: EMD over the real sample's spread; JSD as it is; None for other figures.
         floor: `scaled` between two halves of the real capture.
+        scale: What raw was divided by to give scaled; None where it was not divided.
         ratio: scaled / floor; None where the floor is 0 or unknown.
         real: The real capture's own value, for shares and counts.
         interval: 95 % interval of `scaled` (of raw where there is no scaled), by resampling.
@@ -39,6 +40,7 @@ class Figure:
     raw: float | None = None
     scaled: float | None = None
     floor: float | None = None
+    scale: float | None = None
     ratio: float | None = None
     real: float | None = None
     interval: tuple[float, float] | None = None

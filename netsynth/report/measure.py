@@ -143,6 +143,7 @@ def scaled_figure(
         raw=raw,
         scaled=scaled,
         floor=scaled_floor,
+        scale=scale if measure.kind == "emd" else None,
         ratio=scaled / scaled_floor if scaled is not None and scaled_floor else None,
         in_mean=measure.in_mean,
         note="; ".join(notes),

@@ -1,0 +1,168 @@
+"""`netsynth report`: how close synthetic captures are to a real one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from netsynth.errors import ConfigError
+
+from .progress_bar import make_progress
+
+if TYPE_CHECKING:
+    from netsynth.progress import Progress
+    from netsynth.report import CaptureFacts, FidelityReport
+    from netsynth.tables import FlowTable, PacketTable
+
+EXIT_OVER = 3
+
+
+@click.command()
+@click.argument("real", metavar="REAL")
+@click.argument("synthetic", metavar="[SYNTHETIC...]", nargs=-1)
+@click.option("-o", "--output", metavar="DIR", help="Write report.html, report.json, figures/.")
+@click.option("--floor", is_flag=True, help="Say what real against real scores, too or alone.")
+@click.option("--baselines", is_flag=True, help="Also judge four trivial generators.")
+@click.option("--quick", is_flag=True, help="No intervals, forecasts or anomaly detection.")
+@click.option("--held-out", metavar="PCAP", help="Real traffic that the model was not fitted on.")
+@click.option("--labels", metavar="CSV", help="Windows of labelled traffic in REAL.")
+@click.option(
+    "--synthetic-labels", metavar="CSV", multiple=True, help="And in each SYNTHETIC, in order."
+)
+@click.option("--family", "families", metavar="NAME", multiple=True, help="Only these families.")
+@click.option(
+    "--fail-over",
+    metavar="RATIO",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Exit with status 3 if a family's mean ratio to the floor is larger.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--salvage", is_flag=True, help="Read on past damaged records.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--table", is_flag=True, help="Print every figure, not the verdicts alone.")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+def report(
+    real: str,
+    synthetic: tuple[str, ...],
+    output: str | None,
+    floor: bool,
+    baselines: bool,
+    quick: bool,
+    held_out: str | None,
+    labels: str | None,
+    synthetic_labels: tuple[str, ...],
+    families: tuple[str, ...],
+    fail_over: float | None,
+    seed: int,
+    salvage: bool,
+    as_json: bool,
+    table: bool,
+    quiet: bool,
+) -> int:
+    """Say how close SYNTHETIC captures are to a REAL one.
+
+    One verdict a family, worst first. Ratios are to the floor: what one half of REAL scores
+    against the other, so that 1 is as good as real traffic.
+    """
+    from netsynth.report import baseline_captures, compare, floor_report, refer_to, write_report
+
+    if not synthetic and not floor and not baselines:
+        raise click.UsageError("give a SYNTHETIC capture, --floor or --baselines")
+    if synthetic_labels and len(synthetic_labels) != len(synthetic):
+        raise click.UsageError("give --synthetic-labels once for each SYNTHETIC")
+    progress = make_progress(quiet=quiet)
+    tables, facts = _read(real, labels, salvage=salvage, progress=progress)
+    unseen = None
+    if held_out is not None:
+        unseen = _read(held_out, None, salvage=salvage, progress=progress)[0]
+    reference = refer_to(tables, seed=seed, facts=facts, held_out=unseen)
+    wanted = families or None
+    reports = []
+    for place, path in enumerate(synthetic):
+        windows = synthetic_labels[place] if synthetic_labels else None
+        other, about = _read(path, windows, salvage=salvage, progress=progress)
+        reports.append(
+            compare(
+                reference,
+                other,
+                families=wanted,
+                seed=seed,
+                quick=quick,
+                synthetic_facts=about,
+                progress=progress,
+            )
+        )
+    judged = len(reports)
+    if floor:
+        reports.append(floor_report(reference, seed=seed, quick=quick, progress=progress))
+    if baselines:
+        for other, about in baseline_captures(reference, seed=seed):
+            reports.append(
+                compare(
+                    reference,
+                    other,
+                    families=wanted,
+                    seed=seed,
+                    quick=quick,
+                    synthetic_facts=about,
+                    progress=progress,
+                )
+            )
+    page = write_report(reports, output) if output is not None else None
+    _show(reports, as_json=as_json, table=table, page=page)
+    return _exit_status(reports[:judged], fail_over)
+
+
+def _read(
+    path: str, labels: str | None, *, salvage: bool, progress: Progress
+) -> tuple[FlowTable | PacketTable, CaptureFacts]:
+    from netsynth.capture import read_capture
+    from netsynth.demux import assemble_flows, assign_labels, read_labels
+    from netsynth.report import CaptureFacts
+
+    progress.start(f"reading {Path(path).name}")
+    packets, info = read_capture(path, salvage=salvage)
+    progress.finish()
+    facts = CaptureFacts(
+        name=Path(path).name,
+        paths=info.paths,
+        macs=info.macs,
+        out_of_order_count=info.out_of_order_count,
+        frame_count=info.frame_count,
+    )
+    if labels is None:
+        return packets, facts
+    return assign_labels(assemble_flows(packets), read_labels(labels)), facts
+
+
+def _show(reports: list[FidelityReport], *, as_json: bool, table: bool, page: Path | None) -> None:
+    from netsynth.report import report_dict, verdict_text
+
+    if as_json:
+        click.echo(json.dumps(report_dict(reports, brief=True), indent=1, allow_nan=False))
+        return
+    click.echo(verdict_text(reports))
+    if table:
+        for found in reports:
+            click.echo(f"\n{found.details['synthetic']}\n{found.summary()}")
+    if page is not None:
+        click.echo(f"\nall figures: {page}")
+
+
+def _exit_status(reports: list[FidelityReport], fail_over: float | None) -> int:
+    if fail_over is None:
+        return 0
+    if not reports:
+        raise ConfigError("--fail-over needs a SYNTHETIC capture")
+    status = 0
+    for found in reports:
+        for family in found.families:
+            ratio = found.mean_ratio(family)
+            if ratio is not None and ratio > fail_over:
+                name = found.details["synthetic"]
+                click.echo(f"{name}: {family} is {ratio:.2f} times the floor", err=True)
+                status = EXIT_OVER
+    return status

@@ -1,0 +1,144 @@
+"""report.html: one file that opens anywhere, offline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from netsynth.report.drawings import Drawing, draw
+from netsynth.report.fidelity import FidelityReport
+from netsynth.report.page_style import CSS, SCRIPT
+from netsynth.report.page_tables import capture_name, extra_tables, figure_table
+from netsynth.report.verdicts import TITLES, Verdict, verdicts
+
+MARKS = {"good": "✓ good", "fair": "≈ fair", "poor": "✗ poor", "unknown": "– unknown"}
+EXPLAIN = {
+    "temporal": "Distances of times and rates of directed flows (5-tuples over the whole trace).",
+    "statistical": "Distances of packet fields and flow sizes. SA and DA do not count in the mean:"
+    " they are 1 where addresses are fresh on purpose.",
+    "bursts": "The trace in 1000 intervals; a burst is a run of intervals over half the peak.",
+    "microbursts": "Runs of milliseconds that each hold over half the bytes of the busiest one.",
+    "ACF": "How load now tells of load later, lags 1 to 199 of 1000 intervals.",
+    "throughput": "Error of a forecaster trained on synthetic traffic over that of one trained on"
+    " real traffic, both forecasting the last tenth of the real trace.",
+    "anomaly": "F1 of the anomalous class: verdicts on real flows of detectors trained on"
+    " synthetic flows, against those trained on real ones. Scaled is 1 - F1.",
+    "labels": "Trained on synthetic, tested on real sessions; beside trained on real ones.",
+    "C2ST": "A gradient-boosted classifier of sessions, cross-validated.",
+    "privacy": "What of the real capture stands in the synthetic one. Real: the same share between"
+    " the halves of the real capture, or how many there are.",
+    "validity": "Shares of what is in order, beside those of the real capture.",
+}
+
+
+def render_page(reports: Sequence[FidelityReport], *, version: str) -> str:
+    """Write the HTML report of one or more comparisons with the same real capture.
+
+    Args:
+        reports: At least one; their `details` name the captures.
+        version: Version of netsynth, for the foot of the page.
+
+    Returns:
+        The text of one self-contained HTML file.
+    """
+    real = str(reports[0].details.get("real", "real"))
+    title = f"How close to {real}?"
+    families = list(dict.fromkeys(f for report in reports for f in report.families))
+    links = "".join(
+        f'<li><a href="#{_slug(f)}">{escape(TITLES.get(f, f))}</a></li>' for f in families
+    )
+    return "".join(
+        [
+            '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title><style>{CSS}</style></head><body>",
+            '<a class="skip" href="#summary">Skip to the summary</a>',
+            f"<header><h1>{escape(title)}</h1>{_captures(reports)}</header>",
+            f'<nav aria-label="Families of measures"><ul>{links}</ul></nav><main>',
+            _summary(reports),
+            *(_section(reports, family) for family in families),
+            "</main>",
+            f"<footer><p>{_READING}</p><p>netsynth {escape(version)}, seed"
+            f" {escape(str(reports[0].details.get('seed', 0)))}.</p></footer>",
+            f"<script>{SCRIPT}</script></body></html>\n",
+        ]
+    )
+
+
+_READING = (
+    "<b>Raw</b> is a distance in its unit (JSD in bits). <b>Scaled</b> is an earth mover's"
+    " distance over the mean absolute deviation of the real values about their median: 0 is"
+    " equal, 1 as wrong as every value at the median. <b>Floor</b> is the same between two halves"
+    " of the real capture, which is what a perfect generator would score; <b>ratio</b> is scaled"
+    " over floor. Brackets hold 95 % intervals from resampled flows. A family's ratio is its mean"
+    " scaled distance over its mean floor."
+)
+
+
+def _slug(text: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in text.lower())
+
+
+def _captures(reports: Sequence[FidelityReport]) -> str:
+    first = reports[0].details
+    rows = [(str(first.get("real", "real")), first, 0)]
+    rows += [(capture_name(report), report.details, 1) for report in reports]
+    items = []
+    for name, details, side in rows:
+        packets, sessions, seconds = (
+            details.get(key, [0, 0])[side] for key in ("packets", "sessions", "seconds")
+        )
+        role = "real" if side == 0 else "synthetic"
+        items.append(
+            f"<li><b>{escape(name)}</b> ({role}): {packets:,} TCP and UDP packets in"
+            f" {sessions:,} sessions, {seconds:.4g} s</li>"
+        )
+    notes = dict.fromkeys(note for report in reports for note in report.details.get("notes", []))
+    text = "".join(f"<p>{escape(note[:1].upper() + note[1:])}.</p>" for note in notes)
+    return f"<ul>{''.join(items)}</ul>" + (f'<div class="notes">{text}</div>' if text else "")
+
+
+def _summary(reports: Sequence[FidelityReport]) -> str:
+    judged = [{v.family: v for v in verdicts(report)} for report in reports]
+    order = [v.family for v in verdicts(reports[0])]
+    order += [f for found in judged for f in found if f not in order]
+    heads = "".join(
+        f'<th scope="col" class="n">{escape(capture_name(r))}</th><th scope="col">Verdict</th>'
+        for r in reports
+    )
+    rows = []
+    for family in dict.fromkeys(order):
+        cells = "".join(_verdict_cells(found.get(family)) for found in judged)
+        link = f'<a href="#{_slug(family)}">{escape(TITLES.get(family, family))}</a>'
+        rows.append(f'<tr><th scope="row">{link}</th>{cells}</tr>')
+    return (
+        '<section id="summary"><h2>Summary</h2><div class="wide"><table>'
+        "<caption>Worst first. 1x is as good as real traffic.</caption><thead><tr>"
+        f'<th scope="col">Family</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody>'
+        "</table></div></section>"
+    )
+
+
+def _verdict_cells(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "<td></td><td></td>"
+    grade = f'<span class="grade {verdict.grade}">{MARKS[verdict.grade]}</span>'
+    return f'<td class="n">{escape(verdict.figure)}</td><td>{grade} {escape(verdict.words)}</td>'
+
+
+def _section(reports: Sequence[FidelityReport], family: str) -> str:
+    drawings = draw(reports, family)
+    broad = [d for d in drawings if d.broad]
+    small = [d for d in drawings if not d.broad]
+    return (
+        f'<section id="{_slug(family)}"><h2>{escape(TITLES.get(family, family))}</h2>'
+        f'<p class="soft">{escape(EXPLAIN.get(family, ""))}</p>'
+        f"{figure_table(reports, family)}{extra_tables(reports, family)}"
+        + (f'<div class="charts broad">{"".join(map(_figure, broad))}</div>' if broad else "")
+        + (f'<div class="charts">{"".join(map(_figure, small))}</div>' if small else "")
+        + "</section>"
+    )
+
+
+def _figure(drawing: Drawing) -> str:
+    return f'<figure data-name="{escape(drawing.name, quote=True)}">{drawing.svg}</figure>'
