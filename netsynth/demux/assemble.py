@@ -80,7 +80,9 @@ def assemble_flows(
         config.idle_timeout_ns or never,
         config.active_timeout_ns or never,
     )
-    offsets, order = grouping.counting_sort(flow_of_packet, flow_count)
+    is_small = len(packets) < 1 << 31  # narrow rows are read faster
+    order = np.empty(len(packets), dtype=np.int32 if is_small else np.int64)
+    offsets = grouping.counting_sort(flow_of_packet, flow_count, order)
     del flow_of_packet
     columns = {name: grouping.take_rows(getattr(packets, name), order) for name in PACKET_COLUMNS}
     packets = PacketTable(addresses=packets.addresses, **columns)

@@ -11,7 +11,8 @@ from netsynth.numbers import Array, IntArray
 NEVER_NS = np.iinfo(np.int64).max
 
 _LOW_31 = 0x7FFFFFFF
-_SYN_SEEN, _MORE_SEEN = 1, 2
+_LOW_KEY, _HIGH_KEY, _FLOW, _FIRST_NS, _LAST_NS, _STATE, _SYN_NUMBER = range(7)
+_SYN_SEEN, _MORE_SEEN = 1, 2  # bits of _STATE
 
 
 @compiled
@@ -48,15 +49,8 @@ def group_packets(
     packet_count = time_ns.size
     flow_of_packet = np.empty(packet_count, dtype=np.int32)
     slot_mask = 4095
-    slots = np.full(slot_mask + 1, -1, dtype=np.int32)  # a row of the entry arrays, or -1
-    capacity = 2048
-    key_low = np.empty(capacity, dtype=np.int64)
-    key_high = np.empty(capacity, dtype=np.int64)
-    entry_flow = np.empty(capacity, dtype=np.int32)
-    first_ns = np.empty(capacity, dtype=np.int64)
-    last_ns = np.empty(capacity, dtype=np.int64)
-    tcp_state = np.empty(capacity, dtype=np.uint8)
-    syn_seq = np.empty(capacity, dtype=np.int64)
+    slots = np.full(slot_mask + 1, -1, dtype=np.int32)  # a row of entries, or -1
+    entries = np.empty((2048, 8), dtype=np.int64)  # a cache line each, see _LOW_KEY and so on
     entry_count = 0
     flow_count = 0
     for i in range(packet_count):
@@ -88,7 +82,7 @@ def group_packets(
         mixed ^= ((high & _LOW_31) * 0x45D9F3B5) ^ ((high >> 31) * 0x3C6EF372)
         slot = (mixed ^ (mixed >> 29)) & slot_mask
         entry = slots[slot]
-        while entry >= 0 and (key_low[entry] != low or key_high[entry] != high):
+        while entry >= 0 and (entries[entry, _LOW_KEY] != low or entries[entry, _HIGH_KEY] != high):
             slot = (slot + 1) & slot_mask
             entry = slots[slot]
         now = time_ns[i]
@@ -96,20 +90,13 @@ def group_packets(
         flags = tcp_flags[i]
         is_new = False
         if entry < 0:
-            if entry_count == capacity:
-                capacity *= 2
-                key_low = np.append(key_low, np.empty_like(key_low))
-                key_high = np.append(key_high, np.empty_like(key_high))
-                entry_flow = np.append(entry_flow, np.empty_like(entry_flow))
-                first_ns = np.append(first_ns, np.empty_like(first_ns))
-                last_ns = np.append(last_ns, np.empty_like(last_ns))
-                tcp_state = np.append(tcp_state, np.empty_like(tcp_state))
-                syn_seq = np.append(syn_seq, np.empty_like(syn_seq))
-                slot_mask = 2 * capacity - 1
+            if entry_count == len(entries):
+                entries = np.concatenate((entries, np.empty_like(entries)))
+                slot_mask = 2 * len(entries) - 1
                 slots = np.full(slot_mask + 1, -1, dtype=np.int32)
                 for j in range(entry_count + 1):  # the new entry last
-                    old_low = low if j == entry_count else key_low[j]
-                    old_high = high if j == entry_count else key_high[j]
+                    old_low = low if j == entry_count else entries[j, _LOW_KEY]
+                    old_high = high if j == entry_count else entries[j, _HIGH_KEY]
                     mixed = ((old_low & _LOW_31) * 0x5BD1E995) ^ ((old_low >> 31) * 0x27D4EB2F)
                     mixed ^= ((old_high & _LOW_31) * 0x45D9F3B5) ^ ((old_high >> 31) * 0x3C6EF372)
                     slot = (mixed ^ (mixed >> 29)) & slot_mask
@@ -118,41 +105,46 @@ def group_packets(
                     slots[slot] = j
             entry = entry_count
             slots[slot] = entry
-            key_low[entry] = low
-            key_high[entry] = high
+            entries[entry, _LOW_KEY] = low
+            entries[entry, _HIGH_KEY] = high
             entry_count += 1
             is_new = True
         else:
-            idle = now - last_ns[entry] >= idle_ns
-            active = now - first_ns[entry] >= active_ns
+            idle = now - entries[entry, _LAST_NS] >= idle_ns
+            active = now - entries[entry, _FIRST_NS] >= active_ns
             is_new = idle or active
             if is_tcp and flags & 18 == 2:  # SYN without ACK: does it open another connection?
-                state = tcp_state[entry]
-                is_repeat = state & _SYN_SEEN != 0 and syn_seq[entry] == np.int64(seq[i])
+                state = entries[entry, _STATE]
+                is_repeat = state & _SYN_SEEN != 0 and entries[entry, _SYN_NUMBER] == np.int64(
+                    seq[i]
+                )
                 is_new |= state & _MORE_SEEN != 0 and not is_repeat
         if is_new:
-            entry_flow[entry] = flow_count
-            first_ns[entry] = now
-            tcp_state[entry] = 0
+            entries[entry, _FLOW] = flow_count
+            entries[entry, _FIRST_NS] = now
+            entries[entry, _STATE] = 0
             flow_count += 1
-        last_ns[entry] = now
+        entries[entry, _LAST_NS] = now
         if is_tcp:
-            state = tcp_state[entry]
+            state = entries[entry, _STATE]
             if flags & 2 == 0:
-                tcp_state[entry] = state | _MORE_SEEN
+                entries[entry, _STATE] = state | _MORE_SEEN
             elif flags & 16 == 0 and state & _SYN_SEEN == 0:
-                tcp_state[entry] = state | _SYN_SEEN
-                syn_seq[entry] = np.int64(seq[i])
-        flow_of_packet[i] = entry_flow[entry]
+                entries[entry, _STATE] = state | _SYN_SEEN
+                entries[entry, _SYN_NUMBER] = np.int64(seq[i])
+        flow_of_packet[i] = entries[entry, _FLOW]
     return flow_of_packet, flow_count
 
 
 @compiled
-def counting_sort(flow_of_packet: NDArray[np.int32], flow_count: int) -> tuple[IntArray, IntArray]:
+def counting_sort(flow_of_packet: NDArray[np.int32], flow_count: int, order: Array) -> IntArray:
     """Sort packets by flow, keeping their order inside it.
 
+    Args:
+        order: Filled with the sorted packets' rows, int32 or int64 [N].
+
     Returns:
-        Offsets of the flows, int64 [F+1], and the sorted packets' rows, int64 [N].
+        Offsets of the flows, int64 [F+1].
     """
     offsets = np.zeros(flow_count + 1, dtype=np.int64)
     for i in range(flow_of_packet.size):
@@ -160,12 +152,11 @@ def counting_sort(flow_of_packet: NDArray[np.int32], flow_count: int) -> tuple[I
     for f in range(flow_count):
         offsets[f + 1] += offsets[f]
     place = offsets[:-1].copy()
-    order = np.empty(flow_of_packet.size, dtype=np.int64)
     for i in range(flow_of_packet.size):
         f = flow_of_packet[i]
         order[place[f]] = i
         place[f] += 1
-    return offsets, order
+    return offsets
 
 
 @compiled
@@ -231,7 +222,7 @@ def find_initiators(
 
 
 @compiled
-def take_rows(column: Array, rows: IntArray) -> Array:
+def take_rows(column: Array, rows: Array) -> Array:
     """Return column[rows] for rows known to be in range."""
     taken = np.empty(rows.size, dtype=column.dtype)
     for i in range(rows.size):

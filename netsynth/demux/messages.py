@@ -198,3 +198,15 @@ def _find(
                 if at == start[m]:
                     m_lead[m] = size
     return count
+
+
+@compiled
+def copy_ranges(data: NDArray[np.uint8], start: IntArray, length: IntArray) -> NDArray[np.uint8]:
+    """Return the bytes data[start[k] : start[k] + length[k]] of all k, joined."""
+    joined = np.empty(length.sum(), dtype=np.uint8)
+    place = 0
+    for k in range(start.size):
+        for j in range(length[k]):
+            joined[place + j] = data[start[k] + j]
+        place += length[k]
+    return joined

@@ -120,13 +120,19 @@ def _sequence(kind: int, content: bytes) -> bytes:
 
 _SIZES = frozenset({"size", "is_client", "variant"})
 _TURNS = _SIZES | {"turn"}
-DHCP = Template(build_dhcp, _TURNS, (Patch(4, 4, "flow"), Patch(29, 5, "flow")))
-DHCP6 = Template(build_dhcp6, _SIZES, (Patch(1, 3, "exchange"),))
+DHCP = Template(build_dhcp, _TURNS, patches=(Patch(4, 4, "flow"), Patch(29, 5, "flow")))
+DHCP6 = Template(build_dhcp6, _SIZES, patches=(Patch(1, 3, "exchange"),))
 NTP = Template(build_ntp, _SIZES)
-SNMP = Template(build_snmp, _SIZES, (Patch(21, 3, "exchange"),))
+SNMP = Template(build_snmp, _SIZES, patches=(Patch(21, 3, "exchange"),))
 SYSLOG = Template(build_syslog, _SIZES)
-STUN = Template(build_stun, _SIZES, (Patch(8, 12, "exchange"),))
-IKE = Template(build_ike, _SIZES, (Patch(0, 16, "flow"),))
+STUN = Template(build_stun, _SIZES, patches=(Patch(8, 12, "exchange"),))
+IKE = Template(build_ike, _SIZES, patches=(Patch(0, 16, "flow"),))
 TFTP = Template(build_tftp, _TURNS)
 RIP = Template(build_rip, frozenset({"size"}))
-QUIC = Template(build_quic, frozenset({"size", "is_client", "turn"}), (Patch(6, 8, "flow"),))
+QUIC = Template(
+    build_quic,
+    frozenset({"size", "is_client", "turn"}),
+    uses_later=frozenset(),
+    opening_turns=1,
+    patches=(Patch(6, 8, "flow"),),
+)

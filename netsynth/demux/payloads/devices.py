@@ -112,8 +112,9 @@ def _remaining(size: int) -> bytes:
 
 _TURNS = frozenset({"size", "is_client", "turn", "is_opening", "variant"})
 _SIZES = frozenset({"size", "asked_size", "is_client", "variant"})
-MQTT = Template(build_mqtt, _TURNS)
-COAP = Template(build_coap, _SIZES, (Patch(2, 2, "exchange"),))
-MODBUS = Template(build_modbus, _SIZES, (Patch(0, 2, "exchange"),))
+_LATER = frozenset({"size", "is_client", "variant"})
+MQTT = Template(build_mqtt, _TURNS, uses_later=_LATER, opening_turns=1)
+COAP = Template(build_coap, _SIZES, patches=(Patch(2, 2, "exchange"),))
+MODBUS = Template(build_modbus, _SIZES, patches=(Patch(0, 2, "exchange"),))
 ETHERNET_IP = Template(build_ethernet_ip, frozenset({"size"}))
-ISO_TRANSPORT = Template(build_iso_transport, _TURNS)
+ISO_TRANSPORT = Template(build_iso_transport, _TURNS, uses_later=_LATER, opening_turns=1)

@@ -137,9 +137,11 @@ def _options(room: int, kind: int) -> bytes:
 
 
 ICMP6_BODY = Template(build_icmp6, frozenset({"size", "icmp"}))
-SOLICITATION = Template(build_icmp6, frozenset({"size", "icmp"}), (Patch(13, 3, "target"),))
-ADVERTISEMENT = Template(build_icmp6, frozenset({"size", "icmp"}), (Patch(0, 16, "source"),))
-LISTENER = Template(build_icmp6, frozenset({"size", "icmp"}), (Patch(0, 16, "target"),))
-IGMP = Template(build_igmp, frozenset({"size"}), (Patch(4, 4, "target"),), checksum_at=2)
+SOLICITATION = Template(build_icmp6, frozenset({"size", "icmp"}), patches=(Patch(13, 3, "target"),))
+ADVERTISEMENT = Template(
+    build_icmp6, frozenset({"size", "icmp"}), patches=(Patch(0, 16, "source"),)
+)
+LISTENER = Template(build_icmp6, frozenset({"size", "icmp"}), patches=(Patch(0, 16, "target"),))
+IGMP = Template(build_igmp, frozenset({"size"}), patches=(Patch(4, 4, "target"),), checksum_at=2)
 IGMP_RECORDS = Template(build_igmp, frozenset({"size"}), checksum_at=2)
 SCTP = Template(build_sctp, frozenset({"size"}))

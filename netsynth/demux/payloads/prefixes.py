@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.demux.messages import RECORD_SIZE, MessageTable, find_messages
+from netsynth.demux.messages import RECORD_SIZE, MessageTable, copy_ranges, find_messages
 from netsynth.demux.payloads.registry import all_templates, choose_templates
 from netsynth.demux.payloads.shape import TURN_LIMIT, VARIANT_COUNT, Shape, Template
 from netsynth.numbers import IntArray
-from netsynth.tables import SYN, UDP, FlowTable
+from netsynth.tables import SYN, TCP, UDP, FlowTable
 
 _UNSIGNED = NDArray[np.uint64]
 _RECORD_HEAD = 5  # bytes of a TLS record's header
@@ -102,16 +102,22 @@ def _shapes(
         "asked_size": np.where(asked >= 0, messages.size[asked], 0) if asked.size else asked,
         "is_client": (messages.side == 1) == is_swapped[flow],
         "turn": np.minimum(messages.turn, TURN_LIMIT),
-        "is_opening": (flows.packets.tcp_flags[first] & SYN) != 0,
+        "is_opening": (flows.packets.tcp_flags[first] & SYN != 0) | (flows.protocol[flow] != TCP),
         "variant": keys.of("exchange") % np.uint64(VARIANT_COUNT),
         "icmp": flows.packets.icmp[first],
     }
     shapes = np.stack([columns[name].astype(np.int64) for name in Shape._fields], axis=1)
     for number, template in enumerate(all_templates()):
         rows = np.flatnonzero(of_message == number)
+        later = rows[:0]
+        if template.uses_later is not None:
+            is_later = columns["turn"][rows] >= template.opening_turns
+            later = rows[is_later | ~columns["is_opening"][rows]]
         for column, name in enumerate(Shape._fields):
             if name not in template.uses:
                 shapes[rows, column] = 0
+            elif template.uses_later is not None and name not in template.uses_later:
+                shapes[later, column] = 0
     return shapes
 
 
@@ -152,11 +158,13 @@ def _patch(
     """Give messages that differ by more than their shape a copy of the head, with their ids."""
     pieces, start, size = [heads], start.copy(), heads.size
     for number, template in enumerate(all_templates()):
-        rows = np.flatnonzero(of_message == number)
-        if rows.size == 0 or not (template.patches or template.checksum_at >= 0):
+        shortest = min((p.offset + p.width for p in template.patches), default=1 << 40)
+        shortest = shortest if template.checksum_at < 0 else 0
+        rows = np.flatnonzero((of_message == number) & (length >= shortest))
+        if rows.size == 0:
             continue
         own = np.cumsum(length[rows]) - length[rows]
-        copies = heads[_ranges(start[rows], length[rows])]
+        copies = copy_ranges(heads, start[rows], length[rows])
         _write_ids(flows, messages, keys, template, rows, copies, own, length[rows])
         pieces.append(copies)
         start[rows] = own + size
@@ -251,10 +259,3 @@ def _add_neutral(flows: FlowTable, template: IntArray, prefixes: Prefixes) -> Pr
     prefixes.length[rows] = np.minimum(flows.packets.payload_length[rows], _NEUTRAL_SIZE)
     zeros = np.zeros(_NEUTRAL_SIZE, dtype=np.uint8)
     return prefixes._replace(data=np.concatenate([prefixes.data, zeros]))
-
-
-def _ranges(start: IntArray, length: IntArray) -> IntArray:
-    """Return the indices start[k] .. start[k] + length[k] - 1 of all k, joined."""
-    ends = np.cumsum(length)
-    shift: IntArray = np.repeat(start - (ends - length), length)
-    return shift + np.arange(shift.size)

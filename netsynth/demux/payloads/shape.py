@@ -58,6 +58,9 @@ class Template(NamedTuple):
     Attributes:
         build: Returns the first bytes of a message; what exceeds its size is cut.
         uses: Fields of Shape that it looks at; others are 0 (False).
+        uses_later: The same for messages that open nothing: a later turn than `opening_turns`,
+            or a connection whose start was not seen; None where nothing changes.
+        opening_turns: Messages of a side that differ from its later ones.
         patches: Written over what it returns, where that is long enough.
         has_records: Whether the stream goes on in TLS records.
         checksum_at: Where the Internet checksum of the whole message belongs; -1 for none.
@@ -65,6 +68,8 @@ class Template(NamedTuple):
 
     build: Callable[[Shape], bytes]
     uses: frozenset[str]
+    uses_later: frozenset[str] | None = None
+    opening_turns: int = 0
     patches: tuple[Patch, ...] = ()
     has_records: bool = False
     checksum_at: int = -1

@@ -87,6 +87,8 @@ def _bulk(size: int, variant: int) -> bytes:
 _USES = frozenset({"size", "is_client", "turn", "is_opening", "variant"})
 REDIS = Template(build_redis, frozenset({"size", "is_client", "variant"}))
 SMB = Template(build_smb, frozenset({"size", "is_client", "turn"}))
-NETBIOS_SESSION = Template(build_netbios_session, _USES)
+NETBIOS_SESSION = Template(
+    build_netbios_session, _USES, uses_later=frozenset({"size", "is_client"}), opening_turns=1
+)
 RPC = Template(build_rpc, frozenset({"size", "is_client", "turn"}))
 TDS = Template(build_tds, frozenset({"size"}))

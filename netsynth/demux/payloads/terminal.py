@@ -103,8 +103,9 @@ def _ssh_packet(size: int, *, may_negotiate: bool) -> bytes:
 
 
 _USES = frozenset({"size", "is_client", "turn", "is_opening", "variant"})
-SSH = Template(build_ssh, _USES | {"first_size"})
-SMTP = Template(build_smtp, _USES)
-FTP = Template(build_ftp, _USES)
-POP3 = Template(build_pop3, _USES)
-IMAP = Template(build_imap, _USES)
+_LATER = frozenset({"size", "is_client", "variant"})
+SSH = Template(build_ssh, _USES | {"first_size"}, uses_later=frozenset({"size"}), opening_turns=2)
+SMTP = Template(build_smtp, _USES, uses_later=_LATER, opening_turns=5)
+FTP = Template(build_ftp, _USES, uses_later=_LATER, opening_turns=3)
+POP3 = Template(build_pop3, _USES, uses_later=_LATER, opening_turns=3)
+IMAP = Template(build_imap, _USES, uses_later=_LATER, opening_turns=3)

@@ -15,6 +15,7 @@ _CHANGE_CIPHER = bytes.fromhex("140303000101")
 _SUITES = bytes.fromhex("130113021303c02bc02fc02cc030cca9cca8c013c014009c009d002f0035")
 _HELLO_SIZE = 5 + 4 + 2 + 32 + 1 + 32 + 2 + 2 + 2 + 2  # a ClientHello but suites and extensions
 _SERVER_HELLO_SIZE = 127
+_LONGEST_PADDING = 1024  # zeros written out; the rest of a longer padding is left to the filler
 
 
 def build_tls(shape: Shape) -> bytes:
@@ -51,7 +52,7 @@ def _client_hello(size: int, variant: int) -> bytes:
     ):
         if len(extensions) + len(extension) + len(_server_name(name)) + 8 <= room:
             extensions += extension
-    rest = room - len(extensions)
+    rest, missing = room - len(extensions), 0
     if rest >= len(_server_name("")) + 1:
         name = name if rest >= len(_server_name(name)) else text(rest - 9, variant)
         if 0 < rest - len(_server_name(name)) < 4:  # no room for padding: a longer name
@@ -59,14 +60,15 @@ def _client_hello(size: int, variant: int) -> bytes:
         extensions += _server_name(name)
         rest = room - len(extensions)
     if rest >= 4:
-        extensions += struct.pack(">HH", 21, rest - 4) + bytes(rest - 4)
-        rest = 0
+        extensions += struct.pack(">HH", 21, rest - 4) + bytes(min(rest - 4, _LONGEST_PADDING))
+        missing, rest = max(rest - 4 - _LONGEST_PADDING, 0), 0
     suites += b"\x00\xff" * ((rest + 1) // 2)  # 3 bytes or fewer: more suites, a shorter session
     session = 32 - rest % 2
     body = struct.pack(">H32xB", 0x0303, session) + bytes(session)
     body += struct.pack(">H", len(suites)) + suites + b"\x01\x00"
-    body += struct.pack(">H", len(extensions)) + extensions
-    return _record(22, b"\x01" + len(body).to_bytes(3, "big") + body)
+    body += struct.pack(">H", len(extensions) + missing) + extensions
+    length = len(body) + missing
+    return struct.pack(">BHHI", 22, 0x0303, length + 4, 1 << 24 | length) + body
 
 
 def _server_name(name: str) -> bytes:
@@ -83,20 +85,18 @@ def _server_hello(size: int) -> bytes:
         extensions += struct.pack(">HH", 0x0A0A, rest - 4) + bytes(rest - 4)
     body = struct.pack(">H32xB32xHB", 0x0303, 32, 0x1301, 0)
     body += struct.pack(">H", len(extensions)) + extensions
-    hello = _record(22, b"\x02" + len(body).to_bytes(3, "big") + body)
+    hello = struct.pack(">BHHI", 22, 0x0303, len(body) + 4, 2 << 24 | len(body)) + body
     if rest >= 12:
         hello += _CHANGE_CIPHER + application_record(rest - 6)
     return hello
 
 
-def _record(kind: int, body: bytes) -> bytes:
-    return struct.pack(">BHH", kind, 0x0303, len(body)) + body
-
-
 TLS = Template(
     build_tls,
     frozenset({"lead_size", "is_client", "turn", "is_opening", "variant"}),
-    (
+    uses_later=frozenset({"lead_size"}),
+    opening_turns=2,
+    patches=(
         Patch(11, 32, "message", first_turn_only=True),  # random
         Patch(44, 31, "flow", first_turn_only=True),  # session id, echoed by the server
     ),
