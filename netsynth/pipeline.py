@@ -186,12 +186,12 @@ def default_settings(generator: str) -> Sections:
     """
     from netsynth.demux import DemuxConfig
     from netsynth.encode import EncodeConfig
-    from netsynth.generate import find_generator
+    from netsynth.generate import find_config
 
     return {
         "demux": DemuxConfig(),
         "encode": EncodeConfig(),
-        generator: find_generator(generator).Config(),
+        generator: find_config(generator)(),
     }
 
 
@@ -314,7 +314,7 @@ def _train(
         if output is not None:
             model.save(output)
 
-    save(finished=False)
+    stop()  # whoever waits for it knows that from now on stopping keeps what was learned
     model.generator.fit(
         traces,
         seed=seed,

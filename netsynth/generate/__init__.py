@@ -2,13 +2,14 @@
 
 from netsynth.generate.contract import Generator, TraceLayout
 from netsynth.generate.model_file import read_header, read_model, write_model
-from netsynth.generate.registry import GENERATORS, choose_device, find_generator
+from netsynth.generate.registry import GENERATORS, choose_device, find_config, find_generator
 
 __all__ = [
     "GENERATORS",
     "Generator",
     "TraceLayout",
     "choose_device",
+    "find_config",
     "find_generator",
     "read_header",
     "read_model",

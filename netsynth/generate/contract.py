@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,7 @@ class TraceLayout:
 
 
 class Generator(Protocol):
-    """A generator; `GENERATORS` names the classes.
-
-    Attributes:
-        Config: Its settings, a frozen dataclass with a default for each.
-    """
-
-    Config: ClassVar[type]
+    """A generator; `GENERATORS` names the classes."""
 
     def __init__(self, *, layout: TraceLayout, config: Any, seed: int = 0) -> None:
         """Make an untrained generator; `seed` is of its first weights."""

@@ -34,8 +34,6 @@ SHARE_OF_TIME = {"flows": 0.25, "series": 0.15, "records": 1.0}  # of the minute
 class TransformerGenerator:
     """Flow, series and record levels, and how they are fitted and sampled."""
 
-    Config = TransformerConfig
-
     def __init__(self, *, layout: TraceLayout, config: TransformerConfig, seed: int = 0) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -93,6 +91,7 @@ class TransformerGenerator:
         for name in LEVELS:
             if name in self.outcomes:
                 continue
+            report(name, 0.0, "")
             deadline = None
             if minutes is not None:
                 left = max(minutes * 60 - (time.monotonic() - began), 0)

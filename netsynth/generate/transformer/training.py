@@ -85,8 +85,7 @@ def fit_level(
     average = [p.detach().clone() for p in module.parameters()]
     best = [p.clone() for p in average]
     best_loss, misses, step, train_loss = math.inf, 0, 0, math.nan
-    running = True
-    epoch = 0
+    running, epoch, text = True, 0, ""
     while running and epoch < config.max_epochs:
         epoch += 1
         for batch in batches():
@@ -117,9 +116,10 @@ def fit_level(
                         kept.copy_(new)
                 else:
                     misses += 1
-                share = min(0.99, max(epoch / config.max_epochs, misses / (config.patience + 1)))
-                control.report(share, f"{train_loss:.3f} nats, held out {held_out:.3f}")
+                text = f"{train_loss:.3f} nats, held out {held_out:.3f}"
                 log.debug("%s step %d train %.4f held out %.4f", name, step, train_loss, held_out)
+            share = max((epoch - 1) / config.max_epochs, misses / (config.patience + 1))
+            control.report(min(0.99, share), text)
             if last or misses >= config.patience:
                 running = False
                 break
