@@ -9,15 +9,13 @@ import numpy as np
 from netsynth.numbers import IntArray
 from netsynth.report.bayes_net import sample_bayes_net
 from netsynth.report.pair import CaptureFacts, Reference
-from netsynth.report.trace import Trace, some_sessions
+from netsynth.report.trace import Trace, Traffic, some_sessions
 from netsynth.tables import PACKET_COLUMNS, PacketTable
 
-Baseline = Callable[[Trace, np.random.Generator], PacketTable]
+Baseline = Callable[[Trace, np.random.Generator], Traffic]
 
 
-def baseline_captures(
-    real: Reference, *, seed: int = 0
-) -> Iterator[tuple[PacketTable, CaptureFacts]]:
+def baseline_captures(real: Reference, *, seed: int = 0) -> Iterator[tuple[Traffic, CaptureFacts]]:
     """Generate one capture with each baseline.
 
     Args:
@@ -31,7 +29,7 @@ def baseline_captures(
     if real.trace.session_count == 0:
         return
     makers: dict[str, Baseline] = {
-        "baseline: real half": lambda trace, _: some_sessions(trace, real.halves[-1]).packets,
+        "baseline: real half": lambda trace, _: some_sessions(trace, real.halves[-1]),
         "baseline: independent marginals": independent_marginals,
         "baseline: bootstrap of flows": flow_bootstrap,
         "baseline: Bayesian network": sample_bayes_net,
@@ -69,10 +67,12 @@ def flow_bootstrap(trace: Trace, rng: np.random.Generator) -> PacketTable:
     room = trace.duration_ns - (last - first)
     start = trace.packets.time_ns[0] + (rng.random(drawn.size) * room[drawn]).astype(np.int64)
     packets.time_ns[:] += (start - first[drawn])[copy]
-    port = rng.integers(32_768, 61_000, drawn.size).astype(np.uint16)[copy]
-    forward = trace.forward[rows]
-    packets.src_port[forward] = port[forward]
-    packets.dst_port[~forward] = port[~forward]
+    # each session gets the client port of another, so that no two merge into one 5-tuple
+    upper = trace.packets.src_port > trace.packets.dst_port
+    clients = np.maximum(trace.packets.src_port, trace.packets.dst_port)[order][starts]
+    port = rng.permutation(clients)[copy]
+    packets.src_port[upper[rows]] = port[upper[rows]]
+    packets.dst_port[~upper[rows]] = port[~upper[rows]]
     moved = packets.take(np.argsort(packets.time_ns, kind="stable"))
     columns = {name: getattr(moved, name) for name in PACKET_COLUMNS}
     return PacketTable(addresses=fresh_addresses(len(packets.addresses), rng), **columns)

@@ -10,8 +10,8 @@ import numpy as np
 
 from netsynth.numbers import FloatArray
 
-WIDTH, HEIGHT = 380, 250
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 30, 40
+WIDTH, HEIGHT = 380, 256
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 40, 40
 # line of the real capture, then of each synthetic one: colour and dashes
 LINES = (
     ("var(--line-0, #1b5e9e)", ""),
@@ -260,18 +260,23 @@ def _line(curve: Curve, place: int) -> str:
 
 
 def _frame(*, title: str, text: str, body: str, names: Sequence[str]) -> str:
+    """Put a body under a title and a key, which takes as many lines as it needs."""
     keys = []
-    x = float(LEFT)
+    x, y = float(LEFT), 22
     for i, name in enumerate(names):
         colour, dashes = line_style(i)
-        shown = name if len(name) <= 22 else name[:21] + "…"
+        shown = name if len(name) <= 34 else name[:33] + "…"
+        width = 34 + 5.8 * len(shown)
+        if x + width > WIDTH and x > LEFT:
+            x, y = float(LEFT), y + 13
         keys.append(
-            f'<line x1="{x:.0f}" x2="{x + 20:.0f}" y1="22" y2="22" stroke="{colour}"'
-            f' stroke-width="2.4" stroke-dasharray="{dashes}"/><text x="{x + 24:.0f}" y="25.5"'
-            f' font-size="10" fill="{INK}">{escape(shown)}</text>'
+            f'<line x1="{x:.0f}" x2="{x + 20:.0f}" y1="{y}" y2="{y}" stroke="{colour}"'
+            f' stroke-width="2.4" stroke-dasharray="{dashes}"/><text x="{x + 24:.0f}"'
+            f' y="{y + 3.5}" font-size="10" fill="{INK}">{escape(shown)}</text>'
         )
-        x += 34 + 5.6 * len(shown)
-    return _svg(title, text, "".join(keys) + body, WIDTH, HEIGHT)
+        x += width
+    lower = f'<g transform="translate(0 {y - 22})">{body}</g>'
+    return _svg(title, text, "".join(keys) + lower, WIDTH, HEIGHT + y - 22)
 
 
 def _svg(title: str, text: str, body: str, width: int, height: int) -> str:

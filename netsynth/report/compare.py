@@ -10,7 +10,7 @@ from netsynth.errors import ConfigError
 from netsynth.progress import Progress, Silence
 from netsynth.report.fidelity import FidelityReport, Figure
 from netsynth.report.pair import CaptureFacts, Pair, Reference, pair_up, refer_to
-from netsynth.tables import FlowTable, PacketTable
+from netsynth.report.trace import Traffic
 
 # Family -> module with `figures(pair)`, imported when the family is measured.
 FAMILIES = {
@@ -30,13 +30,13 @@ SLOW = ("throughput", "anomaly")  # left out of a quick report
 
 
 def compare(
-    real: FlowTable | PacketTable | Reference,
-    synthetic: FlowTable | PacketTable,
+    real: Traffic | Reference,
+    synthetic: Traffic,
     *,
     families: Sequence[str] | None = None,
     seed: int = 0,
     quick: bool = False,
-    held_out: FlowTable | PacketTable | None = None,
+    held_out: Traffic | None = None,
     real_facts: CaptureFacts | None = None,
     synthetic_facts: CaptureFacts | None = None,
     progress: Progress | None = None,

@@ -10,6 +10,7 @@ from netsynth.report.fidelity import FidelityReport, Figure
 from netsynth.report.pair import CaptureFacts, Reference
 from netsynth.report.trace import some_sessions
 
+SHARED = ("IP addresses", "MAC addresses", "ports")  # which halves of one capture share
 DISTANCES = ("temporal", "statistical", "bursts", "microbursts", "ACF")
 
 
@@ -30,7 +31,7 @@ def floor_report(
     others = [f for f in FAMILIES if f not in DISTANCES and not (quick and f in SLOW)]
     whole = compare(real, real.table, families=DISTANCES, seed=seed, quick=True, progress=progress)
     first = real.halves[0]
-    halves = [some_sessions(real.trace, part).packets for part in (first, ~first)]
+    halves = [some_sessions(real.trace, part) for part in (first, ~first)]
     name = real.facts.name
     between = compare(
         *halves,
@@ -41,10 +42,16 @@ def floor_report(
         synthetic_facts=CaptureFacts(name=f"{name}, other half"),
         progress=progress,
     )
-    figures = tuple(map(_as_floor, whole.figures)) + between.figures
-    details = {k: v for k, v in whole.details.items() if k not in ("curves", "utilisation", "acf")}
+    figures = tuple(map(_as_floor, whole.figures))
+    figures += tuple(figure for figure in between.figures if figure.name not in SHARED)
+    details = {
+        k: v
+        for k, v in whole.details.items()
+        if k not in ("curves", "utilisation", "acf", "reappear")
+    }
     for key, value in between.details.items():
-        details.setdefault(key, value)
+        if key != "reappear":
+            details.setdefault(key, value)
     details |= {"real": name, "synthetic": "its other half", "notes": [_NOTE]}
     return FidelityReport(figures=figures, details=details)
 

@@ -86,7 +86,8 @@ def distance_figures(
             interval = interval_about(figure.raw / scale, replicates / scale, most=most)
             figure = figure.with_interval(interval)
         figures.append(figure)
-        curves[measure.name] = curve_of(measure, ours.values, theirs.values)
+        if measure.drawn:
+            curves[measure.name] = curve_of(measure, ours.values, theirs.values)
     return figures, {"curves": curves}
 
 

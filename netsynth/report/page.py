@@ -99,31 +99,52 @@ def _captures(reports: Sequence[FidelityReport]) -> str:
 
 
 def _summary(reports: Sequence[FidelityReport]) -> str:
-    judged = [{v.family: v for v in verdicts(report)} for report in reports]
-    order = [v.family for v in verdicts(reports[0])]
-    order += [f for found in judged for f in found if f not in order]
-    heads = "".join(
-        f'<th scope="col" class="n">{escape(capture_name(r))}</th><th scope="col">Verdict</th>'
-        for r in reports
-    )
-    rows = []
-    for family in dict.fromkeys(order):
-        cells = "".join(_verdict_cells(found.get(family)) for found in judged)
-        link = f'<a href="#{_slug(family)}">{escape(TITLES.get(family, family))}</a>'
-        rows.append(f'<tr><th scope="row">{link}</th>{cells}</tr>')
+    judged = [verdicts(report) for report in reports]
+    names = [capture_name(report) for report in reports]
+    if len(reports) == 1:
+        heads = '<th scope="col" class="n">Figure</th><th scope="col">Verdict</th>'
+        rows = [
+            f'{_family(v)}<td class="n">{escape(v.figure)}</td><td>{_grade(v)}'
+            f" {escape(v.words)}</td>"
+            for v in judged[0]
+        ]
+        words = ""
+    else:
+        heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+        by_family = [{v.family: v for v in found} for found in judged]
+        order = dict.fromkeys(v.family for found in judged for v in found)
+        rows = []
+        for family in order:
+            found = [verdict.get(family) for verdict in by_family]
+            cells = "".join(
+                f"<td>{_grade(v)} {escape(v.figure)}</td>" if v else "<td></td>" for v in found
+            )
+            rows.append(_family(next(v for v in found if v)) + cells)
+        words = "".join(map(_in_words, names, judged))
     return (
         '<section id="summary"><h2>Summary</h2><div class="wide"><table>'
         "<caption>Worst first. 1x is as good as real traffic.</caption><thead><tr>"
-        f'<th scope="col">Family</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody>'
-        "</table></div></section>"
+        f'<th scope="col">Family</th>{heads}</tr></thead><tbody>'
+        f"{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table></div>{words}</section>"
     )
 
 
-def _verdict_cells(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return "<td></td><td></td>"
-    grade = f'<span class="grade {verdict.grade}">{MARKS[verdict.grade]}</span>'
-    return f'<td class="n">{escape(verdict.figure)}</td><td>{grade} {escape(verdict.words)}</td>'
+def _family(verdict: Verdict) -> str:
+    link = f'<a href="#{_slug(verdict.family)}">{escape(verdict.title)}</a>'
+    return f'<th scope="row">{link}</th>'
+
+
+def _grade(verdict: Verdict) -> str:
+    return f'<span class="grade {verdict.grade}">{MARKS[verdict.grade]}</span>'
+
+
+def _in_words(name: str, found: Sequence[Verdict]) -> str:
+    items = "".join(
+        f"<li><b>{escape(v.title)}</b>: {escape(v.words)}</li>"
+        for v in found
+        if v.grade in ("fair", "poor")
+    )
+    return f"<h3>{escape(name)}</h3><ul>{items or '<li>Nothing to remark.</li>'}</ul>"
 
 
 def _section(reports: Sequence[FidelityReport], family: str) -> str:

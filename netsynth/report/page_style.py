@@ -27,10 +27,13 @@ caption { text-align:left; padding:8px 12px; color:var(--soft); }
 th, td { padding:5px 12px; text-align:left; vertical-align:top;
   border-top:1px solid var(--rule); }
 thead th { border-top:0; white-space:nowrap; }
+td.what { min-width:15rem; } th[colspan] { text-align:center; }
 td.n, th.n { text-align:right; white-space:nowrap; }
-tbody th { font-weight:600; white-space:nowrap; }
+tbody th { font-weight:600; white-space:nowrap; position:sticky; left:0;
+  background:var(--card); }
 th button { all:unset; cursor:pointer; }
 th button:focus-visible { outline:3px solid var(--accent); }
+.charts + .charts { margin-top:0; }
 th[aria-sort=ascending] button::after { content:" \\25B2"; font-size:.7em; }
 th[aria-sort=descending] button::after { content:" \\25BC"; font-size:.7em; }
 .grade { display:inline-block; border-radius:999px; padding:1px 10px; font-weight:600;

@@ -25,17 +25,23 @@ def figure_table(reports: Sequence[FidelityReport], family: str) -> str:
         heads.append("Floor")
     if with_real:
         heads.append("Real")
-    for report in reports:
-        of = f" · {capture_name(report)}" if len(reports) > 1 else ""
-        heads += [f"Raw{of}"] + ([f"Scaled{of}", f"Ratio{of}"] if with_scaled else [])
-    head = "".join(_head(text, number=i > 1) for i, text in enumerate(heads))
+    own = ["Raw", "Scaled", "Ratio"] if with_scaled else ["Raw"]
+    head = "".join(_head(text, number=i > 1) for i, text in enumerate(heads + own * len(reports)))
+    above = ""
+    if len(reports) > 1:
+        spans = "".join(
+            f'<th scope="colgroup" colspan="{len(own)}">{escape(capture_name(r))}</th>'
+            for r in reports
+        )
+        above = f'<tr><td colspan="{len(heads)}"></td>{spans}</tr>'
     body = []
     for name in rows:
         found = [next((f for f in r.family(family) if f.name == name), None) for r in reports]
         known = next(f for f in found if f is not None)
         star = "" if known.in_mean or not with_scaled else " *"
         cells = [
-            f'<th scope="row">{escape(name)}{star}</th><td>{escape(known.text)}{_notes(found)}</td>'
+            f'<th scope="row">{escape(name)}{star}</th>'
+            f'<td class="what">{escape(known.text)}{_notes(found)}</td>'
         ]
         if with_floor:
             cells.append(_cell(known.floor))
@@ -55,8 +61,9 @@ def figure_table(reports: Sequence[FidelityReport], family: str) -> str:
         else ""
     )
     return (
-        f'<div class="wide"><table><caption>{_means(reports, family)}{star_note}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f'{_means(reports, family)}<div class="wide"><table><caption>Figures of this family;'
+        f" choose a heading to sort by it.{star_note}</caption><thead>{above}<tr>{head}</tr>"
+        f"</thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
@@ -68,10 +75,10 @@ def _means(reports: Sequence[FidelityReport], family: str) -> str:
         if scaled is not None and floor is not None:
             over = f", ratio {ratio:.2f}" if ratio is not None else ""
             parts.append(
-                f"{escape(capture_name(report))}: mean scaled {scaled:.3f},"
-                f" mean floor {floor:.3f}{over}."
+                f"<li>{escape(capture_name(report))}: mean scaled {scaled:.3f},"
+                f" mean floor {floor:.3f}{over}</li>"
             )
-    return " ".join(parts)
+    return f"<ul>{''.join(parts)}</ul>" if parts else ""
 
 
 def _notes(figures: Sequence[Figure | None]) -> str:

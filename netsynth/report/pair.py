@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.report.trace import NS_PER_S, Trace, first_stretch, time_halves, trace_of
-from netsynth.tables import FlowTable, PacketTable
+from netsynth.report.trace import NS_PER_S, Trace, Traffic, first_stretch, time_halves, trace_of
 
 SPLITS = 5  # random halvings of the real sessions that a floor is averaged over
 LONGER = 1.05  # a synthetic trace longer than this many real ones is judged by its beginning
@@ -48,7 +47,7 @@ class Reference:
         held_out: Real traffic that no model was trained on, if there is any.
     """
 
-    table: FlowTable | PacketTable
+    table: Traffic
     trace: Trace
     early: Trace
     late: Trace
@@ -73,7 +72,7 @@ class Pair:
     """
 
     real: Reference
-    table: FlowTable | PacketTable
+    table: Traffic
     everything: Trace
     synthetic: Trace
     facts: CaptureFacts
@@ -87,11 +86,11 @@ class Pair:
 
 
 def refer_to(
-    table: FlowTable | PacketTable,
+    table: Traffic,
     *,
     seed: int,
     facts: CaptureFacts | None = None,
-    held_out: FlowTable | PacketTable | None = None,
+    held_out: Traffic | None = None,
 ) -> Reference:
     """Prepare a real capture."""
     trace = trace_of(table)
@@ -117,7 +116,7 @@ def halve_sessions(session_count: int, *, rng: np.random.Generator) -> NDArray[n
 
 def pair_up(
     real: Reference,
-    table: FlowTable | PacketTable,
+    table: Traffic,
     *,
     seed: int,
     quick: bool,

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from netsynth.report.fidelity import Figure
 from netsynth.report.pair import Pair
-from netsynth.report.trace import Trace
-from netsynth.tables import FlowTable, PacketTable
+from netsynth.report.trace import Trace, Traffic, packets_of
 
 EXAMPLES = 10
 EPHEMERAL = 32_768  # ports from here on are drawn by clients: they name nobody
@@ -64,9 +63,9 @@ def reappearing(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     return figures, {"reappear": examples}
 
 
-def used_addresses(table: FlowTable | PacketTable) -> set[Any]:
+def used_addresses(table: Traffic) -> set[Any]:
     """Addresses of the packets of a table that belong to one host, as `ipaddress` objects' text."""
-    packets = table.packets if isinstance(table, FlowTable) else table
+    packets = packets_of(table)
     rows = np.unique(np.concatenate([packets.src, packets.dst]))
     found = set()
     for raw in packets.addresses[rows]:

@@ -45,6 +45,7 @@ class Measure:
         more: What the subject is too much of where the values are too large.
         less: And where they are too small.
         in_mean: True where it counts in the family's mean.
+        drawn: True where its values mean something to a reader and are worth a chart.
         over_time: True where the sample is one of the whole trace, so that the floor is taken
             between its time halves and not between halves of its sessions.
     """
@@ -57,6 +58,7 @@ class Measure:
     more: str = "large"
     less: str = "small"
     in_mean: bool = True
+    drawn: bool = True
     over_time: bool = False
 
 

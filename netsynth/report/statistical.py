@@ -22,6 +22,7 @@ MEASURES = (
         text="source address of a packet",
         subject="source addresses",
         in_mean=False,
+        drawn=False,
     ),
     Measure(
         name="DA",
@@ -30,6 +31,7 @@ MEASURES = (
         text="destination address of a packet",
         subject="destination addresses",
         in_mean=False,
+        drawn=False,
     ),
     Measure(
         name="SA-rank",

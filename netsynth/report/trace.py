@@ -106,8 +106,18 @@ class Trace:
         )
 
 
-def trace_of(table: FlowTable | PacketTable) -> Trace:
+Traffic = FlowTable | PacketTable | Trace
+
+
+def packets_of(traffic: Traffic) -> PacketTable:
+    """The packets of a capture: all of them, or those of a trace."""
+    return traffic if isinstance(traffic, PacketTable) else traffic.packets
+
+
+def trace_of(table: Traffic) -> Trace:
     """Take the TCP and UDP packets of `table` in time order and find their flows and sessions."""
+    if isinstance(table, Trace):
+        return table
     packets = table.packets if isinstance(table, FlowTable) else table
     wanted = ((packets.protocol == TCP) | (packets.protocol == UDP)) & (
         packets.ip_flags & IP_FRAGMENT == 0

@@ -13,7 +13,7 @@ from netsynth.report.analysers import analyser_figures
 from netsynth.report.fidelity import Figure
 from netsynth.report.pair import CaptureFacts, Pair
 from netsynth.report.resample import interval_about, resampled_share
-from netsynth.report.trace import Trace
+from netsynth.report.trace import Trace, Traffic, packets_of
 from netsynth.tables import (
     ACK,
     CHECKSUM_IP_BAD,
@@ -23,7 +23,6 @@ from netsynth.tables import (
     RST,
     SYN,
     TCP,
-    FlowTable,
     PacketTable,
 )
 
@@ -74,13 +73,13 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     return rows + more, details
 
 
-def capture_shares(trace: Trace, table: FlowTable | PacketTable) -> dict[str, Share]:
+def capture_shares(trace: Trace, table: Traffic) -> dict[str, Share]:
     """What of a capture is valid: sessions and segments of its trace, checksums of its table.
 
     References:
         RFC 9293, sections 3.4 and 3.5.
     """
-    packets = table.packets if isinstance(table, FlowTable) else table
+    packets = packets_of(table)
     version4 = packets.ip_version == 4
     known = packets.checksums & CHECKSUM_L4_UNKNOWN == 0
     return {
@@ -146,10 +145,10 @@ def _order_figure(pair: Pair) -> Figure:
     )
 
 
-def _in_order(facts: CaptureFacts, table: FlowTable | PacketTable) -> float | None:
+def _in_order(facts: CaptureFacts, table: Traffic) -> float | None:
     if facts.out_of_order_count is not None and facts.frame_count:
         return 1 - facts.out_of_order_count / facts.frame_count
-    if isinstance(table, FlowTable):
-        return None
+    if not isinstance(table, PacketTable):
+        return None  # sorted on the way here
     gaps = np.diff(table.time_ns)
     return float((gaps >= 0).mean()) if gaps.size else None

@@ -89,10 +89,13 @@ def _judge_distances(report: FidelityReport, family: str) -> Judgement:
     else:
         badness = scaled / floor if floor > 0 else (1.0 if scaled == 0 else FAIR * 2)
     curves = report.details.get("curves", {})
-    worst = [f for f in worst_first(report.family(family)) if (f.ratio or 0) > GOOD]
-    said = [describe(f, curves.get(f.name)) for f in worst[:2] if (f.scaled or 0) > LEAST_GAP]
-    words = f"{_sentence('; '.join(said))}" if said else "As close as real traffic is to itself."
-    return badness, f"{_times(badness)} the floor", words
+    worst = [
+        f for f in worst_first(report.family(family)) if (f.ratio or 0) > GOOD and f.name in curves
+    ]
+    told = [f for f in worst if (f.scaled or 0) > LEAST_GAP] or worst[: badness > GOOD]
+    said = _sentence("; ".join(describe(curves[f.name]) for f in told[:2]))
+    words = "As close as real traffic is to itself." if badness <= GOOD else "Further than that."
+    return badness, f"{_times(badness)} the floor", said or words
 
 
 def worst_first(figures: tuple[Figure, ...]) -> list[Figure]:
@@ -100,10 +103,8 @@ def worst_first(figures: tuple[Figure, ...]) -> list[Figure]:
     return sorted(figures, key=lambda f: (f.scaled or 0.0) - (f.floor or 0.0), reverse=True)
 
 
-def describe(figure: Figure, curve: dict[str, Any] | None) -> str:
-    """Say how a figure differs: "gaps inside flows are 3x too regular"."""
-    if curve is None:
-        return f"{figure.text} differs"
+def describe(curve: dict[str, Any]) -> str:
+    """Say how a figure differs, from its curve: "gaps inside flows are 3x too regular"."""
     subject = str(curve["subject"])
     verb = "is" if subject.startswith("the popularity") else "are"
     if curve["kind"] != "quantiles":
@@ -140,6 +141,31 @@ def _times(factor: float) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _judge_acf(report: FidelityReport, family: str) -> Judgement:
+    figure = report.family(family)[0]
+    if figure.scaled is None or figure.ratio is None:
+        return None, "", ""
+    words = "Load follows load as in real traffic."
+    if figure.ratio > GOOD:
+        words = (
+            f"The autocorrelation of its load is {figure.scaled**0.5:.2f} off on average; that of"
+            f" the real capture's own halves {(figure.floor or 0.0) ** 0.5:.2f}."
+        )
+    return figure.ratio, f"{_times(figure.ratio)} the floor", words
+
+
+def _judge_anomaly(report: FidelityReport, family: str) -> Judgement:
+    scaled, floor = report.mean_scaled(family), report.mean_floor(family)
+    if scaled is None or floor is None:
+        return None, "", ""
+    badness = scaled / floor if floor > 0 else (1.0 if scaled == 0 else FAIR * 2)
+    words = (
+        f"Detectors trained on it find the anomalies that real-trained ones do with F1"
+        f" {1 - scaled:.2f}; detectors trained on real halves, {1 - floor:.2f}."
+    )
+    return badness, f"{_times(badness)} the floor", words
 
 
 def _judge_throughput(report: FidelityReport, family: str) -> Judgement:
@@ -190,8 +216,8 @@ def _judge_privacy(report: FidelityReport, family: str) -> Judgement:
     if mia is not None and mia > 0.55:
         alarms.append(f"training sessions can be told with AUC {mia:.2f}")
         badness = max(badness, GOOD + 0.5 if mia < 0.65 else FAIR + 1)
-    again = rows["IP addresses"]
-    if again.raw:
+    again = rows.get("IP addresses")
+    if again and again.raw:
         alarms.append(f"{again.raw:.0f} of {again.real:.0f} real IP addresses appear in it")
         badness = max(badness, GOOD + 0.5)
     known = [f for f in (copied, records) if f.raw is not None]
@@ -218,7 +244,8 @@ def _judge_validity(report: FidelityReport, family: str) -> Judgement:
             wrong.append(f"{figure.name} {figure.raw:.1%} against {figure.real:.1%} of the real")
     badness = 1 + worst * 25
     words = _sentence("; ".join(wrong)) or "As valid as the real capture."
-    return badness, f"-{100 * worst:.1f} points ({name})" if name else "as real", words
+    figure = f"-{100 * worst:.1f} points ({name})" if worst >= 0.0005 else "as real"
+    return badness, figure, words
 
 
 def _judge_labels(report: FidelityReport, family: str) -> Judgement:
@@ -235,6 +262,8 @@ def _judge_labels(report: FidelityReport, family: str) -> Judgement:
 
 
 _JUDGES: dict[str, Callable[[FidelityReport, str], Judgement]] = {
+    "ACF": _judge_acf,
+    "anomaly": _judge_anomaly,
     "throughput": _judge_throughput,
     "C2ST": _judge_c2st,
     "privacy": _judge_privacy,
