@@ -39,7 +39,13 @@ EXIT_OVER = 3
     type=click.FloatRange(min=0, min_open=True),
     help="Exit with status 3 if a family's mean ratio to the floor is larger.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Of the halves compared and of the classifiers.",
+)
 @click.option("--salvage", is_flag=True, help="Read on past damaged records.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--table", is_flag=True, help="Print every figure, not the verdicts alone.")
