@@ -4,6 +4,7 @@ Exit codes:
     0    done
     1    an error that the line on stderr explains (file, memory, disk, model, capture)
     2    the command line itself is wrong
+    3    a report found the captures too far apart (--fail-over)
     70   a defect of netsynth; a traceback says where
     130  stopped by Ctrl-C
     141  whoever read our output went away (as for any program in a pipe)

@@ -15,18 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netsynth import __version__
-from netsynth.errors import CaptureError, ConfigError, ModelError
+from netsynth.errors import ConfigError, ModelError
 from netsynth.model import Model, layout_of
 from netsynth.progress import Progress, Silence
+from netsynth.reading import Paths, read_flows, read_packets
 from netsynth.settings import Sections, change_settings, flatten
 from netsynth.summary import CaptureSummary, summarise_flows
-from netsynth.tables import FlowTable, PacketTable
 
 if TYPE_CHECKING:
-    from netsynth.capture import CaptureInfo
     from netsynth.report import FidelityReport
-
-Paths = Path | str | Sequence[Path | str]
 
 
 def fit(
@@ -88,7 +85,7 @@ def fit(
     }
     tables = []
     for path in paths:
-        flows, about = _read_flows(path, sections, labels, salvage=salvage, progress=progress)
+        flows, about = read_flows(path, sections, labels, salvage=salvage, progress=progress)
         tables.append(flows)
         facts["captures"].append(about)
     _forbid_overwriting(output, paths)
@@ -128,7 +125,7 @@ def compare(
     progress = progress or Silence()
     tables = []
     for paths in (real, synthetic):
-        packets, _ = _read_packets(paths, salvage=salvage, progress=progress)
+        packets, _ = read_packets(paths, salvage=salvage, progress=progress)
         tables.append(assemble_flows(packets))
     progress.start("comparing")
     report = compare_flows(*tables, families=families, seed=seed)
@@ -153,7 +150,7 @@ def summarise(
 
     progress = progress or Silence()
     table = None if labels is None else read_labels(labels)
-    packets, info = _read_packets(
+    packets, info = read_packets(
         captures, salvage=salvage, decapsulate=decapsulate, progress=progress
     )
     summary = summarise_flows(assemble_flows(packets, labels=table), info)
@@ -193,64 +190,6 @@ def default_settings(generator: str) -> Sections:
         "encode": EncodeConfig(),
         generator: find_config(generator)(),
     }
-
-
-def _read_packets(
-    paths: Paths, *, salvage: bool, progress: Progress, decapsulate: bool = False
-) -> tuple[PacketTable, CaptureInfo]:
-    """Read one capture, which must hold IP packets."""
-    from netsynth.capture import read_capture
-
-    names = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    name = ", ".join(str(path) for path in names)
-    size = sum(os.path.getsize(path) for path in names if os.path.isfile(path))
-    progress.start(f"reading {name}", total=size or None, unit="bytes")
-    packets, info = read_capture(
-        names,
-        salvage=salvage,
-        decapsulate=decapsulate,
-        progress=lambda done, total: progress.update(done),
-    )
-    if info.frame_count == 0:
-        raise CaptureError(f"{name}: an empty capture, without a single packet")
-    if len(packets) == 0:
-        kinds = ", ".join(list(info.non_ip_types)[:5])
-        raise CaptureError(
-            f"{name}: none of its {info.frame_count:,} frames holds IP ({kinds}); "
-            "netsynth learns IP traffic only"
-        )
-    progress.finish(f"{info.packet_count:,} packets")
-    return packets, info
-
-
-def _read_flows(
-    path: Path | str,
-    sections: Sections,
-    labels: Path | str | None,
-    *,
-    salvage: bool,
-    progress: Progress,
-) -> tuple[FlowTable, dict[str, Any]]:
-    """Read and assemble one capture; return its flows, and what the model notes of it."""
-    from netsynth.capture import hash_capture
-    from netsynth.demux import assemble_flows, read_labels
-
-    table = None if labels is None else read_labels(labels)
-    packets, info = _read_packets(path, salvage=salvage, progress=progress)
-    progress.start("assembling flows")
-    flows = assemble_flows(packets, config=sections["demux"], labels=table)
-    progress.finish(f"{len(flows):,} flows")
-    if table is not None and not flows.label.any():
-        raise CaptureError(f"{labels}: no flow of {path} lies in any of its windows; check both")
-    about = {
-        "name": Path(path).name,
-        "sha256": None if str(path) == "-" else hash_capture(path),
-        "packets": len(packets),
-        "flows": len(flows),
-        "span_ns": int(packets.time_ns[-1] - packets.time_ns[0]) + 1,
-        "skipped_bytes": info.skipped_bytes,
-    }
-    return flows, about
 
 
 def _forbid_overwriting(output: Path | str | None, captures: Sequence[Path | str]) -> None:

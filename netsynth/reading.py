@@ -1,0 +1,94 @@
+"""Captures from disk to packets and flows, with progress, and with a word on those that fail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netsynth.errors import CaptureError
+from netsynth.progress import Progress
+from netsynth.settings import Sections
+from netsynth.tables import FlowTable, PacketTable
+
+if TYPE_CHECKING:
+    from netsynth.capture import CaptureInfo
+
+Paths = Path | str | Sequence[Path | str]
+
+
+def read_packets(
+    paths: Paths, *, salvage: bool, progress: Progress, decapsulate: bool = False
+) -> tuple[PacketTable, CaptureInfo]:
+    """Read one capture, which must hold IP packets.
+
+    Raises:
+        CaptureError: If it cannot be read, is empty, or holds no IP packet; says which.
+    """
+    from netsynth.capture import read_capture
+
+    names = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    name = ", ".join(str(path) for path in names)
+    size = sum(os.path.getsize(path) for path in names if os.path.isfile(path))
+    progress.start(f"reading {name}", total=size or None, unit="bytes")
+    packets, info = read_capture(
+        names,
+        salvage=salvage,
+        decapsulate=decapsulate,
+        progress=lambda done, total: progress.update(done),
+    )
+    if info.frame_count == 0:
+        raise CaptureError(f"{name}: an empty capture, without a single packet")
+    if len(packets) == 0:
+        kinds = ", ".join(list(info.non_ip_types)[:5])
+        raise CaptureError(
+            f"{name}: none of its {info.frame_count:,} frames holds IP ({kinds}); "
+            "netsynth learns IP traffic only"
+        )
+    progress.finish(f"{info.packet_count:,} packets")
+    return packets, info
+
+
+def read_flows(
+    path: Path | str,
+    sections: Sections,
+    labels: Path | str | None,
+    *,
+    salvage: bool,
+    progress: Progress,
+) -> tuple[FlowTable, dict[str, Any]]:
+    """Read one capture and assemble its flows.
+
+    Args:
+        path: A file, folder, pattern or rotation set.
+        sections: Settings; `demux` is read.
+        labels: CSV file of windows of labelled traffic, or None.
+        salvage: Read on past damaged records.
+        progress: Told what is done.
+
+    Returns:
+        The flows, and what a model notes of the capture, in plain values.
+
+    Raises:
+        CaptureError: As `read_packets`, or if no flow is in any window of `labels`.
+    """
+    from netsynth.capture import hash_capture
+    from netsynth.demux import assemble_flows, read_labels
+
+    table = None if labels is None else read_labels(labels)
+    packets, info = read_packets(path, salvage=salvage, progress=progress)
+    progress.start("assembling flows")
+    flows = assemble_flows(packets, config=sections["demux"], labels=table)
+    progress.finish(f"{len(flows):,} flows")
+    if table is not None and not flows.label.any():
+        raise CaptureError(f"{labels}: no flow of {path} lies in any of its windows; check both")
+    about = {
+        "name": Path(path).name,
+        "sha256": None if str(path) == "-" else hash_capture(path),
+        "packets": len(packets),
+        "flows": len(flows),
+        "span_ns": int(packets.time_ns[-1] - packets.time_ns[0]) + 1,
+        "skipped_bytes": info.skipped_bytes,
+    }
+    return flows, about
