@@ -77,6 +77,7 @@ def repair_flags(
                 tcp_flags[bare] = 18
                 segment[bare] = 0
                 repairs[_SYN_ACK_ADDED] += 1
+        syn_data = np.zeros(2, dtype=np.uint16)
         last_syn = np.full(2, -1, dtype=np.int64)
         last_data = np.full(2, -1, dtype=np.int64)
         for i in range(first, end):
@@ -85,7 +86,7 @@ def repair_flags(
                 last_syn[side] = i
             elif payload_length[i] > 0 and tcp_flags[i] & 4 == 0:
                 last_data[side] = i
-        state = np.zeros(2, dtype=np.int64)  # 1 SYN, 2 SYN-ACK, 4 anything else, 8 FIN, 16 RST
+        state = np.zeros(2, dtype=np.int64)  # 1 SYN, 2 SYN-ACK, 4 data, 8 FIN, 16 RST, 32 others
         for i in range(first, end):
             side = 1 if reverse[i] else 0
             peer = 1 - side
@@ -98,16 +99,15 @@ def repair_flags(
             if flags & 2 != 0 and flags & 5 != 0:
                 flags &= ~5
                 repairs[_SYN_MIXED] += 1
-            is_fresh = state[side] & 14 == 0 and (state[side] != 0 or state[peer] & 13 == 0)
+            is_fresh = state[side] & 46 == 0 and (state[side] & 1 != 0 or state[peer] & 47 == 0)
             if flags & 18 == 2 and not is_fresh:
                 flags = (flags & ~2) | 16
                 segment[i] = 0
                 repairs[_LATE_SYN] += 1
             elif flags & 18 == 18:
-                is_answer = state[peer] & 13 == 1 or (
-                    state[peer] & 1 != 0 and state[side] & 13 == 0
-                )
-                is_first = state[peer] == 0 and state[side] & 13 == 0
+                is_answer = state[peer] & 1 != 0 and state[side] & 13 == 0
+                is_answer &= state[side] & 32 == 0 or state[peer] & 44 == 0
+                is_first = state[peer] == 0 and state[side] & 45 == 0
                 if not is_answer and not is_first:
                     flags &= ~2
                     segment[i] = 0
@@ -124,22 +124,29 @@ def repair_flags(
                     flags = (flags & ~9) | 4
                     segment[i] = 0
                     repairs[_AFTER_RESET] += 1
+                is_data = payload_length[i] > 0 or flags & 1 != 0
                 if flags & 4 != 0:
                     state[side] |= 16
                 else:
-                    state[side] |= 4
-                is_data = payload_length[i] > 0 or flags & 1 != 0
-                if state[side] & 8 != 0 and is_data and segment[i] % 3 == 0:
+                    state[side] |= 4 if is_data else 32
+                is_repeat = segment[i] == 1 or (
+                    segment[i] == 2 and payload_length[i] <= 1 and flags & 1 == 0
+                )
+                if state[side] & 8 != 0 and is_data and not is_repeat:
                     segment[i] = 1
                     repairs[_AFTER_FIN] += 1
                 if flags & 1 != 0:
                     state[side] |= 8
             elif flags & 16 != 0:
                 segment[i] = 1 if state[side] & 2 != 0 else 0
-                state[side] |= 2
+                state[side] = (state[side] & ~16) | 2
             else:
                 segment[i] = 1 if state[side] & 1 != 0 else 0
                 state[side] = 1  # after a reset, a new start
+            if flags & 2 != 0:  # a repeated SYN has no more data than the first
+                if segment[i] == 0:
+                    syn_data[side] = payload_length[i]
+                payload_length[i] = min(payload_length[i], syn_data[side])
             if flags & 16 == 0:
                 ack_class[i] = 0
             elif ack_class[i] == 0:

@@ -65,7 +65,8 @@ def number_segments(
         clock: Timestamp of the sender's clock at each packet, uint32 [N].
         initial: Initial sequence number of each flow and side, uint32 [F, 2]; 0 is stored for a
             side that refuses a SYN.
-        data_at: Position of the first payload byte, counted from the first sent, int64 [N].
+        data_at: Position of the first payload byte, counted from the first sent, int64 [N]; -1 for
+            resets, whose payload is no part of the stream.
 
     References:
         RFC 9293 sections 3.4, 3.8.6 and 3.10.7; RFC 7323 sections 2.3 and 4.3.
@@ -102,9 +103,9 @@ def number_segments(
             side = 1 if reverse[i] else 0
             if tcp_flags[i] & 2 != 0:
                 has_syn[side] = True
-                scale[side] = window_scale[i] if option_bits[i] & 2 != 0 else 0
+                scale[side] = window_scale[i] if option_bits[i] & 2 != 0 else -1
         is_windowed = has_syn[0] and has_syn[1]
-        if not is_windowed or option_bits[first] & 2 == 0:
+        if not is_windowed or scale.min() < 0:  # scaled only where both sides offered it
             scale[:] = 0
         for i in range(first, end):
             side = 1 if reverse[i] else 0
@@ -138,6 +139,8 @@ def number_segments(
                     repairs[_NOTHING_TO_REPEAT] += 1
                 else:
                     at -= 1
+                    if payload == 1 and fin_at[side] >= 0:  # the byte before FIN
+                        at -= 1
             elif kind == 1 and length > 0:
                 last = fin_at[side] if fin_at[side] >= 0 else next_at[side]  # end of data
                 if payload > last - first_data[side]:
@@ -184,27 +187,28 @@ def number_segments(
                 repeated_to[side] = at + payload
                 repeated_ns[side] = time_ns[i]
             # 2. Does it fit the window that the peer announced?
-            if is_windowed and payload > 0 and at + length > edge[side] >= 0:
+            has_data = flags & 6 == 0 and length > 0
+            if is_windowed and has_data and at + length > edge[side] >= 0:
                 j = last_acker[peer]
                 shift = np.int64(0) if tcp_flags[j] & 2 != 0 else scale[peer]
-                covered = acked[peer]
+                covered = covered_at[j]
                 if ack_class[j] == 3:  # it may have covered more: in whole segments
                     step = np.int64(mss[first]) if mss[first] > 0 else np.int64(1448)
                     covered += (at + length - edge[side] + step - 1) // step * step
-                    covered = max(acked[peer], min(covered, in_order_at[j]))
+                    covered = max(covered_at[j], min(covered, in_order_at[j]))
                 needed = (at + length - covered + (np.int64(1) << shift) - 1) >> shift
                 if needed > 65535:
                     covered = max(covered, in_order_at[j])
                     needed = (at + length - covered + (np.int64(1) << shift) - 1) >> shift
                 if needed <= 65535:
-                    acked[peer] = covered
+                    acked[peer] = max(acked[peer], covered)
                     covered_at[j] = covered
                     ack[j] = np.uint32((np.int64(initial[f, side]) + covered) & 0xFFFFFFFF)
                     if needed > window[j]:
                         window[j] = needed
                         repairs[_WINDOW_RAISED] += 1
                     edge[side] = covered + (np.int64(window[j]) << shift)
-                elif fin_at[side] < 0 and next_at[side] - payload >= first_data[side]:
+                elif fin_at[side] < 0 and first_data[side] <= next_at[side] - payload < at:
                     at = next_at[side] - payload
                     kind = np.int64(1)
                     repairs[_WINDOW_BLOCKED] += 1
@@ -212,7 +216,7 @@ def number_segments(
                 fin_at[side] = at + payload
             segment[i] = kind
             position[i] = at
-            data_at[i] = at + ((flags >> 1) & 1) - first_data[side]
+            data_at[i] = at + ((flags >> 1) & 1) - first_data[side] if flags & 4 == 0 else -1
             seq[i] = np.uint32((np.int64(initial[f, side]) + at) & 0xFFFFFFFF)
             if flags & 4 == 0:
                 next_at[side] = max(next_at[side], at + length)
@@ -242,7 +246,7 @@ def number_segments(
                 if covered < 0:  # no segment of the peer ends in between: whole segments, or none
                     step = np.int64(mss[first]) if mss[first] > 0 else np.int64(1448)
                     start = max(acked[side], 0)
-                    covered = start + (in_order - start - 1) // 2 // step * step
+                    covered = start + max(in_order - start - 1, 0) // 2 // step * step
             covered = max(covered, acked[side])
             if has_syn[peer]:
                 covered = max(covered, min(np.int64(1), in_order))
@@ -250,11 +254,13 @@ def number_segments(
                 covered_count[side] = sent[i]
             acked[side] = covered
             covered_at[i] = covered
-            last_acker[side] = i
+            if flags & 4 == 0:
+                last_acker[side] = i
             in_order_at[i] = in_order
             ack[i] = np.uint32((np.int64(initial[f, peer]) + covered) & 0xFFFFFFFF)
             shift = np.int64(0) if flags & 2 != 0 else scale[side]
-            edge[peer] = max(edge[peer], covered + (np.int64(window[i]) << shift))
+            if flags & 4 == 0:
+                edge[peer] = max(edge[peer], covered + (np.int64(window[i]) << shift))
             # 4. Timestamps: echo the last segment that began at or before the acknowledgement.
             if option_bits[i] & 8 != 0:
                 for j in range(i - 1, max(first, i - _SEARCH_LIMIT) - 1, -1):

@@ -1,0 +1,93 @@
+"""Whatever a generator emits compiles to a dialogue that an independent checker accepts."""
+
+from __future__ import annotations
+
+import numpy as np
+from demux_actions import Action, flow_table
+from demux_checker import complaints
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from netsynth.demux import assemble_flows, compile_flows
+from netsynth.tables import ACK, PACKET_COLUMNS, SYN
+
+FLAGS = ["S", "SA", "A", "PA", "A", "PA", "FA", "R", "RA", "", "F", "SF", "SR", "FPU", "SEC"]
+ACTION = st.builds(
+    Action,
+    flags=st.sampled_from(FLAGS),
+    reverse=st.booleans(),
+    payload=st.sampled_from([0, 0, 0, 1, 2, 100, 100, 536, 1448, 1448, 9000, 65_000]),
+    segment=st.sampled_from([0, 0, 0, 0, 1, 2, 3]),
+    ack_class=st.sampled_from([None, None, 0, 1, 1, 2, 3]),
+    window=st.sampled_from([0, 1, 100, 512, 8192, 65_535]),
+    option_bits=st.integers(0, 31),
+    mss=st.sampled_from([0, 536, 1460]),
+    window_scale=st.sampled_from([255, 0, 2, 7, 14, 20]),
+    icmp=st.just(0),
+)
+OPENING = st.sampled_from(
+    [[], [Action("S")], [Action("S", option_bits=15, window_scale=7, mss=1460)]]
+)
+FLOW = st.builds(lambda opening, rest: opening + rest, OPENING, st.lists(ACTION, max_size=40))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(FLOW.filter(bool), min_size=1, max_size=3), st.integers(0, 2**40))
+@example([[Action("S"), Action("PA", True, 9), Action("SA", True), Action("FA")]], 0)
+def test_any_actions_compile_to_legal_dialogues(flows: list[list[Action]], seed: int) -> None:
+    table = flow_table(flows)
+    compiled = compile_flows(table, seed=seed)
+    p = compiled.packets
+    assert np.array_equal(p.time_ns, table.packets.time_ns)
+    assert np.array_equal(compiled.flow, table.flow_of_packet)
+    assert np.array_equal(p.src, table.packets.src)
+    for flow in range(len(table)):
+        rows = slice(table.offsets[flow], table.offsets[flow + 1])
+        one = p.take(np.arange(len(p))[rows])
+        found = list(complaints(one, table.reverse[rows]))
+        assert not found, (found, flows[flow])
+    assert (compiled.prefix_length <= p.payload_length).all()
+    assert (compiled.prefix_start + compiled.prefix_length <= compiled.prefix.size).all()
+    streams_repeat_their_bytes(compiled, table.flow_of_packet, table.reverse)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(FLOW.filter(bool), min_size=1, max_size=3), st.integers(0, 2**40))
+def test_the_same_seed_gives_the_same_packets(flows: list[list[Action]], seed: int) -> None:
+    first, second = (compile_flows(flow_table(flows), seed=seed) for _ in range(2))
+    for name in PACKET_COLUMNS:
+        assert np.array_equal(getattr(first.packets, name), getattr(second.packets, name)), name
+    assert np.array_equal(first.prefix, second.prefix)
+    assert np.array_equal(first.prefix_start, second.prefix_start)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(ACTION, max_size=30))
+def test_compiling_the_packets_again_repairs_nothing(actions: list[Action]) -> None:
+    """What the compiler wrote, read back as flows, is legal as it is."""
+    once = compile_flows(flow_table([[Action("S"), *actions]]), seed=1)
+    flows = assemble_flows(once.packets)
+    again = compile_flows(flows, seed=2)
+    kept = np.array_equal(np.sort(again.packets.tcp_flags), np.sort(once.packets.tcp_flags))
+    assert kept, again.repairs
+
+
+def streams_repeat_their_bytes(compiled, flow, reverse) -> None:  # type: ignore[no-untyped-def]
+    """Check that what one sequence number carries is the same wherever it is sent."""
+    known: dict[tuple[int, bool, int], int] = {}
+    p = compiled.packets
+    for i in range(len(p)):
+        start = int(p.seq[i]) + bool(p.tcp_flags[i] & SYN)
+        begin = int(compiled.prefix_start[i])
+        data = compiled.prefix[begin : begin + int(compiled.prefix_length[i])]
+        for offset, byte in enumerate(data.tolist()):
+            place = (int(flow[i]), bool(reverse[i]), (start + offset) % 2**32)
+            assert known.setdefault(place, byte) == byte, f"packet {i} changes a byte"
+
+
+def test_acks_of_one_sided_flows_stay_put() -> None:
+    table = flow_table([[Action("PA", False, 100)] * 3])
+    p = compile_flows(table, seed=3).packets
+    assert np.diff(p.seq.astype(np.int64) % 2**32).tolist() == [100, 100]
+    assert len(set(p.ack.tolist())) == 1
+    assert (p.tcp_flags & ACK).all()
