@@ -84,7 +84,12 @@ class Codec:
             TokenField(
                 name="shape",
                 size=self.shapes.size,
-                groups={"protocol": self.shapes.rows[:, 0]},
+                groups={
+                    "protocol": self.shapes.rows[:, 0],
+                    "forward": self.shapes.rows[:, 2],
+                    "reverse": self.shapes.rows[:, 3],
+                    "volume": self.shapes.rows[:, 2:].max(axis=1),
+                },
             ),
             TokenField(name="responder", size=self.hosts.size, groups=host_groups),
             TokenField(name="initiator", size=self.hosts.size, groups=host_groups),
@@ -96,11 +101,17 @@ class Codec:
             TokenField(name="other_meta_reverse", size=self.meta.size),
             TokenField(name="opening_forward", size=self.openings.size),
             TokenField(name="opening_reverse", size=self.openings.size),
-            TokenField(
-                name="packets_forward", size=number["packets"].size, number=number["packets"]
-            ),
-            TokenField(
-                name="packets_reverse", size=number["packets"].size, number=number["packets"]
+            *(
+                TokenField(
+                    name=f"packets_{way}",
+                    size=number["packets"].size,
+                    number=number["packets"],
+                    groups={
+                        way: _classes(number["packets"]),
+                        "volume_" + way: _octaves(number["packets"]),
+                    },
+                )
+                for way in ("forward", "reverse")
             ),
             TokenField(name="bytes_forward", size=number["bytes"].size, number=number["bytes"]),
             TokenField(name="bytes_reverse", size=number["bytes"].size, number=number["bytes"]),
@@ -315,6 +326,18 @@ def count_class(counts: IntArray) -> IntArray:
     """Put counts in classes that grow by half: 0, 1, 2, 3, 4, 5-7, 8-11 ..."""
     logs = np.log(np.maximum(counts, 1) / 4.5) / np.log(1.5)
     return np.where(counts <= 4, counts, 5 + np.floor(np.maximum(logs, 0))).astype(np.int64)
+
+
+def _classes(number: NumberCodec) -> IntArray:
+    """Count class of each token, -1 where its values lie in several: int64 [size]."""
+    low = count_class(np.ceil(number.low).astype(np.int64))
+    high = count_class(np.floor(number.high).astype(np.int64))
+    return np.where(low == high, low, -1)
+
+
+def _octaves(number: NumberCodec) -> IntArray:
+    """Octave of the middle value of each token, int64 [size]."""
+    return np.floor(np.log2(1 + (number.low + number.high) / 2)).astype(np.int64)
 
 
 def fit_codec(flow_tables: list[FlowTable], *, config: EncodeConfig, seed: int) -> Codec:

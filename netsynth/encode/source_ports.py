@@ -28,12 +28,13 @@ FIRST_NAMED = FIRST_PAIR_STEP + len(PAIR_STEPS)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourcePortCodec:
-    """Initiator ports as tokens: habits, then named ports, then bins of the ephemeral range.
+    """Initiator ports as tokens: habits, named ports, and one for a draw from `starts`.
 
     Attributes:
         named: Rows [V, 1], ports kept as they are.
         ephemeral: Bins of the others.
-        starts: Rows (initiator, service and responder token, bin), seen where no habit applied.
+        starts: Rows (initiator, service and responder token, bin): where in the ephemeral range
+            ports lay that no habit explains.
     """
 
     named: Vocabulary
@@ -41,19 +42,19 @@ class SourcePortCodec:
     starts: Vocabulary
 
     @property
-    def first_bin(self) -> int:
-        """First token that stands for a bin of the ephemeral range."""
+    def start_token(self) -> int:
+        """Token of a port that no habit explains."""
         return FIRST_NAMED + self.named.size
 
     @property
     def size(self) -> int:
         """Number of tokens."""
-        return self.first_bin + self.ephemeral.size
+        return self.start_token + 1
 
     def encode(self, flows: FlowTable) -> IntArray:
         """Return the token of each flow's initiator port, int64 [F]."""
         port = flows.initiator_port.astype(np.int64)
-        token = self.first_bin + self.ephemeral.encode(port)
+        token = np.full(port.size, self.start_token, dtype=np.int64)
         before = _port_before(_host_key(flows), port)
         for place, step in reversed(list(enumerate(HOST_STEPS))):
             token = np.where(
@@ -102,16 +103,16 @@ def fit_source_port_codec(
     for flows, initiator, responder, service in zip(
         flow_tables, initiator_tokens, responder_tokens, service_tokens, strict=True
     ):
-        token = codec.encode(flows)
-        started = token >= codec.first_bin
-        rows.append(np.stack([initiator, service, responder, token], axis=1)[started])
+        started = codec.encode(flows) == codec.start_token
+        place = codec.ephemeral.encode(flows.initiator_port)
+        rows.append(np.stack([initiator, service, responder, place], axis=1)[started])
     starts = np.concatenate(rows)
     if starts.shape[0] == 0:
         return codec
     return SourcePortCodec(
         named=codec.named,
         ephemeral=codec.ephemeral,
-        starts=fit_vocabulary(starts, limit=4096),
+        starts=fit_vocabulary(starts, limit=16384),
     )
 
 
@@ -159,11 +160,10 @@ class PortAllocator:
         codec = self.codec
         self.used_before, self.used = self.used, set()
         named = codec.named.rows[:, 0]
-        start = self._starts(tokens, keys, rng)
-        drawn = codec.ephemeral.decode(start - codec.first_bin, rng.random(tokens.size))
+        drawn = codec.ephemeral.decode(self._starts(keys, rng), rng.random(tokens.size))
         drawn = np.clip(drawn, 1, 65535).astype(np.int64)
         port = np.where(tokens == SAME_AS_RESPONDER, responder_port, drawn)
-        is_named = (tokens >= FIRST_NAMED) & (tokens < codec.first_bin)
+        is_named = (tokens >= FIRST_NAMED) & (tokens < codec.start_token)
         port = np.where(is_named, named[np.clip(tokens - FIRST_NAMED, 0, named.size - 1)], port)
         spare = rng.integers(1024, 65536, size=tokens.size)
         columns = (tokens, port, host, peer, protocol, responder_port, spare)
@@ -201,7 +201,7 @@ class PortAllocator:
                 service, of_pair = other, (host, protocol, peer, other)
                 if not self._taken(of_pair, port):
                     break
-        elif token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.first_bin:
+        elif token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.start_token:
             tries = 0
             while self._taken(of_pair, port) and tries < 70000:
                 port = port + 1 if tries < 64 and port < 65535 else 1024 + (spare + tries) % 64512
@@ -214,16 +214,15 @@ class PortAllocator:
     def _taken(self, of_pair: tuple[int, ...], port: int) -> bool:
         return (*of_pair, port) in self.used or (*of_pair, port) in self.used_before
 
-    def _starts(self, tokens: IntArray, keys: IntArray, rng: np.random.Generator) -> IntArray:
-        """Bin to draw from where a habit has nothing to go by: as the host and service did."""
+    def _starts(self, keys: IntArray, rng: np.random.Generator) -> IntArray:
+        """Bin of the ephemeral range for each flow, as hosts and service had it: int64 [F]."""
         codec = self.codec
-        result = np.where(tokens >= codec.first_bin, tokens, -1)
-        starts = codec.starts
-        if starts.rows.shape[0]:
+        result = np.full(keys.shape[0], -1, dtype=np.int64)
+        if codec.starts.rows.shape[0]:
             for columns in ((0, 1, 2), (0, 1), (0,), (1,), ()):
-                result = _draw_like(result, keys, starts, columns, rng)
+                result = _draw_like(result, keys, codec.starts, columns, rng)
         lost = result < 0
-        result[lost] = codec.first_bin + rng.integers(codec.ephemeral.size, size=int(lost.sum()))
+        result[lost] = rng.integers(codec.ephemeral.size, size=int(lost.sum()))
         return result
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from netsynth.generate.transformer.config import TransformerConfig
-from netsynth.generate.transformer.flow_level import SKELETON, FlowLevel, clock_features
+from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
 from netsynth.tables import EncodedTrace
 
@@ -74,9 +74,7 @@ def fit_flows(
     random = np.random.default_rng([seed, 1])
     data = [flow_data(t, share=config.held_out, random=random, device=device) for t in traces]
     tokens = torch.cat([d.tokens for d in data])
-    counts = [torch.bincount(tokens[:, i], minlength=f.size) for i, f in enumerate(level.fields)]
-    level.skeleton.set_prior(counts[: len(SKELETON)])
-    level.details.set_prior(counts[len(SKELETON) :])
+    level.set_counts(tokens[~torch.cat([d.held_out for d in data])], choose=True)
     flow_count = tokens.shape[0]
     length = int(np.clip(flow_count // 8, 8, CHUNK))
     chunks = max(min(config.batch_flows, flow_count // 8) // length, 1)
@@ -101,7 +99,7 @@ def fit_flows(
         parts = [loss(places[at : at + 8], train=False)[0] for at in range(0, len(places), 8)]
         return float(torch.stack(parts).sum()) / max(held_out, 1)
 
-    return fit_level(
+    outcome = fit_level(
         level,
         name="flows",
         batches=batches,
@@ -110,6 +108,8 @@ def fit_flows(
         evaluate_steps=max(20, flow_count // (length * chunks)),
         control=control,
     )
+    level.set_counts(tokens, choose=False)
+    return outcome
 
 
 def _mean(total: Tensor, count: Tensor) -> Tensor:

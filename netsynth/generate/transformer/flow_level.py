@@ -22,6 +22,34 @@ from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.tables import TokenField
 
 SKELETON = ("gap", "label", "service", "shape", "responder", "initiator")
+# Columns whose counts tell most of a column, from coarse to fine.
+PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "shape": (("service",),),
+    "responder": (("service",),),
+    "initiator": (("service",), ("service", "responder")),
+    "initiator_port": (("service",), ("service", "initiator")),
+    "responder_port": (("service",), ("service", "initiator")),
+    "meta_forward": (("initiator",), ("initiator", "service")),
+    "meta_reverse": (("responder",), ("responder", "service")),
+    "other_meta_forward": (("initiator",), ("initiator", "service", "shape")),
+    "other_meta_reverse": (("responder",), ("responder", "service", "shape")),
+    "opening_forward": (("initiator",), ("initiator", "service")),
+    "opening_reverse": (("responder",), ("responder", "service", "shape")),
+    "packets_forward": (("shape",), ("shape", "service")),
+    "packets_reverse": (("shape",), ("shape", "packets_forward", "service")),
+    "bytes_forward": (
+        ("packets_forward.volume_forward",),
+        ("packets_forward.volume_forward", "service"),
+        ("packets_forward", "service"),
+    ),
+    "bytes_reverse": (
+        ("packets_reverse.volume_reverse",),
+        ("packets_reverse.volume_reverse", "service"),
+        ("packets_reverse", "service"),
+    ),
+    "answer": (("responder",), ("responder", "initiator")),
+    "duration": (("shape.volume",), ("shape.volume", "service"), ("shape", "service")),
+}
 CLOCK_RATES = 5  # the place in the window is told by sines of 1, 2 .. 16 periods a window
 CLOCK_WIDTH = 2 * CLOCK_RATES + 3
 
@@ -46,7 +74,7 @@ class FlowLevel(nn.Module):
             dropout=dropout,
         )
         self.skeleton = FieldDecoder(
-            self.skeleton_fields, width=width, hidden=hidden, dropout=dropout
+            self.skeleton_fields, width=width, hidden=hidden, dropout=dropout, parents=PARENTS
         )
         self.detail_embed = FieldEmbedding(self.skeleton_fields, width=width)
         self.detail_clock = nn.Linear(CLOCK_WIDTH, width)
@@ -57,6 +85,7 @@ class FlowLevel(nn.Module):
             hidden=hidden,
             dropout=dropout,
             given=self.skeleton_fields,
+            parents=PARENTS,
         )
         self.dropout = nn.Dropout(dropout)
         number = self.skeleton_fields[0].number
@@ -65,6 +94,12 @@ class FlowLevel(nn.Module):
         self.numbers = nn.ModuleDict(
             {f.name: NumberTable(f.number) for f in self.detail_fields if f.number}
         )
+
+    def set_counts(self, tokens: Tensor, *, choose: bool) -> None:
+        """Count flows [M, K]; see `CountPrior.set_counts`."""
+        count = len(SKELETON)
+        self.skeleton.set_counts(tokens[:, :count], tokens[:, :0], choose=choose)
+        self.details.set_counts(tokens[:, count:], tokens[:, :count], choose=choose)
 
     def number(self, name: str) -> NumberTable:
         """Return what the tokens of the column `name` stand for."""

@@ -141,7 +141,13 @@ class TransformerGenerator:
             allowed=masks,
             flow_limit=2 * self.largest_window + 100,
         )
-        totals = sampling.draw_totals(flow, flows, window_ns=layout.window_ns, random=random)
+        totals = sampling.draw_totals(
+            flow,
+            flows,
+            window_ns=layout.window_ns,
+            largest_payload=int(record.length.rows[:, -1].max()),
+            random=random,
+        )
         shared: dict[str, Any] = {
             "window_ns": layout.window_ns, "step_count": layout.step_count, "random": random,
         }  # fmt: skip

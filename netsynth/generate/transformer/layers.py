@@ -8,11 +8,13 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from netsynth.generate.transformer.counts import CountPrior
 from netsynth.tables import TokenField
 
 
@@ -145,7 +147,9 @@ class FieldEmbedding(nn.Module):
 class FieldDecoder(nn.Module):
     """Token columns one after the other, each seeing the state and the columns before it.
 
-    Columns whose fields share the name of a group may only take tokens of the same class.
+    Columns whose fields share the name of a group may only take tokens of the same class. What
+    counts tell of a column given its `parents` (names of given or earlier columns, from coarse to
+    fine) is where the network starts from.
     """
 
     def __init__(
@@ -156,10 +160,12 @@ class FieldDecoder(nn.Module):
         hidden: int,
         dropout: float,
         given: tuple[TokenField, ...] = (),
+        parents: Mapping[str, tuple[tuple[str, ...], ...]] | None = None,
     ) -> None:
         super().__init__()
         self.fields = fields
         self.given = given
+        self._add_priors(parents or {})
         self.embed = nn.ModuleList(nn.Embedding(f.size, width) for f in fields)
         self.norm = nn.LayerNorm(width)
         self.hidden = nn.ModuleList(nn.Linear(width, hidden) for _ in fields)
@@ -168,7 +174,8 @@ class FieldDecoder(nn.Module):
         for embedding in self.embed:
             nn.init.normal_(embedding.weight, std=0.2)  # type: ignore[arg-type]
         for head in self.heads:
-            nn.init.normal_(head.weight, std=0.01)  # type: ignore[arg-type]
+            nn.init.zeros_(head.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
         self.masks: list[list[tuple[int, str]]] = []
         self._add_masks()
 
@@ -188,17 +195,65 @@ class FieldDecoder(nn.Module):
                     pairs.append((earlier, name))
             self.masks.append(pairs)
 
-    def set_prior(self, counts: list[Tensor]) -> None:
-        """Start the outputs at the frequencies `counts` (one [size] a column)."""
-        with torch.no_grad():
-            for head, count in zip(self.heads, counts, strict=True):
-                share = (count.float() + 0.05) / (count.sum() + 0.05 * count.numel())
-                head.bias.copy_(share.log())  # type: ignore[operator]
+    def _add_priors(self, parents: Mapping[str, tuple[tuple[str, ...], ...]]) -> None:
+        """Make a prior a column; parents are columns, or groups of one as "column.group"."""
+        seen = [*self.given, *self.fields]
+        place = {f.name: i for i, f in enumerate(seen)}
+        self.parents: list[list[list[tuple[int, str | None]]]] = []
+        priors = []
+        for item in self.fields:
+            chain, sizes = [], []
+            for names in parents.get(item.name, ()):
+                level, size = [], []
+                for name in names:
+                    column, _, group = name.partition(".")
+                    buffer = None
+                    width = seen[place[column]].size
+                    if group:
+                        classes = torch.as_tensor(seen[place[column]].groups[group])
+                        buffer = f"group_{place[column]}_{group}"
+                        self.register_buffer(buffer, classes, persistent=False)
+                        width = int(classes.max()) + 1
+                    level.append((place[column], buffer))
+                    size.append(width)
+                chain.append(level)
+                sizes.append(tuple(size))
+            self.parents.append(chain)
+            priors.append(CountPrior(item.size, tuple(sizes)))
+        self.priors = nn.ModuleList(priors)
 
-    def logits(self, place: int, state: Tensor, tokens: Tensor) -> Tensor:
-        """Logits [M, size] of column `place` from state [M, H] and given and earlier tokens."""
+    def _parents(self, place: int, tokens: Tensor) -> list[Tensor]:
+        """Parent tokens of column `place`, one [M, P] a level."""
+        levels = []
+        for level in self.parents[place]:
+            columns = []
+            for column, buffer in level:
+                values = tokens[:, column]
+                columns.append(values if buffer is None else getattr(self, buffer)[values])
+            levels.append(torch.stack(columns, dim=1))
+        return levels
+
+    def set_counts(self, tokens: Tensor, given: Tensor, *, choose: bool) -> None:
+        """Count tokens [M, K] given columns [M, G]; see `CountPrior.set_counts`."""
+        seen = torch.cat([given, tokens], dim=1)
+        for place, prior in enumerate(self.priors):
+            assert isinstance(prior, CountPrior)
+            prior.set_counts(tokens[:, place], self._parents(place, seen), choose=choose)
+
+    def _prior(self, place: int, tokens: Tensor, left_out: Tensor | None) -> Tensor:
+        logs: Tensor = self.priors[place](self._parents(place, tokens), left_out=left_out)
+        return logs
+
+    def logits(
+        self, place: int, state: Tensor, tokens: Tensor, *, left_out: Tensor | None = None
+    ) -> Tensor:
+        """Logits [M, size] of column `place` from state [M, H] and given and earlier tokens.
+
+        `left_out` [M] are the column's own tokens where they are among the counts.
+        """
         inner = functional.gelu(self.hidden[place](self.norm(state)))
         logits: Tensor = self.heads[place](self.dropout(inner))
+        logits = logits + self._prior(place, tokens, left_out)
         for earlier, name in self.masks[place]:
             mask: Tensor = getattr(self, name)
             logits = logits.masked_fill(~mask[tokens[:, earlier]], -1e9)
@@ -210,7 +265,8 @@ class FieldDecoder(nn.Module):
         losses = []
         for place in range(len(self.fields)):
             target = tokens[:, place]
-            logits = self.logits(place, state, seen)
+            own = target if self.training else None
+            logits = self.logits(place, state, seen, left_out=own)
             losses.append(functional.cross_entropy(logits.float(), target, reduction="none"))
             state = state + self.dropout(self.embed[place](target))
         return torch.stack(losses, dim=1)

@@ -95,7 +95,12 @@ class DrawnTotals:
 
 @torch.no_grad()
 def draw_totals(
-    level: FlowLevel, flows: DrawnFlows, *, window_ns: int, random: torch.Generator
+    level: FlowLevel,
+    flows: DrawnFlows,
+    *,
+    window_ns: int,
+    largest_payload: int,
+    random: torch.Generator,
 ) -> DrawnTotals:
     """Draw packets, bytes and duration of each flow from its tokens, and make them agree."""
     place = {f.name: i for i, f in enumerate(level.fields)}
@@ -108,7 +113,7 @@ def draw_totals(
     )
     none = totals[:, 0] + totals[:, 1] == 0
     totals[none, 0] = 1
-    totals[:, 2:] = totals[:, 2:].masked_fill(totals[:, :2] == 0, 0)
+    totals[:, 2:] = torch.minimum(totals[:, 2:], totals[:, :2] * largest_payload)
     duration = level.number("duration").draw(flows.tokens[:, place["duration"]], random)
     duration = torch.minimum(duration, (window_ns - 1 - flows.start_ns).clamp(min=0))
     alone = totals[:, 0] + totals[:, 1] == 1
