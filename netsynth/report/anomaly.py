@@ -40,8 +40,7 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
         return [_figure(name).measured(note=note) for name in NAMES], {}
     shape = shape_of(real)
     ours, theirs = represent(real, shape), represent(synthetic, shape)
-    rng = pair.rng("anomaly")
-    chosen = _choose(pair, real, synthetic, rng=rng)
+    chosen = _choose(pair, real, synthetic)
     rows, details = [], {}
     for name in NAMES:
         if name not in ours:
@@ -58,13 +57,14 @@ def _figure(name: str) -> Figure:
     return Figure(family="anomaly", name=name, text=text, in_mean=True)
 
 
-def _choose(
-    pair: Pair, real: Flows, synthetic: Flows, *, rng: np.random.Generator
-) -> dict[str, NDArray[np.int64]]:
-    """Rows of the flows that are judged and that each side trains on, at most MOST."""
+def _choose(pair: Pair, real: Flows, synthetic: Flows) -> dict[str, NDArray[np.int64]]:
+    """Rows of the flows that are judged and that each side trains on, at most MOST.
+
+    Each side draws from the same seed, so that equal traces train on equal rows.
+    """
 
     def some(rows: NDArray[Any]) -> NDArray[np.int64]:
-        return rng.permutation(rows)[:MOST].astype(np.int64)
+        return np.sort(pair.rng("anomaly").permutation(rows)[:MOST]).astype(np.int64)
 
     first = pair.real.halves[0][real.session]
     judged = some(np.arange(real.starts.size))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ FEWEST = 20  # sessions a capture
 MOST, MOST_QUICK = 20_000, 5_000  # sessions a capture; more are sampled
 SHUFFLED = 2_000  # rows of each fold that importance is measured on
 TOLD = 8  # features named by either count
+MISSING = -1.0  # stands for a statistic that a session lacks; every other value is at least 0
 CLEAR = 0.55  # AUC of a feature alone that is worth a word
 TEXT = "AUC of a classifier told to separate synthetic sessions from real ones; 0.5 is best"
 
@@ -45,7 +45,7 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     tables = [session_features(trace) for trace in (real, synthetic)]
     names = list(tables[0])
     matrices = [_sample(np.column_stack(list(t.values())), most=most, rng=rng) for t in tables]
-    x = np.concatenate(matrices)
+    x = np.nan_to_num(np.concatenate(matrices), nan=MISSING)
     y = np.repeat([0, 1], [len(m) for m in matrices])
     scores, folds, importance = _cross_validate(x, y, explained=1 if pair.quick else 2, rng=rng)
     auc = float(
@@ -89,9 +89,7 @@ def _cross_validate(
     for fold in range(FOLDS):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         model = HistGradientBoostingClassifier(early_stopping=False, random_state=fold)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # columns of NaN alone have no bins
-            model.fit(x[train], y[train])
+        model.fit(x[train], y[train])
         scores[test] = model.predict_proba(x[test])[:, 1]
         if fold >= explained:
             continue
@@ -166,8 +164,8 @@ def _resampled(scores: FloatArray, y: IntArray, *, rng: np.random.Generator) -> 
 
 
 def lone_auc(values: FloatArray, y: IntArray) -> float:
-    """AUC of one feature [M] by itself, whichever way it points: 0.5..1; NaN ranks lowest."""
-    auc = area_under_curve(np.where(np.isnan(values), -np.inf, values), y)
+    """AUC of one feature [M] by itself, whichever way it points: 0.5..1."""
+    auc = area_under_curve(values, y)
     return max(auc, 1 - auc)
 
 

@@ -34,7 +34,8 @@ def train_detector(
         the scores of the training rows, bool [L].
     """
     mean, spread = rows.mean(axis=0), rows.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
+    # a column that is constant but for rounding must not be blown up
+    spread = np.where(spread > 1e-9 * (1 + np.abs(rows).max(axis=0)), spread, 1.0)
     own = (rows - mean) / spread
     score = _TRAINERS[name](own, seed)
     limit = float(np.quantile(score(own), 1 - CONTAMINATION))

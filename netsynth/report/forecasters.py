@@ -113,6 +113,6 @@ def forecasters() -> dict[str, Forecaster]:
         "ARMA": moving_average,
         "KNN": _learned(lambda rows: KNeighborsRegressor(n_neighbors=min(5, rows))),
         "decision tree": _learned(lambda _: DecisionTreeRegressor(random_state=0)),
-        "random forest": _learned(lambda _: RandomForestRegressor(n_estimators=30, random_state=0)),
-        "AdaBoost": _learned(lambda _: AdaBoostRegressor(n_estimators=20, random_state=0)),
+        "random forest": _learned(lambda _: RandomForestRegressor(n_estimators=20, random_state=0)),
+        "AdaBoost": _learned(lambda _: AdaBoostRegressor(n_estimators=15, random_state=0)),
     }

@@ -14,7 +14,8 @@ from netsynth.report.resample import REPLICATES, interval_about
 from netsynth.report.sessions import session_features
 from netsynth.report.trace import Trace
 
-MOST, MOST_QUICK = 4_000, 1_500  # sessions a side
+MOST, MOST_QUICK = 3_000, 1_000  # sessions whose neighbours are looked for
+POOL = 20_000  # sessions they are looked for among
 FEWEST = 20
 LEFT_OUT = ("forward source port",)  # drawn anew by every host
 
@@ -27,8 +28,8 @@ MIA_TEXT = "AUC of telling training sessions from held-out ones by their synthet
 def neighbour_figures(pair: Pair) -> list[Figure]:
     """Measure the DCR ratio and the AUC of membership inference.
 
-    The pool of real sessions and the unseen ones are the two halves of the real capture, or the
-    real and the held-out capture where there is one. Membership inference needs a held-out one.
+    Unseen traffic is the held-out capture where there is one, and else each real session in
+    turn, whose closest other one is looked for. Membership inference needs a held-out capture.
 
     References:
         Zhao et al., "CTAB-GAN", ACML 2021, section 4.1 (distance to closest record);
@@ -43,24 +44,20 @@ def neighbour_figures(pair: Pair) -> list[Figure]:
     if min(real.session_count, pair.synthetic.session_count) < 2 * FEWEST:
         note = f"one capture has fewer than {2 * FEWEST} TCP or UDP sessions"
         return [dcr.measured(note=note), mia.measured(note=note)]
-    ours = _points(real)
-    scale = _scale(ours)
-    rows = rng.permutation(len(ours))
-    pool, unseen = ours[rows[: len(rows) // 2]], ours[rows[len(rows) // 2 :]]
-    if held_out is not None and held_out.session_count >= FEWEST:
-        pool, unseen = ours[rows], _points(held_out)
-    pool, unseen, fresh = (
-        _shrunk(points, scale, most=most, rng=rng)
-        for points in (pool, unseen, _points(pair.synthetic))
-    )
+    pool = _points(real)
+    scale = _scale(pool)
+    pool = _some(pool / scale, POOL, rng)
+    members = pool[:most]
+    fresh = _some(_points(pair.synthetic) / scale, most, rng)
+    if held_out is None or held_out.session_count < FEWEST:
+        far = nearest(members, pool, among_themselves=True)
+        note = "needs real traffic that was held out of training"
+        return [_dcr_figure(pair, dcr, nearest(fresh, pool), far, rng=rng), mia.measured(note=note)]
+    unseen = _some(_points(held_out) / scale, most, rng)
     near, far = nearest(fresh, pool), nearest(unseen, pool)
     figures = [_dcr_figure(pair, dcr, near, far, rng=rng)]
-    if held_out is None or held_out.session_count < FEWEST:
-        note = "needs real traffic that was held out of training"
-        return [*figures, mia.measured(note=note)]
-    members, others = -nearest(pool, fresh), -nearest(unseen, fresh)
-    scores = np.concatenate([members, others])
-    known = np.repeat([1, 0], [members.size, others.size])
+    scores = -np.concatenate([nearest(members, fresh), nearest(unseen, fresh)])
+    known = np.repeat([1, 0], [len(members), len(unseen)])
     return [*figures, mia.measured(raw=area_under_curve(scores, known))]
 
 
@@ -72,7 +69,7 @@ def _dcr_figure(
     if float(np.median(far)) == 0:  # most sessions have an equal twin
         middle, note = np.mean, "means, as the median distance of unseen traffic is 0"
     if float(middle(far)) == 0:
-        return figure.measured(note="every unseen real session has an equal in the other half")
+        return figure.measured(note="every unseen real session has an equal among the real ones")
     raw = float(middle(near) / middle(far))
     if pair.quick:
         return figure.measured(raw=raw, note=note)
@@ -92,22 +89,31 @@ def _points(trace: Trace) -> FloatArray:
 
 
 def _scale(points: FloatArray) -> FloatArray:
+    """Standard deviation of each column; 1 for one that is constant but for rounding."""
     spread = points.std(axis=0)
-    return np.where(spread > 0, spread, 1.0)
+    return np.where(spread > 1e-9 * (1 + np.abs(points).max(axis=0)), spread, 1.0)
 
 
-def _shrunk(
-    points: FloatArray, scale: FloatArray, *, most: int, rng: np.random.Generator
-) -> FloatArray:
-    if len(points) > most:
-        points = points[rng.choice(len(points), most, replace=False)]
-    return points / scale
+def _some(points: FloatArray, most: int, rng: np.random.Generator) -> FloatArray:
+    """At most so many of the points, in random order."""
+    return points[rng.permutation(len(points))[:most]]
 
 
-def nearest(points: FloatArray, pool: FloatArray) -> FloatArray:
-    """Euclidean distance of each point [M, K] to the closest of a pool [P, K], float64 [M]."""
+def nearest(points: FloatArray, pool: FloatArray, *, among_themselves: bool = False) -> FloatArray:
+    """Euclidean distance of each point to the closest of a pool.
+
+    Args:
+        points: float64 [M, K].
+        pool: float64 [P, K].
+        among_themselves: The points are rows of the pool, and a row is not its own neighbour.
+
+    Returns:
+        float64 [M].
+    """
     from sklearn.neighbors import NearestNeighbors
 
-    search: Any = NearestNeighbors(n_neighbors=1, algorithm="kd_tree").fit(pool)
-    distances: FloatArray = search.kneighbors(points)[0][:, 0]
-    return distances
+    rank = int(among_themselves)
+    search: Any = NearestNeighbors(n_neighbors=rank + 1, algorithm="brute").fit(pool)
+    rows = search.kneighbors(points, return_distance=False)[:, rank]
+    # anew from the coordinates: the search loses 1e-7 of a distance of 0 to rounding
+    return np.asarray(np.sqrt(((points - pool[rows]) ** 2).sum(axis=1)), dtype=np.float64)

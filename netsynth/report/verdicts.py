@@ -244,8 +244,8 @@ def _judge_validity(report: FidelityReport, family: str) -> Judgement:
             wrong.append(f"{figure.name} {figure.raw:.1%} against {figure.real:.1%} of the real")
     badness = 1 + worst * 25
     words = _sentence("; ".join(wrong)) or "As valid as the real capture."
-    figure = f"-{100 * worst:.1f} points ({name})" if worst >= 0.0005 else "as real"
-    return badness, figure, words
+    shown = f"-{100 * worst:.1f} points ({name})" if worst >= 0.0005 else "as real"
+    return badness, shown, words
 
 
 def _judge_labels(report: FidelityReport, family: str) -> Judgement:

@@ -1,0 +1,129 @@
+"""Validity by pencil, and the tables of protocol analysers."""
+
+import shutil
+
+import pytest
+from report_tables import OFFICE, packet_table
+
+from netsynth.report import CaptureFacts, compare
+from netsynth.report.analysers import ask_tshark, read_eve, read_expert
+from netsynth.tables import (
+    ACK,
+    CHECKSUM_IP_BAD,
+    CHECKSUM_L4_BAD,
+    CHECKSUM_L4_UNKNOWN,
+    FIN,
+    RST,
+    SYN,
+    PacketTable,
+)
+
+
+def talk(port: int, plan: list[tuple[int, int, int, int]], start: int = 0) -> list[dict[str, int]]:
+    """Rows of (side, flags, seq, payload) on one connection."""
+    return [
+        {
+            "time_ns": start + place * 1000,
+            "src": 1 + side,
+            "dst": 2 - side,
+            "src_port": 80 if side else port,
+            "dst_port": port if side else 80,
+            "tcp_flags": flags,
+            "seq": seq,
+            "payload_length": size,
+            "ip_length": 40 + size,
+        }
+        for place, (side, flags, seq, size) in enumerate(plan)
+    ]
+
+
+WHOLE = [
+    (0, SYN, 0xFFFFFFFF, 0),
+    (1, SYN | ACK, 500, 0),
+    (0, ACK, 0, 0),
+    (0, ACK, 0, 10),
+    (1, ACK, 501, 5),
+    (0, FIN | ACK, 10, 0),
+    (0, ACK, 11, 0),
+]
+REFUSED = [(0, SYN, 1, 0), (1, RST | ACK, 0, 0)]
+HALF_SEEN = [(0, ACK, 7, 3), (0, ACK, 99, 3)]
+
+
+def shares(packets: PacketTable) -> dict[str, float | None]:
+    report = compare(packets, packets, families=["validity"])
+    return {figure.name: figure.raw for figure in report.family("validity")}
+
+
+def test_handshakes_directions_and_sequence_numbers() -> None:
+    rows = talk(4000, WHOLE) + talk(4001, REFUSED) + talk(4002, HALF_SEEN)
+    found = shares(packet_table(rows))
+    assert found["two-way"] == pytest.approx(2 / 3)
+    assert found["handshake"] == pytest.approx(1 / 2)  # of the two that start with SYN
+    # followers: four forward and one backward of the first, one wrong of the third
+    assert found["sequence"] == pytest.approx(5 / 6)
+
+
+def test_checksums_that_cannot_be_told_are_not_judged() -> None:
+    packets = packet_table(talk(4000, WHOLE))
+    packets.checksums[:4] = [CHECKSUM_IP_BAD, CHECKSUM_L4_BAD, CHECKSUM_L4_UNKNOWN, 0]
+    found = shares(packets)
+    assert found["IP checksum"] == pytest.approx(6 / 7)
+    assert found["L4 checksum"] == pytest.approx(5 / 6)
+
+
+def test_order_is_that_of_the_file() -> None:
+    packets = packet_table(talk(4000, WHOLE))
+    packets.time_ns[3] = 0
+    assert shares(packets)["order"] == pytest.approx(5 / 6)
+    facts = CaptureFacts(out_of_order_count=2, frame_count=8)
+    report = compare(
+        packets, packets, families=["validity"], real_facts=facts, synthetic_facts=facts
+    )
+    assert report.figure("validity", "order").raw == 0.75
+
+
+EXPERT = """
+Errors (12)
+=============
+   Frequency      Group           Protocol  Summary
+          10  Malformed                TCP  New fragment overlaps old data (retransmission?)
+           2   Protocol                SSH  Invalid key length: 1190
+
+Warns (3)
+=============
+   Frequency      Group           Protocol  Summary
+           3   Sequence                TCP  Connection reset (RST)
+
+Notes (5)
+=============
+   Frequency      Group           Protocol  Summary
+           5   Sequence                TCP  This frame is a (suspected) retransmission
+"""
+
+
+def test_expert_information_is_read_by_kind() -> None:
+    assert read_expert(EXPERT) == {
+        "Error: TCP: New fragment overlaps old data (retransmission?)": 10,
+        "Error: SSH: Invalid key length: 1190": 2,
+        "Warn: TCP: Connection reset (RST)": 3,
+    }
+
+
+def test_suricatas_statistics_are_those_of_its_last_word() -> None:
+    first = '{"event_type":"stats","stats":{"decoder":{"invalid":9}}}'
+    last = (
+        '{"event_type":"stats","stats":{"decoder":{"pkts":70,"invalid":1,"event":{"ipv4":'
+        '{"trunc_pkt":4,"opt_pad_required":0}}},"tcp":{"invalid_checksum":2,"sessions":8}}}'
+    )
+    assert read_eve(f'{first}\n{{"event_type":"flow"}}\n{last}\n') == {
+        "decoder invalid": 1,
+        "decoder ipv4 trunc_pkt": 4,
+        "tcp invalid_checksum": 2,
+    }
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_is_asked() -> None:
+    found = ask_tshark(OFFICE)
+    assert found["Warn: TCP: Connection reset (RST)"] > 1000  # the port scan and SYN flood
