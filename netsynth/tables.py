@@ -206,8 +206,8 @@ class FlowTable:
 class Span:
     """Columns start:stop of `EncodedTrace.static` and what they hold.
 
-    `kind` is "bits" (0 or 1 each), "vector" (a Word2Vec vector) or "number" (scaled to about
-    -1..1); a generator chooses its output units by it.
+    `kind` is "bits" (0 or 1 each), "vector" (a Word2Vec vector within -1..1), "number" (scaled to
+    -1..1) or "choice" (one of several: a 1 among 0s); a generator chooses its output units by it.
     """
 
     name: str

@@ -6,6 +6,8 @@ from netsynth.encode.conditions import allowed_tokens
 from netsynth.encode.decode import decode
 from netsynth.encode.series import SeriesConfig
 from netsynth.encode.source_ports import PortAllocator
+from netsynth.encode.static import StaticCodec, StaticColumns
+from netsynth.encode.static_tokens import static_tokens
 
 __all__ = [
     "AddressMap",
@@ -13,7 +15,10 @@ __all__ = [
     "EncodeConfig",
     "PortAllocator",
     "SeriesConfig",
+    "StaticCodec",
+    "StaticColumns",
     "allowed_tokens",
     "decode",
     "fit_codec",
+    "static_tokens",
 ]

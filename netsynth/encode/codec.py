@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from netsynth.encode.hosts import HostCodec, as_keys, fit_host_codec, to_bits
 from netsynth.encode.records import RecordCodec, fit_record_codec
 from netsynth.encode.series import SeriesConfig, aggregate
 from netsynth.encode.source_ports import PortAllocator, SourcePortCodec, fit_source_port_codec
+from netsynth.encode.static import StaticCodec, fit_static_codec, static_columns
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.encode.windows import cut_windows, window_length_ns
 from netsynth.errors import CaptureError, ConfigError, ModelError
@@ -49,6 +51,7 @@ class Codec:
         tick_ns: Time resolution of the capture; all its times are multiples of it.
         first_ns: Time of the capture's first packet, ns since the epoch.
         label_names: Names of labels, the first "".
+        static: Makes the static view, where `fit_codec` was asked for it.
     """
 
     config: EncodeConfig
@@ -64,6 +67,7 @@ class Codec:
     source_ports: SourcePortCodec
     numbers: dict[str, NumberCodec]
     records: RecordCodec
+    static: StaticCodec | None = None
 
     @property
     def token_fields(self) -> tuple[TokenField, ...]:
@@ -140,16 +144,31 @@ class Codec:
             TokenField(name="gap", size=codec.gap.size, number=codec.gap),
         )
 
-    def encode(self, flows: FlowTable) -> list[EncodedTrace]:
-        """Cut `flows` into windows and encode each."""
-        pieces = cut_windows(flows, window_ns=self.window_ns)
-        return [self._encode_window(w, first_ns=t, length_ns=d) for t, d, w in pieces]
+    def encode(self, flows: FlowTable, *, static: bool = False) -> list[EncodedTrace]:
+        """Cut `flows` into windows and encode each; `static` adds the static view.
 
-    def _encode_window(self, flows: FlowTable, *, first_ns: int, length_ns: int) -> EncodedTrace:
+        Raises:
+            ConfigError: If the static view is wanted and `fit_codec` was not asked for it.
+        """
+        if static and self.static is None:
+            raise ConfigError("the codec has no static view; fit it with static=True")
+        view = self.static if static else None
+        pieces = cut_windows(flows, window_ns=self.window_ns)
+        return [self._encode_window(w, first_ns=t, length_ns=d, view=view) for t, d, w in pieces]
+
+    def _encode_window(
+        self, flows: FlowTable, *, first_ns: int, length_ns: int, view: StaticCodec | None
+    ) -> EncodedTrace:
         columns = flow_columns(flows)
         step_count = self.config.series.step_count
         series = aggregate(flows, first_ns=first_ns, window_ns=length_ns, step_count=step_count)
         addresses = flows.packets.addresses
+        static = np.zeros((len(flows), 0), dtype=np.float32)
+        if view is not None:
+            label = self._labels(flows)
+            static = view.encode(
+                static_columns(flows, columns, series, first_ns=first_ns, label=label)
+            )
         return EncodedTrace(
             window_ns=length_ns,
             step_count=step_count,
@@ -158,8 +177,8 @@ class Codec:
             start_ns=columns.start_ns - first_ns,
             duration_ns=columns.duration_ns,
             totals=columns.totals,
-            static=np.zeros((len(flows), 0), dtype=np.float32),
-            spans=(),
+            static=static,
+            spans=() if view is None else view.spans,
             initiator_bits=to_bits(addresses[flows.initiator]),
             responder_bits=to_bits(addresses[flows.responder]),
             series_fields=self.series_fields,
@@ -248,6 +267,9 @@ class Codec:
             arrays |= getattr(records, name).to_arrays(f"records.{name}")
         for name, number in self.numbers.items():
             arrays |= number.to_arrays(f"numbers.{name}")
+        if self.static is not None:
+            header["static"], static_arrays = self.static.to_parts()
+            arrays |= static_arrays
         return header, arrays
 
     @staticmethod
@@ -287,6 +309,9 @@ class Codec:
                 records=RecordCodec(
                     kinds=Vocabulary.from_arrays("records.kinds", arrays), **record
                 ),
+                static=StaticCodec.from_parts(header["static"], arrays)
+                if "static" in header
+                else None,
                 **vocabulary,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -340,8 +365,16 @@ def _octaves(number: NumberCodec) -> IntArray:
     return np.floor(np.log2(1 + (number.low + number.high) / 2)).astype(np.int64)
 
 
-def fit_codec(flow_tables: list[FlowTable], *, config: EncodeConfig, seed: int) -> Codec:
+def fit_codec(
+    flow_tables: list[FlowTable], *, config: EncodeConfig, seed: int, static: bool = False
+) -> Codec:
     """Learn vocabularies and number codecs from captures.
+
+    Args:
+        flow_tables: Flows of each capture.
+        config: How they become tokens and series.
+        seed: Of the port vectors.
+        static: Learn the static view as well, for generators that emit numbers.
 
     Raises:
         CaptureError: If there are too few flows to learn from.
@@ -372,7 +405,7 @@ def fit_codec(flow_tables: list[FlowTable], *, config: EncodeConfig, seed: int) 
         for a, d, t in pieces
     ]
     gaps = [np.diff(c.start_ns, prepend=a) for (a, _, _), c in zip(pieces, columns, strict=True)]
-    return Codec(
+    codec = Codec(
         config=config,
         window_ns=window_ns,
         tick_ns=1000 if all((t.packets.time_ns % 1000 == 0).all() for t in tables) else 1,
@@ -410,6 +443,9 @@ def fit_codec(flow_tables: list[FlowTable], *, config: EncodeConfig, seed: int) 
         },
         records=fit_record_codec(tables, [c.other_meta for c in columns]),
     )
+    if not static:
+        return codec
+    return dataclasses.replace(codec, static=fit_static_codec(flow_tables, codec=codec, seed=seed))
 
 
 def _fit_flow_numbers(columns: list[FlowColumns]) -> dict[str, NumberCodec]:
