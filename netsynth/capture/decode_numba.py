@@ -188,7 +188,7 @@ def decode(
         columns: The arrays of `PACKET_COLUMNS`, in order; rows ROW:ROW_LIMIT are filled.
         slots: int32 [2^k], hash table of rows of `keys`, -1 where free.
         keys: uint64 [A, 2], addresses as two native words of their 16 bytes.
-        mac_slots: uint64 [MAC_SLOTS], hash set of MAC addresses + 1.
+        mac_slots: uint64 [MAC_SLOTS + MAC_LIMIT], hash set of MAC addresses + 1, then a list.
         seed: uint64, salt of the hash, so that no capture can be built to make it slow.
 
     Returns:
@@ -477,6 +477,7 @@ def decode(
                         if mac_slots[slot] == ZERO:
                             if mac_count < MAC_LIMIT:
                                 mac_slots[slot] = mac
+                                mac_slots[np.uint64(MAC_SLOTS + mac_count)] = mac
                                 mac_count += 1
                             break
                         slot = (slot + ONE) & MAC_MASK

@@ -19,6 +19,7 @@ from netsynth.capture.records import (
     L4_UNKNOWN,
     LAST_NS,
     MAC_LIMIT,
+    MAC_SLOTS,
     MACS,
     MAX_TUNNELS,
     NON_IP,
@@ -130,13 +131,13 @@ def _note_macs(frames: Frames, mac_slots: Array, state: IntArray, seed: np.uint6
     shifts = np.arange(6, dtype=np.uint64) * np.uint64(8)
     macs = (frames.data[bytes_at].astype(np.uint64) << shifts).sum(axis=1, dtype=np.uint64)
     distinct, first = np.unique(macs, return_index=True)
-    mask = mac_slots.size - 1
+    mask = MAC_SLOTS - 1
     for mac in distinct[np.argsort(first)].tolist():
         slot = (((mac ^ int(seed)) * int(HASH_A)) & MASK_64) >> 47
         while mac_slots[slot] != mac + 1:
             if mac_slots[slot] == 0:
                 if state[MACS] < MAC_LIMIT:
-                    mac_slots[slot] = mac + 1
+                    mac_slots[slot] = mac_slots[MAC_SLOTS + state[MACS]] = mac + 1
                     state[MACS] += 1
                 break
             slot = (slot + 1) & mask

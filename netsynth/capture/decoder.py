@@ -19,7 +19,9 @@ from netsynth.capture.records import (
     LAST_MAC_A,
     LAST_MAC_B,
     LAST_NS,
+    MAC_LIMIT,
     MAC_SLOTS,
+    MACS,
     STATE_SIZE,
 )
 from netsynth.errors import ConfigError
@@ -35,7 +37,6 @@ class Decoder:
     Attributes:
         state: int64 [STATE_SIZE], see `records`.
         counts: int64 [COUNT_SIZE], frames without IP by kind.
-        mac_slots: uint64 [MAC_SLOTS], hash set of MAC addresses.
     """
 
     def __init__(self, *, decapsulate: bool, engine: Engine) -> None:
@@ -45,7 +46,7 @@ class Decoder:
         self.state[FIRST_NS] = np.iinfo(np.int64).max
         self.state[LAST_NS] = self.state[LAST_MAC_A] = self.state[LAST_MAC_B] = -1
         self.counts: IntArray = np.zeros(COUNT_SIZE, dtype=np.int64)
-        self.mac_slots: NDArray[np.uint64] = np.zeros(MAC_SLOTS, dtype=np.uint64)
+        self._mac_slots: NDArray[np.uint64] = np.zeros(MAC_SLOTS + MAC_LIMIT, dtype=np.uint64)
         self._keys: NDArray[np.uint64] = np.zeros((4096, 2), dtype=np.uint64)
         self._slots: NDArray[np.int32] = np.full(8192, -1, dtype=np.int32)
         self._seed = np.uint64(int.from_bytes(os.urandom(8), "little"))  # orders nothing visible
@@ -67,7 +68,7 @@ class Decoder:
             arrays,
             self._slots,
             self._keys,
-            self.mac_slots,
+            self._mac_slots,
             self._seed,
         )
 
@@ -80,6 +81,12 @@ class Decoder:
         self._slots = np.full(keys.shape[0] * 2, -1, dtype=np.int32)
         self._rehash(self._slots, keys, count, self._seed)
         assert count + ADDRESS_HEADROOM <= keys.shape[0]
+
+    def macs(self) -> NDArray[np.uint64]:
+        """Return the MAC addresses so far, uint64 [M], ascending; see `CaptureInfo.macs`."""
+        stored = self._mac_slots[MAC_SLOTS : MAC_SLOTS + int(self.state[MACS])]
+        first_lowest = stored - np.uint64(1)
+        return np.sort(first_lowest.byteswap() >> np.uint64(16))
 
     def addresses(self) -> NDArray[np.uint8]:
         """Return the addresses so far, uint8 [A, 16]; rows keep their numbers as more come."""

@@ -7,14 +7,12 @@ References:
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from netsynth.capture.links import link_code, link_name
-from netsynth.capture.records import INTERFACE_COLUMNS, PCAP, PCAPNG
+from netsynth.capture.records import PCAP, PCAPNG
 from netsynth.errors import CaptureError
-from netsynth.numbers import IntArray
 
 SECTION_BLOCK, INTERFACE_BLOCK = 0x0A0D0D0A, 1
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
@@ -70,11 +68,6 @@ class FileHeader:
     header_size: int  # bytes before a record's frame (pcapng: of a block's type and length)
     first_record: int  # byte
     interfaces: list[Interface] = field(default_factory=list)
-
-    def table(self) -> IntArray:
-        """Return the interfaces as the decoders' table, int64 [I, INTERFACE_COLUMNS], I >= 1."""
-        rows = [interface.row() for interface in self.interfaces] or [[0] * INTERFACE_COLUMNS]
-        return np.array(rows, dtype=np.int64)
 
 
 def parse_file_header(head: bytes) -> FileHeader:
@@ -174,6 +167,6 @@ def parse_interface(block: bytes, swap: bool) -> Interface:
     return Interface(link_type=link_type, snap_length=snap_length, ticks=ticks, offset_s=offset_s)
 
 
-def names_of_links(interfaces: list[Interface]) -> tuple[str, ...]:
+def names_of_links(interfaces: Iterable[Interface]) -> tuple[str, ...]:
     """Name the link types of interfaces, each once, in order."""
     return tuple(dict.fromkeys(link_name(interface.link_type) for interface in interfaces))

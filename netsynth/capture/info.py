@@ -151,12 +151,6 @@ def name_counts(counts: IntArray) -> dict[str, int]:
     return dict(sorted(named.items(), key=lambda item: (-item[1], item[0])))
 
 
-def sorted_macs(mac_slots: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the MAC addresses of a decoder's hash set, uint64 [M], ascending."""
-    stored = mac_slots[mac_slots != 0] - np.uint64(1)  # first byte lowest
-    return np.sort(stored.byteswap() >> np.uint64(16))
-
-
 def hash_capture(paths: PathLike | Sequence[PathLike]) -> str:
     """Return the SHA-256 of the bytes of a capture's files, in order, as 64 hex digits.
 

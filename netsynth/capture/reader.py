@@ -36,6 +36,7 @@ from netsynth.capture.records import (
     FULL,
     HEADER_SIZE,
     IGNORED,
+    INTERFACE_COLUMNS,
     INTERFACE_COUNT,
     LINK,
     MAX_BLOCK,
@@ -93,7 +94,8 @@ class FileReader:
         self._base = 0  # offset in the file of the buffer's first byte
         self._at_end = False
         self._stream = ByteStream(path)
-        self.interfaces: list[Interface] = []  # of all sections
+        self.interfaces: dict[Interface, None] = {}  # distinct ones of all sections
+        self._table = np.zeros((1, INTERFACE_COLUMNS), dtype=np.int64)  # rows of this section's
         state = decoder.state
         state[[POS, END, RECORD]] = 0
         state[REFERENCE_NS] = -1
@@ -172,20 +174,31 @@ class FileReader:
         if self.header.format == PCAP:
             second = typical_second(self._data[: int(state[END])], self.header)
             state[REFERENCE_NS] = second * 1_000_000_000 if second >= 0 else -1
-        for interface in self.header.interfaces:
+        if self.header.format == PCAP:
+            interface = self.header.interfaces.pop()
             if interface.row()[LINK] == REFUSED:
                 raise CaptureError(f"{self.name}: {refusal(interface.link_type)}")
-        self.interfaces.extend(self.header.interfaces)
+            self._add_interface(interface)
 
     def _apply_header(self) -> None:
         state = self._decoder.state
         state[FORMAT] = self.header.format
         state[SWAP] = self.header.swap
         state[HEADER_SIZE] = self.header.header_size
-        state[INTERFACE_COUNT] = len(self.header.interfaces)
-        self._table = self.header.table()
-        if self._salvage:
-            self._table[self._table[:, LINK] == REFUSED, LINK] = IGNORED
+        state[INTERFACE_COUNT] = 0
+
+    def _add_interface(self, interface: Interface) -> None:
+        count = len(self.header.interfaces)
+        if count >= MAX_INTERFACES:
+            raise CaptureError(f"has more than {MAX_INTERFACES} interfaces")
+        if count == len(self._table):
+            self._table = np.concatenate((self._table, np.zeros_like(self._table)))
+        self._table[count] = interface.row()
+        if self._salvage and self._table[count, LINK] == REFUSED:
+            self._table[count, LINK] = IGNORED
+        self.header.interfaces.append(interface)
+        self.interfaces[interface] = None
+        self._decoder.state[INTERFACE_COUNT] = count + 1
 
     def _refill(self) -> bool:
         """Move what is left to the buffer's front and read on; False at the file's end."""
@@ -246,20 +259,13 @@ class FileReader:
                 raise CaptureError("has a header block whose two lengths differ")
             if is_section:
                 self.header = FileHeader(format=PCAPNG, swap=swap, header_size=12, first_record=0)
+                self._apply_header()
             else:
                 self._add_interface(parse_interface(block, swap))
         except CaptureError as error:
             self._damaged(f"{self._where()} {error}")
             return
         self._decoder.state[POS] += length
-        self._apply_header()
-
-    def _add_interface(self, interface: Interface) -> None:
-        if len(self.header.interfaces) >= MAX_INTERFACES:
-            raise CaptureError(f"has more than {MAX_INTERFACES} interfaces")
-        self.header.interfaces.append(interface)
-        if interface not in self.interfaces:
-            self.interfaces.append(interface)
 
     def _skip_block(self) -> None:
         """Pass over a block without packets that is longer than what the buffer holds."""
@@ -291,7 +297,7 @@ class FileReader:
     def _find_next(self) -> None:
         """Move POS to the next place that looks like a record, or to the file's end."""
         state = self._decoder.state
-        state[POS] += 1
+        state[POS] = min(state[POS] + 1, state[END])
         found = False
         while not found:
             is_last = not self._require(LOOK_AHEAD)
@@ -314,35 +320,34 @@ class FileReader:
         return f"{count} record{'s' if count != 1 else ''} before it are good"
 
     def _describe_cut(self, left: int) -> str:
-        state = self._decoder.state
-        head = int(state[HEADER_SIZE])
+        head = int(self._decoder.state[HEADER_SIZE])
         if left < head:
             return f"{self._where()} is cut off: {left} of its header's {head} bytes are left"
-        captured, _ = self._claims()
-        return (
-            f"{self._where()} claims {captured} bytes but {max(left - head, 0)} are left"
-            if self.header.format == PCAP
-            else f"{self._where()} claims {captured} bytes but {left} are left"
-        )
-
-    def _claims(self) -> tuple[int, int]:
-        """Return the captured and wire length that the record at POS claims."""
-        order = ">" if self.header.swap else "<"
         if self.header.format == PCAP:
-            captured, wire = struct.unpack(order + "II", self._peek(16)[8:])
-            return captured, wire
-        length = struct.unpack(order + "I", self._peek(8)[4:])[0]
-        return length, length
+            return f"{self._where()} claims {self._frame()[0]} bytes but {left - head} are left"
+        return f"{self._where()} claims {self._words_at(4, 1)[0]} bytes but {left} are left"
+
+    def _words_at(self, offset: int, count: int) -> tuple[int, ...]:
+        """Return 32-bit words of the record at POS."""
+        order = ">" if self.header.swap else "<"
+        return struct.unpack(f"{order}{count}I", self._peek(offset + 4 * count)[offset:])
+
+    def _frame(self) -> tuple[int, ...]:
+        """Return the captured and wire length that the record at POS claims."""
+        if self.header.format == PCAP:
+            return self._words_at(8, 2)
+        is_simple = self._words_at(0, 1)[0] == 3
+        return self._words_at(8, 1) * 2 if is_simple else self._words_at(20, 2)
 
     def _describe(self, status: int) -> str:
         where = self._where()
-        captured, wire = self._claims()
         if status == BAD_CAPTURED:
-            return f"{where} claims {captured} bytes, more than any frame has"
+            limit = "any frame" if self.header.format == PCAP else "its block"
+            return f"{where} claims {self._frame()[0]} bytes, more than {limit} has"
         if status == BAD_WIRE:
-            return f"{where} claims a frame of {wire} bytes"
+            return f"{where} claims a frame of {self._frame()[1]} bytes"
         if status == BAD_BLOCK:
-            return f"{where} is no pcapng block: it claims {captured} bytes"
+            return f"{where} is no pcapng block: it claims {self._words_at(4, 1)[0]} bytes"
         if status == BAD_INTERFACE:
             return f"{where} names an interface that the file does not describe"
         if status == BAD_LINK:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from netsynth.capture.columns import PacketColumns
 from netsynth.capture.decoder import Decoder, Engine
-from netsynth.capture.info import CaptureInfo, name_counts, sorted_macs
+from netsynth.capture.info import CaptureInfo, name_counts
 from netsynth.capture.reader import Damage, FileReader
 from netsynth.capture.records import (
     FIRST_NS,
@@ -127,7 +127,7 @@ class CaptureScan:
             first_ns=int(state[FIRST_NS]) if frames else 0,
             last_ns=int(state[LAST_NS]) if frames else 0,
             wire_bytes=int(state[WIRE_BYTES]),
-            macs=sorted_macs(self.decoder.mac_slots),
+            macs=self.decoder.macs(),
             skipped_places=self.damage.places,
             skipped_bytes=self.damage.bytes,
             skipped_reasons=tuple(self.damage.reasons),

@@ -116,7 +116,10 @@ class ByteStream:
                 BinaryIO, gzip.GzipFile(fileobj=io.BufferedReader(self._counted, 1 << 18))
             )
         elif head == ZSTD:
-            self._plain = _open_zstd(self._counted)
+            try:
+                self._plain = _ZstdStream(self._counted)
+            except ImportError as error:
+                raise CaptureError(f"{self.name}: install the package zstandard") from error
         else:
             self._plain, self._packed = self._counted, False
         self._closing.callback(self._plain.close)
@@ -172,18 +175,54 @@ class _Prefixed(io.RawIOBase):
         return count
 
 
-def _open_zstd(stream: io.RawIOBase) -> BinaryIO:
-    try:
+class _ZstdStream(io.RawIOBase):
+    """Decompressed zstd frames; raises EOFError where the last one is cut off.
+
+    The package's own reader ends silently there. So a frame of our own is put behind the
+    source: if its content does not come out last, something before it was not complete.
+    """
+
+    def __init__(self, source: io.RawIOBase) -> None:
         import zstandard
-    except ImportError as error:
-        raise CaptureError("zstd captures need the package zstandard; install it") from error
-    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-    return cast(
-        BinaryIO,
-        decompressor.stream_reader(
-            cast(BinaryIO, stream), read_size=1 << 18, read_across_frames=True
-        ),
-    )
+
+        self._token = os.urandom(16)
+        chained = _Chained(source, zstandard.ZstdCompressor().compress(self._token))
+        decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        self._reader = decompressor.stream_reader(
+            cast(BinaryIO, chained), read_size=1 << 18, read_across_frames=True
+        )
+        self._held = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while True:
+            count = self._reader.readinto(buffer)
+            if count == 0:
+                if self._held != self._token:
+                    raise EOFError("the last zstd frame is not complete")
+                return 0
+            joined = self._held + bytes(buffer[:count])
+            ready = max(len(joined) - len(self._token), 0)
+            self._held = joined[ready:]
+            if ready:
+                buffer[:ready] = joined[:ready]
+                return ready
+
+
+class _Chained(io.RawIOBase):
+    """One stream, and bytes behind it."""
+
+    def __init__(self, first: io.RawIOBase, last: bytes) -> None:
+        self._first = first
+        self._last = io.BytesIO(last)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        return self._first.readinto(buffer) or self._last.readinto(buffer)
 
 
 def _read_up_to(stream: io.FileIO, count: int) -> bytes:
