@@ -29,7 +29,7 @@ demo: .venv/.installed
 	mkdir -p demo
 	$(BIN)/netsynth fit sample_pcaps/office.pcap -o demo/office.netsynth
 	$(BIN)/netsynth sample -m demo/office.netsynth demo/office-again.pcap
-	$(BIN)/netsynth report sample_pcaps/office.pcap demo/office-again.pcap
+	$(BIN)/netsynth report --quick sample_pcaps/office.pcap demo/office-again.pcap
 	$(BIN)/netsynth sample -m demo/office.netsynth -n 1e6 demo/office-million.pcap
 	@echo
 	@echo "demo/office-million.pcap holds 1,000,000 packets that behave like"

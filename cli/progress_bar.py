@@ -139,7 +139,7 @@ class Display:
         if self._rate > 0 and self._unit not in ("", "s"):
             unit = "bytes" if self._unit == "bytes" else ""
             parts.append(f"{format_amount(self._rate, unit)}/s")
-        if self._total and self._rate > 0:
+        if self._total and self._rate > 0 and self._unit:  # a bare share need not grow evenly
             left = max(0.0, self._total - self._done) / self._rate
             parts.append(f"{format_seconds(left)} left")
         if self._note:

@@ -116,7 +116,11 @@ def fit_level(
                         kept.copy_(new)
                 else:
                     misses += 1
-                text = f"{train_loss:.3f} nats, held out {held_out:.3f}"
+                more_s = (time.monotonic() - began) / step * evaluate_steps
+                more_s *= config.patience - misses  # if no evaluation brings a gain any more
+                if control.deadline is not None:
+                    more_s = min(more_s, max(control.deadline - time.monotonic(), 0))
+                text = f"held out {held_out:.3f} nats, at least {more_s:.0f} s more"
                 log.debug("%s step %d train %.4f held out %.4f", name, step, train_loss, held_out)
             share = max((epoch - 1) / config.max_epochs, misses / (config.patience + 1))
             control.report(min(0.99, share), text)
@@ -131,6 +135,7 @@ def fit_level(
         for parameter, kept in zip(module.parameters(), best, strict=True):
             parameter.copy_(kept)
     module.eval()
+    control.report(1.0, f"held out {best_loss:.3f} nats")
     return FitOutcome(
         name=name,
         epochs=epoch,
