@@ -220,7 +220,7 @@ def _number_segments(
     planning.plan_acknowledgements(
         *dialogue, flows.segment, flows.ack_class, delay_ns, sent, goal, share
     )
-    planning.plan_holes(*dialogue, flows.segment, hole)
+    planning.plan_holes(*dialogue, flows.segment, flows.ack_class, hole)
     planning.plan_resets(flows.offsets, flows.reverse, p.protocol, p.tcp_flags, answered)
     numbering.number_segments(
         *dialogue,

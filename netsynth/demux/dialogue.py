@@ -27,7 +27,7 @@ REPAIRS = (
     "options_dropped",  # options that the SYNs did not agree on, or that only a SYN may carry
     "options_added",  # timestamps that the SYNs did agree on
     "window_raised",  # a window was raised so that the peer's data fits
-    "window_blocked",  # data that no window could hold became a retransmission
+    "window_blocked",  # data that no window could hold became a retransmission, or were cut
     "nothing_to_repeat",  # a retransmission or keep-alive before anything was sent, now in order
     "fragment_joined",  # fragment flags dropped
 )

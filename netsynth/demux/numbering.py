@@ -57,8 +57,9 @@ def number_segments(
 
     Where data pass the window that the peer announced, its last acknowledgement covers more if
     it is an ACK_PART, else its window is raised; where 65,535 is too little, it comes to cover
-    all it may; where this does not do either, the data become a retransmission. Flows
-    whose two SYNs were not both seen are exempt, as their window scale is unknown.
+    all it may; where this does not do either, the data become a retransmission, or are cut
+    where nothing was sent before. A FIN needs no room. Flows whose two SYNs were not both seen
+    are exempt, as their window scale is unknown.
 
     Args:
         offsets: int64 [F+1]; the columns [N] are sorted by flow, then time.
@@ -93,7 +94,7 @@ def number_segments(
         first, end = offsets[f], offsets[f + 1]
         if protocol[first] != 6:
             continue
-        has_syn = np.zeros(2, dtype=np.bool_)
+        has_syn, has_sent = np.zeros(2, dtype=np.bool_), np.zeros(2, dtype=np.bool_)
         for side in range(2):
             next_at[side] = first_data[side] = echo[side] = hole_count[side] = scale[side] = 0
             fin_at[side] = acked[side] = last_acker[side] = edge[side] = -1
@@ -120,7 +121,7 @@ def number_segments(
                 at = np.int64(0)
                 first_data[side] = 1
             elif flags & 4 != 0:
-                if next_at[side] == 0 and has_syn[peer] and last_acker[peer] < 0:
+                if not has_sent[side] and has_syn[peer] and last_acker[peer] < 0:
                     initial[f, side] = 0
                 elif flags & 16 == 0 and answered[i] >= 0:
                     at = covered_at[answered[i]]
@@ -187,20 +188,33 @@ def number_segments(
                 repeated_to[side] = at + payload
                 repeated_ns[side] = time_ns[i]
             # 2. Does it fit the window that the peer announced?
-            has_data = flags & 6 == 0 and length > 0
-            if is_windowed and has_data and at + length > edge[side] >= 0:
+            has_data = flags & 6 == 0 and payload > 0
+            if is_windowed and has_data and at + payload > edge[side] >= 0:
                 j = last_acker[peer]
                 shift = np.int64(0) if tcp_flags[j] & 2 != 0 else scale[peer]
                 covered = covered_at[j]
                 if ack_class[j] == 3:  # it may have covered more: in whole segments
                     step = np.int64(mss[first]) if mss[first] > 0 else np.int64(1448)
-                    covered += (at + length - edge[side] + step - 1) // step * step
+                    covered += (at + payload - edge[side] + step - 1) // step * step
                     covered = max(covered_at[j], min(covered, in_order_at[j]))
-                needed = (at + length - covered + (np.int64(1) << shift) - 1) >> shift
+                needed = (at + payload - covered + (np.int64(1) << shift) - 1) >> shift
                 if needed > 65535:
                     covered = max(covered, in_order_at[j])
-                    needed = (at + length - covered + (np.int64(1) << shift) - 1) >> shift
-                if needed <= 65535:
+                    needed = (at + payload - covered + (np.int64(1) << shift) - 1) >> shift
+                can_repeat = fin_at[side] < 0 and flags & 1 == 0
+                can_repeat &= first_data[side] <= next_at[side] - payload < at
+                if needed > 65535 and can_repeat:
+                    at = next_at[side] - payload
+                    kind = np.int64(1)
+                    repairs[_WINDOW_BLOCKED] += 1
+                else:
+                    if needed > 65535:
+                        room = covered + (np.int64(65535) << shift) - at
+                        payload = max(min(payload, room), np.int64(0))
+                        payload_length[i] = payload
+                        length = payload + (flags & 1)
+                        needed = np.int64(65535)
+                        repairs[_WINDOW_BLOCKED] += 1
                     acked[peer] = max(acked[peer], covered)
                     covered_at[j] = covered
                     ack[j] = np.uint32((np.int64(initial[f, side]) + covered) & 0xFFFFFFFF)
@@ -208,12 +222,9 @@ def number_segments(
                         window[j] = needed
                         repairs[_WINDOW_RAISED] += 1
                     edge[side] = covered + (np.int64(window[j]) << shift)
-                elif fin_at[side] < 0 and first_data[side] <= next_at[side] - payload < at:
-                    at = next_at[side] - payload
-                    kind = np.int64(1)
-                    repairs[_WINDOW_BLOCKED] += 1
             if flags & 1 != 0 and fin_at[side] < 0:
                 fin_at[side] = at + payload
+            has_sent[side] = True
             segment[i] = kind
             position[i] = at
             data_at[i] = at + ((flags >> 1) & 1) - first_data[side] if flags & 4 == 0 else -1

@@ -79,12 +79,14 @@ def plan_holes(
     tcp_flags: NDArray[np.uint8],
     payload_length: NDArray[np.uint16],
     segment: NDArray[np.uint8],
+    ack_class: NDArray[np.uint8],
     hole: NDArray[np.int64],
 ) -> None:
     """Give each segment ahead a hole that the retransmissions after it will fill, in `hole` [N].
 
     The first segment ahead of a burst takes the bytes of all retransmissions within 3 s but the
-    last ones, of which each later segment ahead takes one. Without retransmission it is 0.
+    last ones, of which each later segment ahead takes one. An acknowledgement of less than all
+    that is in order ends the search. Without retransmission the hole is 0.
     """
     sizes = np.zeros(_FILL_LIMIT, dtype=np.int64)
     for f in range(offsets.size - 1):
@@ -103,6 +105,8 @@ def plan_holes(
                 if is_over or (later > 0 and count > later and segment[j] == 3):
                     break
                 if reverse[j] != reverse[i]:
+                    if count > 0 and ack_class[j] > 1:  # the hole is closed: more is in order
+                        break
                     continue
                 if segment[j] == 3:
                     if count > 0:

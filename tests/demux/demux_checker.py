@@ -99,7 +99,7 @@ def _check_data(
         yield "a retransmission that goes on"
     if side.fin is not None and end > side.fin:
         yield "data after FIN"
-    if is_windowed and side.edge is not None and end > max(side.edge, side.furthest):
+    if is_windowed and side.edge is not None and end - has_fin > max(side.edge, side.furthest):
         yield f"data to {end} past the window's edge {side.edge}"
     side.furthest = max(side.furthest, end)
 
