@@ -44,9 +44,11 @@ def build_prefixes(flows: FlowTable, data_at: IntArray, *, seed: int) -> Prefixe
     template, is_swapped = choose_templates(flows)
     messages = find_messages(flows, data_at, wanted=template >= 0)
     of_message = template[messages.flow]  # [M]
-    exchange = np.where(messages.asked >= 0, messages.asked, np.arange(len(messages)))
+    is_client = (messages.side == 1) == is_swapped[messages.flow]  # [M]
+    asked = np.where(is_client, -1, messages.asked)  # a client's message begins an exchange
+    exchange = np.where(asked >= 0, asked, np.arange(len(messages)))
     keys = _Keys(flows, messages, exchange, seed)
-    shapes = _shapes(flows, messages, is_swapped, of_message, keys)
+    shapes = _shapes(flows, messages, is_client, asked, of_message, keys)
     heads, head_start, head_length = _build_heads(of_message, shapes)
     data, head_start = _patch(flows, messages, of_message, keys, heads, head_start, head_length)
     prefixes = Prefixes(data, *_slice(flows, messages, head_start, head_length))
@@ -88,19 +90,20 @@ def mix(words: _UNSIGNED, seed: int) -> _UNSIGNED:
 def _shapes(
     flows: FlowTable,
     messages: MessageTable,
-    is_swapped: NDArray[np.bool_],
+    is_client: NDArray[np.bool_],
+    asked: IntArray,
     of_message: IntArray,
     keys: _Keys,
 ) -> IntArray:
     """Return the fields of Shape for each message, int64 [M, len(Shape._fields)]."""
-    flow, asked = messages.flow, messages.asked
+    flow = messages.flow
     first = flows.offsets[flow]
     columns = {
         "size": messages.size,
         "first_size": messages.first_size,
         "lead_size": messages.lead_size,
         "asked_size": np.where(asked >= 0, messages.size[asked], 0) if asked.size else asked,
-        "is_client": (messages.side == 1) == is_swapped[flow],
+        "is_client": is_client,
         "turn": np.minimum(messages.turn, TURN_LIMIT),
         "is_opening": (flows.packets.tcp_flags[first] & SYN != 0) | (flows.protocol[flow] != TCP),
         "variant": keys.of("exchange") % np.uint64(VARIANT_COUNT),

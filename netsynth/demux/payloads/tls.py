@@ -13,7 +13,7 @@ from netsynth.demux.payloads.words import text
 
 _CHANGE_CIPHER = bytes.fromhex("140303000101")
 _SUITES = bytes.fromhex("130113021303c02bc02fc02cc030cca9cca8c013c014009c009d002f0035")
-_HELLO_SIZE = 5 + 4 + 2 + 32 + 1 + 32 + 2 + 2 + 2 + 2  # a ClientHello but suites and extensions
+_HELLO_SIZE = 5 + 4 + 2 + 32 + 1 + 32 + 2 + 2 + 2  # a ClientHello but suites and extensions
 _SERVER_HELLO_SIZE = 127
 _LONGEST_PADDING = 1024  # zeros written out; the rest of a longer padding is left to the filler
 
