@@ -79,6 +79,8 @@ def decode(
         rng.random((len(trace), OTHER_PORTS)),
     )
     other_ports = np.clip(np.round(drawn), 1, 65535).astype(np.int64)
+    some = np.flatnonzero(any_port)
+    other_ports[some] = _services_last(codec, protocol[some], version[some], other_ports[some])
     fixed = np.where(has_ports, service[:, 2], 0)
     other_ports = np.where(any_port[:, None], other_ports, fixed[:, None])
     allocator = ports or PortAllocator(codec=codec.source_ports)
@@ -201,11 +203,24 @@ def _times(trace: EncodedTrace, timestamps: str, tick_ns: int) -> IntArray:
             high = time[starts + counts - 1].astype(np.float64)
             share = inside / np.maximum(counts - 1, 1)[group]
         else:
-            low = step[starts] * step_ns
+            low = step[starts].astype(np.float64) * step_ns
             high = low + step_ns
             share = (inside + 0.5) / counts[group]
         time = (low[group] + (high - low)[group] * share).astype(np.int64)
     return (time // tick_ns) * tick_ns
+
+
+def _services_last(
+    codec: Codec, protocol: IntArray, version: IntArray, ports: IntArray
+) -> IntArray:
+    """Move drawn ports [F, X] that have a token of their own behind those that have none.
+
+    A flow of any port went to none of the services, and must not take the 5-tuple of one that did.
+    """
+    columns = np.broadcast_arrays(protocol[:, None], version[:, None], ports)
+    rows = np.stack([c.ravel() for c in columns], axis=1)
+    taken = (codec.services.find(rows) >= 0).reshape(ports.shape)
+    return np.take_along_axis(ports, np.argsort(taken, axis=1, kind="stable"), axis=1)
 
 
 def _fill_missing(meta: IntArray) -> IntArray:
