@@ -76,6 +76,6 @@ def verdict_text(reports: Sequence[FidelityReport]) -> str:
     for report in reports:
         lines = [f"{report.details.get('synthetic')} against {report.details.get('real')}"]
         lines += [f"  note: {note}" for note in report.details.get("notes", [])]
-        lines += [f"  {v.grade:<8}{v.title:<28}{v.figure:<24}{v.words}" for v in verdicts(report)]
+        lines += [f"  {v.grade:<8}{v.title:<27}{v.figure:<28} {v.words}" for v in verdicts(report)]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
