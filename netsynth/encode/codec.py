@@ -119,7 +119,7 @@ class Codec:
             ),
             TokenField(name="bytes_forward", size=number["bytes"].size, number=number["bytes"]),
             TokenField(name="bytes_reverse", size=number["bytes"].size, number=number["bytes"]),
-            TokenField(name="answer", size=number["answer"].size + 1),
+            TokenField(name="answer", size=number["answer"].size + 1, number=number["answer"]),
             TokenField(name="duration", size=number["duration"].size, number=number["duration"]),
         )
 

@@ -21,6 +21,7 @@ NO_PORT, SAME_AS_RESPONDER = 0, 1
 HOST_STEPS = (0, 1, 2, -1)  # from the port the host used last
 PAIR_STEPS = tuple(range(33))  # from the port it used last towards the same service
 FIXED_SHARE = 0.01  # a port that opens this share of all flows is no ephemeral one
+PORTS_A_BIN = 64  # a bin of few would replay the ports it has seen
 FIRST_HOST_STEP = 2
 FIRST_PAIR_STEP = FIRST_HOST_STEP + len(HOST_STEPS)
 FIRST_NAMED = FIRST_PAIR_STEP + len(PAIR_STEPS)
@@ -54,19 +55,18 @@ class SourcePortCodec:
     def encode(self, flows: FlowTable) -> IntArray:
         """Return the token of each flow's initiator port, int64 [F]."""
         port = flows.initiator_port.astype(np.int64)
-        token = np.full(port.size, self.start_token, dtype=np.int64)
-        before = _port_before(_host_key(flows), port)
-        for place, step in reversed(list(enumerate(HOST_STEPS))):
-            token = np.where(
-                (before >= 0) & (port == before + step), FIRST_HOST_STEP + place, token
-            )
-        before = _port_before(_pair_key(flows), port)
-        step = port - before
-        known = (before >= 0) & (step >= 0) & (step < len(PAIR_STEPS))
-        token = np.where(known, FIRST_PAIR_STEP + step, token)
         named = self.named.find(port[:, None])
-        token = np.where(named >= 0, FIRST_NAMED + named, token)
+        token = np.where(named >= 0, FIRST_NAMED + named, self.start_token)
         token = np.where(port == flows.responder_port, SAME_AS_RESPONDER, token)
+        free = np.flatnonzero((token == self.start_token) & (port > 0))  # ports with a habit
+        own, habit = port[free], token[free]
+        before = _port_before(_host_key(flows)[free], own)
+        for place, step in reversed(list(enumerate(HOST_STEPS))):
+            habit = np.where((before >= 0) & (own == before + step), FIRST_HOST_STEP + place, habit)
+        before = _port_before(_pair_key(flows)[free], own)
+        ahead = own - before
+        known = (before >= 0) & (ahead >= 0) & (ahead < len(PAIR_STEPS))
+        token[free] = np.where(known, FIRST_PAIR_STEP + ahead, habit)
         return np.where(port == 0, NO_PORT, token).astype(np.int64)
 
 
@@ -95,7 +95,10 @@ def fit_source_port_codec(
     codec = SourcePortCodec(
         named=named,
         ephemeral=fit_number_codec(
-            ephemeral, bin_count=bin_count, atom_count=0, largest_ratio=1.01
+            ephemeral,
+            bin_count=min(bin_count, max(ephemeral.size // PORTS_A_BIN, 1)),
+            atom_count=0,
+            largest_ratio=1.01,
         ),
         starts=Vocabulary(rows=np.zeros((0, 4), np.int64), counts=np.zeros(0, np.int64)),
     )
@@ -169,8 +172,9 @@ class PortAllocator:
         columns = (tokens, port, host, peer, protocol, responder_port, spare)
         result = np.zeros((2, tokens.size), dtype=np.int64)
         free = np.ones(tokens.size, dtype=np.bool_)
-        for row, values in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-            result[0, row], result[1, row], free[row] = self._one(*values, other_ports[row])
+        lists = (c.tolist() for c in columns)
+        for row, values in enumerate(zip(*lists, other_ports, strict=True)):
+            result[0, row], result[1, row], free[row] = self._one(*values)
         return result[0], result[1], free
 
     def _one(
@@ -208,7 +212,8 @@ class PortAllocator:
                 tries += 1
         free = (*of_pair, port) not in self.used
         self.used.add((*of_pair, port))
-        self.last[of_host] = self.last[of_pair] = port
+        if token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.start_token:
+            self.last[of_host] = self.last[of_pair] = port
         return port, service, free
 
     def _taken(self, of_pair: tuple[int, ...], port: int) -> bool:

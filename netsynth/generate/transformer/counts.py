@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+ENOUGH = 10  # flows under the same parents, after which what never occurred is ruled out
 LARGEST_TABLE = 4_000_000  # counts of a level, at most; rarer keys fall back to the level before
 
 
@@ -114,6 +115,20 @@ class CountPrior(nn.Module):
             strength = self.strength[level]
             share = (count + strength * share) / (count.sum(1, keepdim=True) + strength)
         return share.log()
+
+    def seen(self, parents: list[Tensor]) -> Tensor:
+        """Tell which tokens occurred under the closest parents that were met often: [M, size].
+
+        Under parents met fewer than ENOUGH times, all tokens count as seen.
+        """
+        keys: Tensor = getattr(self, f"keys_{len(self.sizes) - 1}")
+        rows: Tensor = getattr(self, f"rows_{len(self.sizes) - 1}")
+        code = self._code(len(self.sizes) - 1, parents[-1])
+        place = torch.searchsorted(keys, code).clamp(max=max(keys.numel() - 1, 0))
+        if keys.numel():
+            place = torch.where(keys[place] == code, place, keys.numel())
+        count = rows[place]
+        return (count > 0) | (count.sum(1, keepdim=True) < ENOUGH)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: object, **kwargs: object

@@ -109,6 +109,13 @@ def fit_flows(
         control=control,
     )
     level.set_counts(tokens, choose=False)
+    totals = np.concatenate([t.totals for t in traces])
+    duration = np.concatenate([t.duration_ns for t in traces])
+    level.set_fastest(
+        torch.as_tensor(totals[:, :2].sum(1), device=device),
+        torch.as_tensor(totals[:, 2:].sum(1), device=device),
+        torch.as_tensor(duration, device=device),
+    )
     return outcome
 
 

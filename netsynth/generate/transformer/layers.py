@@ -144,12 +144,30 @@ class FieldEmbedding(nn.Module):
         return vectors.sum(dim=-2)
 
 
+AT_LEAST = {("duration", "answer")}  # numbers of the first are never below the second's
+
+
+def _at_least(item: TokenField, other: TokenField) -> Tensor:
+    """Tokens of `item` [size] that can be as large as each token of `other`: bool [size, size].
+
+    A further first token of `other` stands for no number and allows all.
+    """
+    assert item.number is not None
+    assert other.number is not None
+    low = torch.as_tensor(other.number.low)
+    high = torch.as_tensor(item.number.high)
+    allowed = high[None, :] >= low[:, None]
+    extra = torch.ones(other.size - low.numel(), item.size, dtype=torch.bool)
+    return torch.cat([extra, allowed])
+
+
 class FieldDecoder(nn.Module):
     """Token columns one after the other, each seeing the state and the columns before it.
 
     Columns whose fields share the name of a group may only take tokens of the same class. What
     counts tell of a column given its `parents` (names of given or earlier columns, from coarse to
-    fine) is where the network starts from.
+    fine) is where the network starts from; `categories` name columns that are drawn among what
+    occurred under their closest parents alone.
     """
 
     def __init__(
@@ -161,10 +179,12 @@ class FieldDecoder(nn.Module):
         dropout: float,
         given: tuple[TokenField, ...] = (),
         parents: Mapping[str, tuple[tuple[str, ...], ...]] | None = None,
+        categories: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.fields = fields
         self.given = given
+        self.categories = categories
         self._add_priors(parents or {})
         self.embed = nn.ModuleList(nn.Embedding(f.size, width) for f in fields)
         self.norm = nn.LayerNorm(width)
@@ -192,6 +212,10 @@ class FieldDecoder(nn.Module):
                     allowed |= (ours < 0)[None, :] | (theirs < 0)[:, None]
                     name = f"mask_{place}_{earlier}_{group}"
                     self.register_buffer(name, allowed, persistent=False)
+                    pairs.append((earlier, name))
+                if (item.name, other.name) in AT_LEAST:
+                    name = f"mask_{place}_{earlier}_at_least"
+                    self.register_buffer(name, _at_least(item, other), persistent=False)
                     pairs.append((earlier, name))
             self.masks.append(pairs)
 
@@ -283,6 +307,10 @@ class FieldDecoder(nn.Module):
         seen = given
         for place, item in enumerate(self.fields):
             logits = self.logits(place, state, seen)
+            if item.name in self.categories:
+                prior = self.priors[place]
+                assert isinstance(prior, CountPrior)
+                logits = logits.masked_fill(~prior.seen(self._parents(place, seen)), -1e8)
             if allowed and item.name in allowed:
                 logits = logits.masked_fill(~allowed[item.name], -1e9)
             token = draw(logits, random)

@@ -41,13 +41,21 @@ def record_context(trace: EncodedTrace, *, history: int) -> RecordContext:
     low = np.maximum(step * step_ns - before_ns, 0)
     high = (step + 1) * step_ns - before_ns
     end_ns = (trace.start_ns + trace.duration_ns)[flow]
+    high = np.minimum(high, end_ns - before_ns)  # nor beyond the flow's end
     targets = record_targets(trace)
+    opposite = reverse != reverse[first]
+    rows = np.arange(flow.size)
+    answer_row = np.full(len(trace), flow.size, dtype=np.int64)
+    np.minimum.at(answer_row, flow[opposite], rows[opposite])
+    due = np.append(trace.record_ns, 0)[answer_row][flow]  # 0 where none comes
+    answer_left = np.where(rows <= answer_row[flow], np.maximum(due - before_ns, 0), 0)
     return RecordContext(
         position=torch.as_tensor(position),
         left=torch.as_tensor(left),
         step_left=torch.as_tensor(np.maximum(step_left, 0)),
         bytes_left=torch.as_tensor(bytes_left),
         time_left=torch.as_tensor(np.maximum(end_ns - before_ns, 0)),
+        answer_left=torch.as_tensor(answer_left.astype(np.float64)),
         gap_low=torch.as_tensor(np.where(position == 0, 0, low)),
         gap_high=torch.as_tensor(np.maximum(high, low + 1)),
         around=torch.as_tensor(series_around(trace)[row]),

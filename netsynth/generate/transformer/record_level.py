@@ -33,8 +33,10 @@ class RecordContext:
         step_left: int64 [M, 2], the same in the step the record falls in.
         bytes_left: int64 [M, 2].
         time_left: float64 [M], ns until the flow ends.
+        answer_left: float64 [M], ns until the first packet in the other direction is due, 0 where
+            it came, is overdue or never comes.
         gap_low: float64 [M], smallest gap that reaches the record's step, ns.
-        gap_high: float64 [M], largest gap that stays in it, ns.
+        gap_high: float64 [M], largest gap that stays in it and in the flow, ns.
         around: float32 [M, AROUND].
         history: int64 [M, R, 4], tokens of the last R records plus 1, newest first, 0: none.
     """
@@ -44,6 +46,7 @@ class RecordContext:
     step_left: Tensor
     bytes_left: Tensor
     time_left: Tensor
+    answer_left: Tensor
     gap_low: Tensor
     gap_high: Tensor
     around: Tensor
@@ -59,7 +62,7 @@ class RecordContext:
 
 
 class RecordLevel(nn.Module):
-    """Predict kind, gap, length and window of the next record."""
+    """Predict kind, length, gap and window of the next record, in this order."""
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class RecordLevel(nn.Module):
         self.around_out = nn.Linear(AROUND, wide)
         counts = [COUNT_BUCKETS] * 5
         sizes = [self.length.size, self.length.size, SIZE_BUCKETS, SIZE_BUCKETS]
-        times = [gap.size] * 3
+        times = [gap.size] * 4
         self.progress = FieldEmbedding(
             tuple(TokenField(name=str(i), size=s) for i, s in enumerate([*counts, *sizes, *times])),
             width=wide,
@@ -139,6 +142,7 @@ class RecordLevel(nn.Module):
                 *(self.length.bucket(b.clamp(0, 65535)) for b in context.bytes_left.unbind(1)),
                 *(_size_bucket(b) for b in context.bytes_left.unbind(1)),
                 self.gap.bucket(context.time_left),
+                self.gap.bucket(context.answer_left),
                 self.gap.bucket(context.gap_low),
                 self.gap.bucket(context.gap_high),
             ],
@@ -176,10 +180,10 @@ class RecordLevel(nn.Module):
         Args:
             flow_tokens: int64 [M, K].
             context: Of the M records.
-            targets: int64 [M, 4], kind, gap, length and window tokens.
+            targets: int64 [M, 4], kind, gap, length and window tokens (columns as in `history`).
 
         Returns:
-            Loss of each record and field [M, 4] in nats, 0 where a field is known.
+            Loss of each record [M, 4] (kind, length, gap, window) in nats, 0 where a field is known.
         """
         state = self.state(self.flow_vector(flow_tokens), context)
         service = flow_tokens[:, self.service_place]
@@ -187,12 +191,12 @@ class RecordLevel(nn.Module):
         bytes_left = context.bytes_left.gather(1, self.kind_reverse[kind].long()[:, None])[:, 0]
         losses = [_nll(self._kind_logits(state, service, context), kind)]
         state = state + self.dropout(self.embed[KIND](kind))
-        logits = self._logits(GAP, state) + self.gap.share_within(context.gap_low, context.gap_high)
-        losses.append(_nll(logits, gap).masked_fill(context.position == 0, 0))
-        state = state + self.dropout(self.embed[GAP](gap))
         logits = self._length_logits(state, bytes_left)
         losses.append(_nll(logits, length).masked_fill(~self.kind_payload[kind], 0))
         state = state + self.dropout(self.embed[LENGTH](length))
+        logits = self._logits(GAP, state) + self.gap.share_within(context.gap_low, context.gap_high)
+        losses.append(_nll(logits, gap).masked_fill(context.position == 0, 0))
+        state = state + self.dropout(self.embed[GAP](gap))
         loss = _nll(self._logits(WINDOW, state), window)
         losses.append(loss.masked_fill(~self.service_tcp[service], 0))
         return torch.stack(losses, dim=1)
@@ -216,13 +220,6 @@ class RecordLevel(nn.Module):
         state = self.state(flow, context)
         kind = draw(self._kind_logits(state, service, context), random)
         state = state + self.embed[KIND](kind)
-        share = self.gap.share_within(context.gap_low, context.gap_high)
-        token = draw(self._logits(GAP, state) + share, random)
-        gap = self.gap.draw_within(token, context.gap_low, context.gap_high, random)
-        begins = context.position == 0
-        gap = gap.masked_fill(begins, 0.0)
-        token = self.gap.bucket(gap)
-        state = state + self.embed[GAP](token)
         left = context.bytes_left.gather(1, self.kind_reverse[kind].long()[:, None])[:, 0]
         length = draw(self._length_logits(state, left), random)
         size = self.length.draw(length, random).round().long().clamp(min=1)
@@ -230,6 +227,13 @@ class RecordLevel(nn.Module):
         size = size.masked_fill(~self.kind_payload[kind], 0)
         length = self.length.bucket(size)
         state = state + self.embed[LENGTH](length)
+        share = self.gap.share_within(context.gap_low, context.gap_high)
+        token = draw(self._logits(GAP, state) + share, random)
+        gap = self.gap.draw_within(token, context.gap_low, context.gap_high, random)
+        begins = context.position == 0
+        gap = gap.masked_fill(begins, 0.0)
+        token = self.gap.bucket(gap)
+        state = state + self.embed[GAP](token)
         window = draw(self._logits(WINDOW, state), random)
         window = window.masked_fill(~self.service_tcp[service], 0)
         return torch.stack([kind, token, length, window], dim=1), gap, size

@@ -90,6 +90,7 @@ class DrawnTotals:
     """Numbers drawn from the flow tokens."""
 
     packets_and_bytes: Tensor  # int64 [F, 4]
+    answer_ns: Tensor  # float64 [F], from the first packet to the answer; -1 where none comes
     duration_ns: Tensor  # float64 [F]
 
 
@@ -111,13 +112,21 @@ def draw_totals(
         ],
         dim=1,
     )
+    answer_token = flows.tokens[:, place["answer"]]
+    answer = level.answer.draw((answer_token - 1).clamp(min=0), random)
     none = totals[:, 0] + totals[:, 1] == 0
     totals[none, 0] = 1
     totals[:, 2:] = torch.minimum(totals[:, 2:], totals[:, :2] * largest_payload)
     duration = level.number("duration").draw(flows.tokens[:, place["duration"]], random)
+    octave = torch.log2(totals[:, :2].sum(1).clamp(min=1).double()).long()
+    fastest = level.fastest[octave.clamp(max=level.fastest.numel() - 1)]
+    duration = torch.maximum(duration, totals[:, 2:].sum(1) / fastest * 1e9)
     duration = torch.minimum(duration, (window_ns - 1 - flows.start_ns).clamp(min=0))
     alone = totals[:, 0] + totals[:, 1] == 1
-    return DrawnTotals(packets_and_bytes=totals, duration_ns=duration.masked_fill(alone, 0.0))
+    duration = duration.masked_fill(alone, 0.0)
+    silent = (answer_token == 0) | (totals[:, :2].min(dim=1).values == 0)
+    answer = torch.minimum(answer, duration).masked_fill(silent, -1.0)
+    return DrawnTotals(packets_and_bytes=totals, answer_ns=answer, duration_ns=duration)
 
 
 @dataclass(slots=True)
@@ -141,12 +150,15 @@ def draw_series(
 ) -> DrawnSeries:
     """Draw the active steps of each flow."""
     scale = step_count / window_ns
-    first = (flows.start_ns * scale).long().clamp(0, step_count - 1)
-    last = ((flows.start_ns + totals.duration_ns) * scale).long().clamp(0, step_count - 1)
-    vectors = []
+    start, end = flows.start_ns * scale, (flows.start_ns + totals.duration_ns) * scale
+    first = start.long().clamp(0, step_count - 1)
+    last = end.long().clamp(0, step_count - 1)
+    vectors = [torch.zeros(0, level.flow.in_features, device=first.device)]
     for at in range(0, first.numel(), 16384):
-        vectors.append(level.flow_vector(flows.tokens[at : at + 16384]))
-    vector = torch.cat(vectors) if vectors else torch.zeros(0, 1)
+        piece = slice(at, at + 16384)
+        room, reach = 1 - start[piece] % 1, end[piece] % 1
+        vectors.append(level.flow_vector(flows.tokens[piece], room, reach))
+    vector = torch.cat(vectors)
     row, step, values = level.sample(vector, totals.packets_and_bytes, first, last, random=random)
     rows, steps = row.cpu().numpy(), step.cpu().numpy()
     order = np.lexsort((steps, rows))
@@ -174,6 +186,8 @@ class _Lanes:
     service: Tensor
     time: Tensor
     end: Tensor
+    answer: Tensor  # when the answer is due, -1 once it came
+    first_reverse: Tensor  # direction of the first record
     left: Tensor
     bytes_left: Tensor
     step_left: Tensor
@@ -221,6 +235,10 @@ def draw_records(
             service=flows.tokens[rows, level.service_place],
             time=flows.start_ns[rows].clone(),
             end=flows.start_ns[rows] + totals.duration_ns[rows],
+            answer=torch.where(
+                totals.answer_ns[rows] < 0, -1.0, flows.start_ns[rows] + totals.answer_ns[rows]
+            ),
+            first_reverse=torch.zeros_like(rows),
             left=totals.packets_and_bytes[rows, :2].clone(),
             bytes_left=totals.packets_and_bytes[rows, 2:].clone(),
             step_left=values[first_row[rows], :2].clone(),
@@ -269,7 +287,8 @@ def _draw_lanes(
         time = lanes.time[here]
         grid = step[row].double() * step_ns
         low = (grid - time).clamp(min=0)
-        high = torch.maximum(grid + step_ns - time, low + 1)
+        time_left = (lanes.end[here] - time).clamp(min=0)
+        high = torch.maximum(torch.minimum(grid + step_ns - time, time_left), low + 1)
         if position == 0:
             low = torch.zeros_like(low)
         context = RecordContext(
@@ -277,7 +296,8 @@ def _draw_lanes(
             left=lanes.left[here],
             step_left=step_left,
             bytes_left=lanes.bytes_left[here],
-            time_left=(lanes.end[here] - time).clamp(min=0),
+            time_left=time_left,
+            answer_left=(lanes.answer[here] - time).clamp(min=0),
             gap_low=low,
             gap_high=high,
             around=around[row],
@@ -287,6 +307,10 @@ def _draw_lanes(
             lanes.vector[here], lanes.service[here], context, random=random
         )
         reverse = level.kind_reverse[tokens[:, 0]].long()
+        if position == 0:
+            lanes.first_reverse[here] = reverse
+        answered = reverse != lanes.first_reverse[here]
+        lanes.answer[here] = lanes.answer[here].masked_fill(answered, -1.0)
         spent = torch.stack([1 - reverse, reverse], dim=1)
         lanes.left[here] -= spent
         lanes.step_left[here] = (step_left - spent).clamp(min=0)

@@ -27,15 +27,17 @@ class SeriesData:
         offsets: int64 [B + 1].
         tokens: int64 [S, 5], PARTS of series_level.
         left: float64 [S, 5], steps, packets and bytes left before each step.
+        phases: float64 [B, 2], see `SeriesLevel.flow_vector`.
     """
 
     flow_tokens: Tensor
     offsets: IntArray
     tokens: Tensor
     left: Tensor
+    phases: Tensor
 
-    def batch(self, rows: IntArray) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Pad the flows `rows` to one length: flow tokens, tokens, left, valid, first."""
+    def batch(self, rows: IntArray) -> tuple[Tensor, ...]:
+        """Pad the flows `rows` to one length: flow tokens, phases, tokens, left, valid, first."""
         counts = np.minimum(self.offsets[rows + 1] - self.offsets[rows], LONGEST)
         width = int(counts.max())
         inside = np.arange(width)[None, :]
@@ -46,15 +48,16 @@ class SeriesData:
         valid = torch.as_tensor(known, device=device)
         first = torch.zeros_like(valid)
         first[:, 0] = True
-        flows = self.flow_tokens[torch.as_tensor(rows, device=device)]
-        return flows, self.tokens[place], self.left[place], valid, first
+        flow = torch.as_tensor(rows, device=device)
+        flows = self.flow_tokens[flow]
+        return flows, self.phases[flow], self.tokens[place], self.left[place], valid, first
 
 
 def series_data(
     traces: list[EncodedTrace], fields: tuple[TokenField, ...], device: torch.device
 ) -> SeriesData | None:
     """Lay out the series of all flows with several active steps; None where there are none."""
-    flow_tokens, tokens, left, counts = [], [], [], []
+    flow_tokens, tokens, left, counts, phases = [], [], [], [], []
     skip_codec, packet_codec, byte_codec = (f.number for f in fields)
     assert skip_codec
     assert packet_codec
@@ -80,6 +83,10 @@ def series_data(
         left.append(np.concatenate([ahead[:, None], remaining], axis=1)[keep])
         flow_tokens.append(trace.tokens[several])
         counts.append(count[several])
+        scale = trace.step_count / trace.window_ns
+        start = trace.start_ns[several] * scale
+        end = (trace.start_ns + trace.duration_ns)[several] * scale
+        phases.append(np.stack([1 - start % 1, end % 1], axis=1))
     if sum(c.size for c in counts) < 2:
         return None
     together = np.concatenate(counts)
@@ -88,6 +95,7 @@ def series_data(
         offsets=np.concatenate([[0], np.cumsum(together)]).astype(np.int64),
         tokens=torch.as_tensor(np.concatenate(tokens), device=device),
         left=torch.as_tensor(np.concatenate(left).astype(np.float64), device=device),
+        phases=torch.as_tensor(np.concatenate(phases), device=device),
     )
 
 
@@ -113,8 +121,10 @@ def fit_series(
     size = int(np.clip(count // 16, 4, 256))
 
     def loss(rows: IntArray) -> Tensor:
-        flows, tokens, left, valid, first = data.batch(rows)
-        return level.loss(level.flow_vector(flows), tokens, left, valid, first)
+        flows, phases, tokens, left, valid, first = data.batch(rows)
+        return level.loss(
+            level.flow_vector(flows, phases[:, 0], phases[:, 1]), tokens, left, valid, first
+        )
 
     def batches() -> Iterator[Callable[[], Tensor]]:
         lengths = np.diff(data.offsets)[train] + random.random(train.size)

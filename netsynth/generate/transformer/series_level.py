@@ -15,6 +15,7 @@ from netsynth.generate.transformer.layers import Cache, CausalTransformer, Field
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.tables import TokenField
 
+PHASES = 24  # buckets of where in its step a flow starts and ends
 PARTS = ("skip", "packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse")
 
 
@@ -42,7 +43,8 @@ class SeriesLevel(nn.Module):
         # what came before, and what is left: steps, packets and bytes either way
         self.embed_before = nn.ModuleList(nn.Embedding(t.size + 1, width) for t in self.tables)
         self.embed_left = nn.ModuleList(nn.Embedding(t.size, width) for t in self.tables)
-        for embedding in [*self.embed_before, *self.embed_left]:
+        self.embed_phase = nn.ModuleList(nn.Embedding(PHASES, width) for _ in range(2))
+        for embedding in [*self.embed_before, *self.embed_left, *self.embed_phase]:
             nn.init.normal_(embedding.weight, std=0.15)  # type: ignore[arg-type]
         self.transformer = CausalTransformer(
             width=width,
@@ -59,9 +61,17 @@ class SeriesLevel(nn.Module):
             nn.init.normal_(module.weight, std=0.05)  # type: ignore[arg-type]
         self.dropout = nn.Dropout(config.dropout)
 
-    def flow_vector(self, tokens: Tensor) -> Tensor:
-        """Summarise the flow tokens [F, K] for this level: [F, H]."""
-        return nn.functional.gelu(self.dropout(self.flow_embed(tokens)))
+    def flow_vector(self, tokens: Tensor, room: Tensor, reach: Tensor) -> Tensor:
+        """Summarise flows for this level: [F, H].
+
+        Args:
+            tokens: int64 [F, K].
+            room: float64 [F], share of its first step that is left when the flow starts.
+            reach: float64 [F], share of its last step that is gone when the flow ends.
+        """
+        x = nn.functional.gelu(self.dropout(self.flow_embed(tokens)))
+        x = x + self.embed_phase[0](_phase_bucket(room))
+        return x + self.embed_phase[1](_phase_bucket(reach))  # type: ignore[no-any-return]
 
     def inputs(self, flow: Tensor, before: Tensor, left: Tensor) -> Tensor:
         """Embed flow [..., H], tokens before [..., 5] (0: none) and amounts left [..., 5]."""
@@ -190,6 +200,12 @@ class SeriesLevel(nn.Module):
         for part in range(1, len(PARTS)):
             tokens[:, part] = self.tables[part].bucket(value[:, part - 1])
         return tokens, step, value, left - value, step >= end
+
+
+def _phase_bucket(share: Tensor) -> Tensor:
+    """Two buckets an octave, down from the whole step."""
+    octaves = -2 * torch.log2(share.clamp(min=1e-9))
+    return octaves.long().clamp(0, PHASES - 1)
 
 
 def _mend(value: Tensor, left: Tensor, *, last: Tensor) -> Tensor:
