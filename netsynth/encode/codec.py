@@ -84,6 +84,7 @@ class Codec:
                 name="service",
                 size=self.services.size,
                 groups={**service_groups, "any_port": has_port},
+                vectors=self.static.ports.encode_rows(services) if self.static else None,
             ),
             TokenField(
                 name="shape",

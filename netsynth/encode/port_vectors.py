@@ -98,6 +98,18 @@ class PortVectors:
             result[rows] = self.services[known[place], 1]
         return result
 
+    def encode_rows(self, rows: IntArray) -> Vectors:
+        """Return the vectors of protocol and port of service rows, float32 [M, 2 V].
+
+        Args:
+            rows: int64 [M, 3], rows (protocol, IP version, port); a port below 0 is any, its
+                vector 0.
+        """
+        protocol = self.encode_protocols(rows[:, 0])
+        port = self.encode_services(np.maximum(rows[:, 2], 0), rows[:, 0])
+        port[rows[:, 2] < 0] = 0
+        return np.concatenate([protocol, port], axis=1)
+
     def client_words(self, ports: Array) -> IntArray:
         """Return initiator ports [F] with EPHEMERAL in place of those without a word: int64."""
         ports = np.asarray(ports, dtype=np.int64)

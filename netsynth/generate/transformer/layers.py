@@ -125,7 +125,7 @@ def sinusoids(positions: Tensor, width: int) -> Tensor:
 
 
 class FieldEmbedding(nn.Module):
-    """Sum of one embedding a token column."""
+    """Sum of one embedding a token column; where a field has vectors, it starts from those."""
 
     def __init__(self, fields: tuple[TokenField, ...], *, width: int) -> None:
         super().__init__()
@@ -134,7 +134,13 @@ class FieldEmbedding(nn.Module):
         for size in sizes:
             starts.append(starts[-1] + size)
         self.table = nn.Embedding(starts[-1], width)
-        nn.init.normal_(self.table.weight, std=0.3 / math.sqrt(max(len(fields), 1)))
+        std = 0.3 / math.sqrt(max(len(fields), 1))
+        nn.init.normal_(self.table.weight, std=std)
+        with torch.no_grad():
+            for start, item in zip(starts[:-1], fields, strict=True):
+                if item.vectors is not None and item.vectors.any():
+                    rows = _project(torch.as_tensor(item.vectors), width)
+                    self.table.weight[start : start + item.size] = rows * std
         self.register_buffer("starts", torch.tensor(starts[:-1]), persistent=False)
         self.starts: Tensor
 
@@ -159,6 +165,13 @@ def _at_least(item: TokenField, other: TokenField) -> Tensor:
     allowed = high[None, :] >= low[:, None]
     extra = torch.ones(other.size - low.numel(), item.size, dtype=torch.bool)
     return torch.cat([extra, allowed])
+
+
+def _project(vectors: Tensor, width: int) -> Tensor:
+    """Map vectors [size, V] to [size, H] by a fixed random projection; mean square 1."""
+    random = torch.Generator().manual_seed(vectors.shape[1])
+    projected = vectors.float() @ torch.randn(vectors.shape[1], width, generator=random)
+    return projected / projected.square().mean().sqrt()
 
 
 class FieldDecoder(nn.Module):
