@@ -31,34 +31,51 @@ from netsynth.capture.frames import (
 HASH_A = np.uint64(0x9E3779B97F4A7C15)
 HASH_B = np.uint64(0xD6E8FEB86659FD93)
 LOW_32 = np.uint64(0xFFFFFFFF)
+ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
+
+
+@njit(cache=True)
+def _put8(out: Any, at: int, value: int) -> None:
+    out[np.uint64(at)] = np.uint8(value & 255)
 
 
 @njit(cache=True)
 def _put16(out: Any, at: int, value: int) -> None:
-    out[at] = (value >> 8) & 255
-    out[at + 1] = value & 255
+    k = np.uint64(at)
+    out[k] = np.uint8((value >> 8) & 255)
+    out[k + ONE] = np.uint8(value & 255)
 
 
 @njit(cache=True)
 def _put32(out: Any, at: int, value: int) -> None:
-    out[at] = (value >> 24) & 255
-    out[at + 1] = (value >> 16) & 255
-    out[at + 2] = (value >> 8) & 255
-    out[at + 3] = value & 255
+    k = np.uint64(at)
+    out[k] = np.uint8((value >> 24) & 255)
+    out[k + ONE] = np.uint8((value >> 16) & 255)
+    out[k + TWO] = np.uint8((value >> 8) & 255)
+    out[k + THREE] = np.uint8(value & 255)
 
 
 @njit(cache=True)
 def _put32_le(out: Any, at: int, value: int) -> None:
-    out[at] = value & 255
-    out[at + 1] = (value >> 8) & 255
-    out[at + 2] = (value >> 16) & 255
-    out[at + 3] = (value >> 24) & 255
+    k = np.uint64(at)
+    out[k] = np.uint8(value & 255)
+    out[k + ONE] = np.uint8((value >> 8) & 255)
+    out[k + TWO] = np.uint8((value >> 16) & 255)
+    out[k + THREE] = np.uint8((value >> 24) & 255)
 
 
 @njit(cache=True)
 def _put64_le(out: Any, at: int, value: Any) -> None:
-    for k in range(8):
-        out[at + k] = np.uint8((value >> np.uint64(8 * k)) & np.uint64(255))
+    _put32_le(out, at, np.int64(value & LOW_32))
+    _put32_le(out, at + 4, np.int64(value >> np.uint64(32)))
+
+
+@njit(cache=True)
+def _copy(out: Any, at: int, source: Any, start: int, count: int) -> None:
+    to = np.uint64(at)
+    take = np.uint64(start)
+    for k in range(np.uint64(max(count, 0))):
+        out[to + k] = source[take + k]
 
 
 @njit(cache=True)
@@ -88,24 +105,24 @@ def _put_mac(out: Any, at: int, high: Any, low: Any, mixed: Any, is_target: bool
     if high == np.uint64(0) and low & LOW_32 == np.uint64(0xFFFF0000):
         if last == 0xFFFFFFFF and is_target:
             for k in range(6):
-                out[at + k] = 255
+                _put8(out, at + k, 255)
             return
         if last & 0xF0 == 0xE0 and is_target:
-            out[at] = 0x01
-            out[at + 1] = 0x00
-            out[at + 2] = 0x5E
-            out[at + 3] = (last >> 8) & 0x7F
-            out[at + 4] = (last >> 16) & 255
-            out[at + 5] = last >> 24
+            _put8(out, at, 0x01)
+            _put8(out, at + 1, 0x00)
+            _put8(out, at + 2, 0x5E)
+            _put8(out, at + 3, (last >> 8) & 0x7F)
+            _put8(out, at + 4, (last >> 16) & 255)
+            _put8(out, at + 5, last >> 24)
             return
     elif high & np.uint64(255) == np.uint64(255) and is_target:
-        out[at] = 0x33
-        out[at + 1] = 0x33
+        _put8(out, at, 0x33)
+        _put8(out, at + 1, 0x33)
         _put32_le(out, at + 2, last)
         return
-    out[at] = CARD_BYTE
-    for k in range(5):
-        out[at + 1 + k] = np.uint8((mixed >> np.uint64(8 * k)) & np.uint64(255))
+    _put8(out, at, CARD_BYTE)
+    _put8(out, at + 1, np.int64((mixed >> np.uint64(32)) & np.uint64(255)))
+    _put32_le(out, at + 2, np.int64(mixed & LOW_32))
 
 
 @njit(cache=True, nogil=True)
@@ -284,8 +301,8 @@ def encode(
             pseudo = _swap(_fold(pseudo))
             _put32(out, at, 0x60000000 | (np.int64(toses[row]) << 20))
             _put16(out, at + 4, ip_head - 40 + length)
-            out[at + 6] = 44 if flags & 5 else protocol
-            out[at + 7] = ttls[row]
+            _put8(out, at + 6, 44 if flags & 5 else protocol)
+            _put8(out, at + 7, ttls[row])
             _put64_le(out, at + 8, source_a)
             _put64_le(out, at + 16, source_b)
             _put64_le(out, at + 24, target_a)
@@ -408,11 +425,9 @@ def encode(
         # The payload's bytes, as far as they are kept.
         keep = frame + captured
         stop = min(payload_at + taken, keep)
-        for k in range(stop - payload_at):
-            out[payload_at + k] = prefix[start + k]
+        _copy(out, payload_at, prefix, start, stop - payload_at)
         begin = payload_at + taken
-        for k in range(keep - begin):
-            out[begin + k] = pool[offset + k]
+        _copy(out, begin, pool, offset, keep - begin)
         if (
             protocol == 132
             and not later_fragment
