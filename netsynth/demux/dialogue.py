@@ -60,6 +60,18 @@ def repair_flags(
         first, end = offsets[f], offsets[f + 1]
         if protocol[first] != 6:
             continue
+        syn_data = np.zeros(2, dtype=np.uint16)
+        last_syn = np.full(2, -1, dtype=np.int64)
+        last_data = np.full(2, -1, dtype=np.int64)
+        for i in range(first, end):
+            side = 1 if reverse[i] else 0
+            if tcp_flags[i] & 2 != 0:
+                last_syn[side] = i
+                if tcp_flags[i] & 5 != 0:
+                    tcp_flags[i] &= 0xFA
+                    repairs[_SYN_MIXED] += 1
+            elif payload_length[i] > 0 and tcp_flags[i] & 4 == 0:
+                last_data[side] = i
         answer: Any = np.int64(-1)  # the SYN-ACK of a flow that begins with a SYN
         if tcp_flags[first] & 22 == 2:
             bare: Any = np.int64(-1)  # the first other answer, where it could have been one
@@ -70,22 +82,15 @@ def repair_flags(
                 if flags & 18 == 18:
                     answer = i
                     break
-                if bare == -1:
-                    bare = i if payload_length[i] == 0 and flags & 3 == 0 else np.int64(-2)
+                if payload_length[i] > 0 or flags & 1 != 0:
+                    break
+                if bare < 0:
+                    bare = i
             if answer < 0 and bare >= 0:
                 answer = bare
                 tcp_flags[bare] = 18
                 segment[bare] = 0
                 repairs[_SYN_ACK_ADDED] += 1
-        syn_data = np.zeros(2, dtype=np.uint16)
-        last_syn = np.full(2, -1, dtype=np.int64)
-        last_data = np.full(2, -1, dtype=np.int64)
-        for i in range(first, end):
-            side = 1 if reverse[i] else 0
-            if tcp_flags[i] & 2 != 0:
-                last_syn[side] = i
-            elif payload_length[i] > 0 and tcp_flags[i] & 4 == 0:
-                last_data[side] = i
         state = np.zeros(2, dtype=np.int64)  # 1 SYN, 2 SYN-ACK, 4 data, 8 FIN, 16 RST, 32 others
         for i in range(first, end):
             side = 1 if reverse[i] else 0
@@ -96,9 +101,6 @@ def repair_flags(
                 flags = np.int64(2)
                 payload_length[i] = 0
                 repairs[_EARLY] += 1
-            if flags & 2 != 0 and flags & 5 != 0:
-                flags &= ~5
-                repairs[_SYN_MIXED] += 1
             is_fresh = state[side] & 46 == 0 and (state[side] & 1 != 0 or state[peer] & 47 == 0)
             if flags & 18 == 2 and not is_fresh:
                 flags = (flags & ~2) | 16

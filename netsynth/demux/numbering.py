@@ -126,10 +126,17 @@ def number_segments(
                 elif flags & 16 == 0 and answered[i] >= 0:
                     at = covered_at[answered[i]]
             elif kind == 3:
-                if length + hole[i] == 0 or next_at[side] == 0 or fin_at[side] >= 0:
+                jump = hole[i] if hole[i] > 0 else payload
+                j = last_acker[peer]
+                is_full = False
+                if is_windowed and j >= 0:
+                    shift = np.int64(0) if tcp_flags[j] & 2 != 0 else scale[peer]
+                    reach = in_order_at[j] + (np.int64(65535) << shift)
+                    is_full = at + jump + payload > (reach if payload > 0 else edge[side])
+                if jump == 0 or is_full or next_at[side] == 0 or fin_at[side] >= 0:
                     kind = np.int64(0)
                 else:
-                    at += hole[i] if hole[i] > 0 else max(payload, 1)
+                    at += jump
                     if hole[i] > 0 and hole_count[side] < _HOLE_LIMIT:
                         hole_start[side, hole_count[side]] = next_at[side]
                         hole_end[side, hole_count[side]] = at

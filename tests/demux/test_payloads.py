@@ -65,7 +65,7 @@ def streams(port: int, *sizes: int, seed: int = 1, flows: int = 1) -> Iterator[l
 
 
 @pytest.mark.parametrize("name", range(len(all_templates())))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_templates_build_whatever_the_shape(name: int, data: st.DataObject) -> None:
     size = data.draw(st.one_of(st.integers(1, 700), st.sampled_from([1448, 2501, 9000, 65_535])))
