@@ -216,11 +216,15 @@ def _services_last(
     """Move drawn ports [F, X] that have a token of their own behind those that have none.
 
     A flow of any port went to none of the services, and must not take the 5-tuple of one that did.
+    The second port always differs from the first.
     """
     columns = np.broadcast_arrays(protocol[:, None], version[:, None], ports)
     rows = np.stack([c.ravel() for c in columns], axis=1)
     taken = (codec.services.find(rows) >= 0).reshape(ports.shape)
-    return np.take_along_axis(ports, np.argsort(taken, axis=1, kind="stable"), axis=1)
+    ports = np.take_along_axis(ports, np.argsort(taken, axis=1, kind="stable"), axis=1)
+    same = ports[:, 1] == ports[:, 0]  # all from a bin of one port: it may change still
+    ports[same, 1] += np.where(ports[same, 0] < 65535, 1, -1)
+    return ports
 
 
 def _fill_missing(meta: IntArray) -> IntArray:

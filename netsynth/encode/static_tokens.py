@@ -11,18 +11,14 @@ from netsynth.encode.static import StaticColumns
 from netsynth.errors import TableError
 from netsynth.numbers import IntArray
 
-NOT_IN_STATIC = (
-    "shape", "meta_forward", "meta_reverse", "other_meta_forward", "other_meta_reverse",
-    "opening_forward", "opening_reverse", "answer",
-)  # fmt: skip
-
 
 def static_tokens(codec: Codec, columns: StaticColumns) -> dict[str, IntArray]:
     """Return the tokens of the columns that the static view determines.
 
     Addresses that are no host's of the vocabulary become its rare hosts; their bits are to go
     into `initiator_bits` and `responder_bits`. An ephemeral port becomes the token whose port is
-    drawn. The columns of NOT_IN_STATIC are left to the generator, given these.
+    drawn. Of the columns that `decode` reads, those of the headers (meta, opening) are left to
+    the generator, given these.
 
     Args:
         codec: What the tokens belong to.
@@ -56,7 +52,6 @@ def static_tokens(codec: Codec, columns: StaticColumns) -> dict[str, IntArray]:
         "packets_reverse": number["packets"].encode(columns.numbers["packets_reverse"]),
         "bytes_forward": number["bytes"].encode(columns.numbers["bytes_forward"]),
         "bytes_reverse": number["bytes"].encode(columns.numbers["bytes_reverse"]),
-        "duration": number["duration"].encode(columns.numbers["duration_ns"]),
     }
 
 
