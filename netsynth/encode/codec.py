@@ -18,7 +18,7 @@ from netsynth.encode.static import StaticCodec, fit_static_codec, static_columns
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.encode.windows import cut_windows, window_length_ns
 from netsynth.errors import CaptureError, ConfigError, ModelError
-from netsynth.numbers import Array, IntArray, NumberCodec, fit_number_codec
+from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import EncodedTrace, FlowTable, TokenField
 
 ANY_PORT = -1  # service_port of services whose port is drawn by itself
@@ -121,7 +121,10 @@ class Codec:
             TokenField(name="bytes_forward", size=number["bytes"].size, number=number["bytes"]),
             TokenField(name="bytes_reverse", size=number["bytes"].size, number=number["bytes"]),
             TokenField(name="answer", size=number["answer"].size + 1, number=number["answer"]),
-            TokenField(name="duration", size=number["duration"].size, number=number["duration"]),
+            TokenField(name="stretch", size=number["stretch"].size + 1, number=number["stretch"]),
+            TokenField(
+                name="duration", size=number["duration"].size + 1, number=number["duration"]
+            ),
         )
 
     @property
@@ -201,7 +204,8 @@ class Codec:
         service = service_tokens(self.services, service_rows(flows, columns))
         any_port = self.services.rows[service, 2] == ANY_PORT
         port = np.where(any_port, 1 + number["port"].encode(columns.service_port), 0)
-        answer = np.where(columns.answer_ns < 0, 0, 1 + number["answer"].encode(columns.answer_ns))
+        answered = columns.answer_ns >= 0
+        answer = np.where(answered, 1 + number["answer"].encode(columns.answer_ns), 0)
         token = {
             "gap": number["start_gap"].encode(np.diff(columns.start_ns, prepend=first_ns)),
             "label": self._labels(flows),
@@ -219,7 +223,8 @@ class Codec:
             "bytes_forward": number["bytes"].encode(totals[:, 2]),
             "bytes_reverse": number["bytes"].encode(totals[:, 3]),
             "answer": answer,
-            "duration": number["duration"].encode(columns.duration_ns),
+            "stretch": np.where(answered, 1 + number["stretch"].encode(stretches(columns)), 0),
+            "duration": np.where(answered, 0, 1 + number["duration"].encode(columns.duration_ns)),
         }
         return np.stack([token[f.name] for f in self.token_fields], axis=1).astype(np.int32)
 
@@ -321,7 +326,7 @@ class Codec:
 
 META_FIELDS = ("meta_forward", "meta_reverse", "other_meta_forward", "other_meta_reverse")
 NUMBER_NAMES = (
-    "start_gap", "port", "packets", "bytes", "answer", "duration",
+    "start_gap", "port", "packets", "bytes", "answer", "stretch", "duration",
     "skip", "step_packets", "step_bytes",
 )  # fmt: skip
 
@@ -352,6 +357,15 @@ def count_class(counts: IntArray) -> IntArray:
     """Put counts in classes that grow by half: 0, 1, 2, 3, 4, 5-7, 8-11 ..."""
     logs = np.log(np.maximum(counts, 1) / 4.5) / np.log(1.5)
     return np.where(counts <= 4, counts, 5 + np.floor(np.maximum(logs, 0))).astype(np.int64)
+
+
+def stretches(columns: FlowColumns) -> FloatArray:
+    """Duration of each flow in units of the time to its answer, at least 1: float64 [F].
+
+    How long a dialogue lasts goes with its round trip; flows without an answer give 1.
+    """
+    ratio = columns.duration_ns / np.maximum(columns.answer_ns, 1)
+    return np.where(columns.answer_ns >= 0, np.maximum(ratio, 1.0), 1.0)
 
 
 def _classes(number: NumberCodec) -> IntArray:
@@ -451,8 +465,9 @@ def fit_codec(
 
 def _fit_flow_numbers(columns: list[FlowColumns]) -> dict[str, NumberCodec]:
     totals = np.concatenate([c.totals for c in columns])
-    duration = np.concatenate([c.duration_ns for c in columns])
     answer = np.concatenate([c.answer_ns for c in columns])
+    alone = np.concatenate([c.duration_ns for c in columns])[answer < 0]
+    stretch = np.concatenate([stretches(c) for c in columns])[answer >= 0]
     answer = answer[answer >= 0]
     return {
         "packets": fit_number_codec(
@@ -464,8 +479,15 @@ def _fit_flow_numbers(columns: list[FlowColumns]) -> dict[str, NumberCodec]:
         "answer": fit_number_codec(
             answer if answer.size else np.zeros(1), bin_count=64, atom_count=8, atom_share=0.01
         ),
+        "stretch": fit_number_codec(
+            stretch if stretch.size else np.ones(1), bin_count=96, atom_count=8, atom_share=0.01
+        ),
         "duration": fit_number_codec(
-            duration, bin_count=96, atom_count=8, atom_share=0.01, exact_below=1
+            alone if alone.size else np.zeros(1),
+            bin_count=96,
+            atom_count=8,
+            atom_share=0.01,
+            exact_below=1,
         ),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -89,10 +90,14 @@ def fit_flows(
         each = skeleton.sum(2) + details.sum(2)
         return (each * wanted).sum(), wanted.sum()
 
+    def mean_loss(places: list[tuple[int, int]]) -> Tensor:
+        total, count = loss(places, train=True)
+        return total / count.clamp(min=1)
+
     def batches() -> Iterator[Callable[[], Tensor]]:
         places = _places(data, length=length, random=random)
         for at in range(0, len(places), chunks):
-            yield lambda picked=places[at : at + chunks]: _mean(*loss(picked, train=True))
+            yield partial(mean_loss, places[at : at + chunks])
 
     def evaluate() -> float:
         places = _places(data, length=length, random=None)
@@ -117,10 +122,6 @@ def fit_flows(
         torch.as_tensor(duration, device=device),
     )
     return outcome
-
-
-def _mean(total: Tensor, count: Tensor) -> Tensor:
-    return total / count.clamp(min=1)
 
 
 def _places(

@@ -48,6 +48,7 @@ PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("packets_reverse", "service"),
     ),
     "answer": (("responder",), ("responder", "initiator")),
+    "stretch": (("shape.volume",), ("shape.volume", "service"), ("shape", "service")),
     "duration": (("shape.volume",), ("shape.volume", "service"), ("shape", "service")),
 }
 # Columns that take no token that never occurred under their closest parents.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ class TransformerGenerator:
                 left = max(minutes * 60 - (time.monotonic() - began), 0)
                 deadline = time.monotonic() + left * SHARE_OF_TIME[name]
             control = FitControl(
-                report=lambda share, text, name=name: report(name, share, text),
+                report=partial(report, name),
                 stop=stop,
                 deadline=deadline,
             )

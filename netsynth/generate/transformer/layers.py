@@ -150,23 +150,6 @@ class FieldEmbedding(nn.Module):
         return vectors.sum(dim=-2)
 
 
-AT_LEAST = {("duration", "answer")}  # numbers of the first are never below the second's
-
-
-def _at_least(item: TokenField, other: TokenField) -> Tensor:
-    """Tokens of `item` [size] that can be as large as each token of `other`: bool [size, size].
-
-    A further first token of `other` stands for no number and allows all.
-    """
-    assert item.number is not None
-    assert other.number is not None
-    low = torch.as_tensor(other.number.low)
-    high = torch.as_tensor(item.number.high)
-    allowed = high[None, :] >= low[:, None]
-    extra = torch.ones(other.size - low.numel(), item.size, dtype=torch.bool)
-    return torch.cat([extra, allowed])
-
-
 def _project(vectors: Tensor, width: int) -> Tensor:
     """Map vectors [size, V] to [size, H] by a fixed random projection; mean square 1."""
     random = torch.Generator().manual_seed(vectors.shape[1])
@@ -225,10 +208,6 @@ class FieldDecoder(nn.Module):
                     allowed |= (ours < 0)[None, :] | (theirs < 0)[:, None]
                     name = f"mask_{place}_{earlier}_{group}"
                     self.register_buffer(name, allowed, persistent=False)
-                    pairs.append((earlier, name))
-                if (item.name, other.name) in AT_LEAST:
-                    name = f"mask_{place}_{earlier}_at_least"
-                    self.register_buffer(name, _at_least(item, other), persistent=False)
                     pairs.append((earlier, name))
             self.masks.append(pairs)
 

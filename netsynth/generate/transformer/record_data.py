@@ -99,7 +99,8 @@ def around_rows(offsets: IntArray, step: Array, values: IntArray) -> Array:
 def _sum_before(values: IntArray, first: IntArray) -> IntArray:
     """Sum of the rows from `first` [N] up to, not including, each row of values [N, C]."""
     total = np.concatenate([np.zeros((1, values.shape[1]), np.int64), np.cumsum(values, axis=0)])
-    return total[:-1] - total[first]
+    before: IntArray = total[:-1] - total[first]
+    return before
 
 
 def _history(targets: IntArray, position: IntArray, *, count: int) -> IntArray:

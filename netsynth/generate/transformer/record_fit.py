@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -69,10 +70,13 @@ def fit_records(
             losses.append(level.loss(tokens, context.to(device), target))
         return torch.cat(losses)
 
+    def mean_loss(rows: IntArray) -> Tensor:
+        return loss(rows, forget=True).sum(1).mean()
+
     def batches() -> Iterator[Callable[[], Tensor]]:
         order = random.permutation(train)
         for at in range(0, order.size, size):
-            yield lambda rows=order[at : at + size]: loss(rows, forget=True).sum(1).mean()
+            yield partial(mean_loss, order[at : at + size])
 
     def evaluate() -> float:
         parts = [loss(test[at : at + 8192], forget=False) for at in range(0, test.size, 8192)]

@@ -106,7 +106,7 @@ class RecordLevel(nn.Module):
         for module in self.history_embed:
             nn.init.normal_(module.weight, std=0.5)  # type: ignore[arg-type]
         for module in [*self.embed, *self.heads]:
-            nn.init.normal_(module.weight, std=0.05)  # type: ignore[arg-type]
+            nn.init.normal_(module.weight, std=0.05)
         self.dropout = nn.Dropout(config.dropout)
         service = next(f for f in flow_fields if f.name == "service")
         self.service_place = [f.name for f in flow_fields].index("service")

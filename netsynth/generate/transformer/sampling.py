@@ -117,13 +117,17 @@ def draw_totals(
     none = totals[:, 0] + totals[:, 1] == 0
     totals[none, 0] = 1
     totals[:, 2:] = torch.minimum(totals[:, 2:], totals[:, :2] * largest_payload)
-    duration = level.number("duration").draw(flows.tokens[:, place["duration"]], random)
+    alone = level.number("duration").draw(
+        (flows.tokens[:, place["duration"]] - 1).clamp(min=0), random
+    )
+    stretch_token = flows.tokens[:, place["stretch"]]
+    stretch = level.number("stretch").draw((stretch_token - 1).clamp(min=0), random)
+    duration = torch.where(stretch_token > 0, answer * stretch, alone)
     octave = torch.log2(totals[:, :2].sum(1).clamp(min=1).double()).long()
     fastest = level.fastest[octave.clamp(max=level.fastest.numel() - 1)]
     duration = torch.maximum(duration, totals[:, 2:].sum(1) / fastest * 1e9)
     duration = torch.minimum(duration, (window_ns - 1 - flows.start_ns).clamp(min=0))
-    alone = totals[:, 0] + totals[:, 1] == 1
-    duration = duration.masked_fill(alone, 0.0)
+    duration = duration.masked_fill(totals[:, 0] + totals[:, 1] == 1, 0.0)
     silent = (answer_token == 0) | (totals[:, :2].min(dim=1).values == 0)
     answer = torch.minimum(answer, duration).masked_fill(silent, -1.0)
     return DrawnTotals(packets_and_bytes=totals, answer_ns=answer, duration_ns=duration)

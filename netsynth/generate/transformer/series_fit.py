@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -126,12 +127,15 @@ def fit_series(
             level.flow_vector(flows, phases[:, 0], phases[:, 1]), tokens, left, valid, first
         )
 
+    def mean_loss(rows: IntArray) -> Tensor:
+        return loss(rows).mean()
+
     def batches() -> Iterator[Callable[[], Tensor]]:
         lengths = np.diff(data.offsets)[train] + random.random(train.size)
         order = train[np.argsort(lengths)]  # alike in length, to pad little
         groups = [order[at : at + size] for at in range(0, order.size, size)]
         for index in random.permutation(len(groups)):
-            yield lambda rows=groups[index]: loss(rows).mean()
+            yield partial(mean_loss, groups[index])
 
     def evaluate() -> float:
         parts = [loss(test[at : at + 64]) for at in range(0, test.size, 64)]

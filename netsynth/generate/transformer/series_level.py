@@ -45,7 +45,7 @@ class SeriesLevel(nn.Module):
         self.embed_left = nn.ModuleList(nn.Embedding(t.size, width) for t in self.tables)
         self.embed_phase = nn.ModuleList(nn.Embedding(PHASES, width) for _ in range(2))
         for embedding in [*self.embed_before, *self.embed_left, *self.embed_phase]:
-            nn.init.normal_(embedding.weight, std=0.15)  # type: ignore[arg-type]
+            nn.init.normal_(embedding.weight, std=0.15)
         self.transformer = CausalTransformer(
             width=width,
             heads=config.heads,
@@ -58,7 +58,7 @@ class SeriesLevel(nn.Module):
         self.hidden = nn.ModuleList(nn.Linear(width, config.hidden) for _ in self.tables)
         self.heads = nn.ModuleList(nn.Linear(config.hidden, t.size) for t in self.tables)
         for module in [*self.embed, *self.heads]:
-            nn.init.normal_(module.weight, std=0.05)  # type: ignore[arg-type]
+            nn.init.normal_(module.weight, std=0.05)
         self.dropout = nn.Dropout(config.dropout)
 
     def flow_vector(self, tokens: Tensor, room: Tensor, reach: Tensor) -> Tensor:
