@@ -138,14 +138,18 @@ def _packets(
     side = reverse.astype(np.int64)
     meta = np.stack([codec.meta.rows[column[name]] for name in META_FIELDS], axis=1)  # [F, 4, 4]
     meta = _fill_missing(meta)[flow, side + 2 * kinds[:, 7]]  # [N, 4]
-    opening = np.stack(
+    openings = np.stack(
         [codec.openings.rows[column[f"opening_{d}"]] for d in ("forward", "reverse")], axis=1
-    )[flow, side]
+    )  # [F, 2, 3]
+    opening, answer = openings[flow, side], openings[flow, 1 - side]
     packets = PacketTable.zeros(count, addresses)
     is_tcp = protocol[flow] == TCP
     flags = np.where(is_tcp, kinds[:, 3], 0)
     is_syn = is_tcp & ((flags & SYN) > 0)
-    stamped = is_tcp & (opening[:, 0] > 0) & ((opening[:, 0] & OPTION_TIMESTAMPS) > 0)
+    # RFC 7323 section 3.2: timestamps are sent where both sides offered them; -1 is no packet seen
+    stamped = (
+        is_tcp & (opening[:, 0] > 0) & ((opening[:, 0] & answer[:, 0] & OPTION_TIMESTAMPS) > 0)
+    )
     is_icmp = np.isin(protocol[flow], (ICMP, ICMPV6))
     fill: dict[str, Array] = {
         "time_ns": _times(trace, timestamps, codec.tick_ns),

@@ -10,7 +10,17 @@ from netsynth.encode.columns import flow_columns
 from netsynth.encode.records import before_in_direction, fill_forward
 from netsynth.errors import CaptureError, ConfigError, ModelError
 from netsynth.numbers import Array
-from netsynth.tables import OPTION_SACK, PACKET_COLUMNS, SYN, TCP, EncodedTrace, FlowTable
+from netsynth.tables import (
+    ACK,
+    OPTION_MSS,
+    OPTION_SACK,
+    OPTION_TIMESTAMPS,
+    PACKET_COLUMNS,
+    SYN,
+    TCP,
+    EncodedTrace,
+    FlowTable,
+)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +119,24 @@ def test_options_of_the_handshake_are_exact_and_sack_blocks_are_lost(back: FlowT
     kept = flows.packets.option_bits & ~np.uint8(OPTION_SACK)
     assert share_alike(back.packets.option_bits, kept) > 0.99
     assert not (back.packets.option_bits & OPTION_SACK).any()
+
+
+@pytest.mark.parametrize(("offered", "stamped"), [(True, True), (False, False)])
+def test_timestamps_are_sent_where_both_sides_offered_them(offered: bool, stamped: bool) -> None:
+    """RFC 7323 section 3.2: a SYN-ACK without the option means none in the segments after it."""
+    packets = [[(i * 100, 0, 0), (i * 100 + 1, 1, 0), (i * 100 + 2, 0, 9)] for i in range(20)]
+    rows = [{"protocol": TCP, "initiator_port": 50_000 + i} for i in range(20)]
+    flows = make_flows(rows, packets)
+    flows.packets.tcp_flags[:] = [SYN, SYN | ACK, ACK] * 20
+    flows.packets.option_bits[:] = [
+        OPTION_MSS | OPTION_TIMESTAMPS,
+        OPTION_MSS | (OPTION_TIMESTAMPS if offered else 0),
+        OPTION_TIMESTAMPS if stamped else 0,
+    ] * 20
+    codec = fit_codec([flows], config=EncodeConfig(), seed=0)
+    (window,) = codec.encode(flows)
+    made = codec.decode(window, rng=np.random.default_rng(0)).packets.option_bits
+    assert (made == flows.packets.option_bits).all()
 
 
 def test_windows_of_tcp_are_kept_within_a_few_percent(back: FlowTable) -> None:
@@ -222,6 +250,23 @@ def test_too_few_flows_are_refused() -> None:
     few = make_flows([{} for _ in range(19)], [[(i, 0, 1)] for i in range(19)])
     with pytest.raises(CaptureError, match="19 flows are too few to learn from"):
         fit_codec([few], config=EncodeConfig(), seed=0)
+
+
+def test_a_scan_keeps_all_its_flows() -> None:
+    """Each of 300 ports tried once from one port: none may be lost to another's 5-tuple."""
+    ports = np.random.default_rng(0).permutation(np.arange(1, 1025))[:300]
+    rows = [{"protocol": TCP, "initiator_port": 62_420, "responder_port": int(p)} for p in ports]
+    rows += [{"initiator": 2, "initiator_port": 50_000 + i} for i in range(40)]
+    flows = make_flows(rows, [[(i * 10, 0, 0), (i * 10 + 1, 1, 0)] for i in range(340)])
+    codec = fit_codec([flows], config=EncodeConfig(), seed=0)
+    (window,) = codec.encode(flows)
+    for seed in range(3):
+        back = codec.decode(window, rng=np.random.default_rng(seed))
+        assert len(back) == 340
+        made = back.responder_port[:300]
+        assert np.unique(made).size == 300
+        assert (back.initiator_port[:300] == 62_420).all()
+        assert np.median(made) == pytest.approx(512, rel=0.2)
 
 
 def test_flow_columns_worked_out_by_hand() -> None:
