@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.demux.hashing import Words, hash_addresses, hash_flows, mix
 from netsynth.errors import ConfigError
 from netsynth.numbers import IntArray
 from netsynth.tables import (
@@ -63,8 +64,8 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
 
     Args:
         flows: Packets agree with their flow's initiator and responder.
-        seed: Same seed and flows, same packets. Give each of several tables its own seed; the
-            hosts' clocks would differ between seeds, so a trace in pieces keeps one seed.
+        seed: Same seed and flows, same packets. Numbers depend on a flow's start and ends, not
+            on the table, and clocks on the host: a trace in pieces keeps one seed.
         payload: "templates" begins messages as the application of the port does; "zero",
             "random" and "none" leave all payload bytes to the writer.
 
@@ -83,7 +84,8 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
         ack_class=flows.ack_class.copy(),
     )
     repairs = np.zeros(len(dialogue.REPAIRS), dtype=np.int64)
-    data_at = _fill_columns(flows, np.random.default_rng(seed), seed, repairs)
+    words = hash_flows(flows, seed)
+    data_at = _fill_columns(flows, words, seed, repairs)
     _fill_lengths(flows.packets)
     order = np.argsort(flows.packets.time_ns, kind="stable")
     counted = dict(zip(dialogue.REPAIRS, repairs.tolist(), strict=True))
@@ -91,7 +93,7 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
     if mended:
         logger.info("repairs: %s", ", ".join(f"{name} {n}" for name, n in mended.items()))
     packets = flows.packets.take(order)
-    prefixes = _fill_prefixes(flows, packets, order, data_at, seed, payload == "templates")
+    prefixes = _fill_prefixes(flows, packets, order, data_at, words, payload == "templates")
     return CompiledPackets(
         packets=packets,
         flow=flows.flow_of_packet[order],
@@ -121,9 +123,7 @@ _REWRITTEN = (
 )
 
 
-def _fill_columns(
-    flows: FlowTable, rng: np.random.Generator, seed: int, repairs: IntArray
-) -> IntArray:
+def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) -> IntArray:
     """Fill numbers and flags of all packets in place; return data_at, int64 [N]."""
     from netsynth.demux import datagrams, dialogue
 
@@ -155,7 +155,7 @@ def _fill_columns(
         repairs,
     )
     clock = _clocks(p, seed)
-    initial = rng.integers(0, 1 << 32, size=(len(flows), 2), dtype=np.uint32)
+    initial = mix(words, 4).view(np.uint32).reshape(-1, 2)  # [F, 2], one a side
     data_at = _number_segments(flows, clock, initial, repairs)
     p.ts_val[:] = np.where(p.option_bits & 8, clock, 0)
     datagrams.number_echoes(
@@ -165,7 +165,7 @@ def _fill_columns(
         p.ip_flags,
         p.icmp,
         p.payload_length,
-        int(rng.integers(0, 1 << 16)),
+        int(mix(words[:1], 5)[0] & 0xFFFF) if len(flows) else 0,
         p.seq,
     )
     datagrams.number_packets(
@@ -174,7 +174,7 @@ def _fill_columns(
         p.ip_version,
         p.ip_flags,
         p.tcp_flags,
-        rng.integers(0, 1 << 16, size=(len(flows), 2), dtype=np.uint16),
+        mix(words, 6).view(np.uint16).reshape(-1, 4),
         p.ip_id,
     )
     return data_at
@@ -185,7 +185,7 @@ def _fill_prefixes(
     packets: PacketTable,
     order: IntArray,
     data_at: IntArray,
-    seed: int,
+    words: Words,
     has_templates: bool,
 ) -> Prefixes:
     """Return the prefixes of `packets`, which are those of `flows` in time order."""
@@ -195,7 +195,7 @@ def _fill_prefixes(
     none = np.zeros(len(packets), dtype=np.int64)
     if not has_templates:
         return Prefixes(np.zeros(0, dtype=np.uint8), none, none.copy())
-    data, start, length = build_prefixes(flows, data_at, seed=seed)
+    data, start, length = build_prefixes(flows, data_at, words=words)
     start, length = start[order], length[order]
     quotes = quote_packets(packets)
     place, pieces = data.size, [data]
@@ -253,12 +253,7 @@ def _clocks(packets: PacketTable, seed: int) -> NDArray[np.uint32]:
     References:
         RFC 7323 section 5.4.
     """
-    state = np.full(len(packets.addresses), seed & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
-    for byte in range(16):  # FNV-1a, widened
-        state ^= packets.addresses[:, byte].astype(np.uint64)
-        state *= np.uint64(0x100000001B3)
-        state ^= state >> np.uint64(29)
-    offset_ms = (state >> np.uint64(32)).astype(np.int64)  # [A]
+    offset_ms = (hash_addresses(packets.addresses, seed) >> np.uint64(32)).astype(np.int64)  # [A]
     ticks = packets.time_ns // 1_000_000 + offset_ms[packets.src]
     return (ticks & 0xFFFFFFFF).astype(np.uint32)
 

@@ -88,7 +88,7 @@ def number_packets(
     socket yet; IPv6 has none.
 
     Args:
-        initial: First identification of each flow and side, uint16 [F, 2].
+        initial: First identification of each flow and side, uint16 [F, 2 or more].
 
     References:
         RFC 6864 section 4.1.

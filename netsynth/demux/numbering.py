@@ -121,7 +121,7 @@ def number_segments(
                 at = np.int64(0)
                 first_data[side] = 1
             elif flags & 4 != 0:
-                if not has_sent[side] and has_syn[peer] and last_acker[peer] < 0:
+                if not has_sent[side] and has_syn[peer] and acked[peer] < 0:
                     initial[f, side] = 0
                 elif flags & 16 == 0 and answered[i] >= 0:
                     at = covered_at[answered[i]]
@@ -147,8 +147,11 @@ def number_segments(
                     repairs[_NOTHING_TO_REPEAT] += 1
                 else:
                     at -= 1
-                    if payload == 1 and fin_at[side] >= 0:  # the byte before FIN
-                        at -= 1
+                    if payload == 1 and fin_at[side] >= 0:  # the byte before FIN, if any
+                        at = max(fin_at[side] - 1, first_data[side])
+                        payload = min(payload, fin_at[side] - at)
+                        payload_length[i] = payload
+                        length = payload
             elif kind == 1 and length > 0:
                 last = fin_at[side] if fin_at[side] >= 0 else next_at[side]  # end of data
                 if payload > last - first_data[side]:

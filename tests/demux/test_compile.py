@@ -393,3 +393,21 @@ def test_resets_and_closings_of_real_stacks_are_kept(office: FlowTable) -> None:
     for flag in (SYN, FIN, RST):
         real = np.count_nonzero(office.packets.tcp_flags & flag)
         assert np.count_nonzero(result.packets.tcp_flags & flag) == real
+
+
+@pytest.mark.parametrize(("protocol", "port"), [(TCP, 443), (TCP, 80), (UDP, 53)])
+def test_a_flow_compiles_alike_whatever_is_beside_it(protocol: int, port: int) -> None:
+    """A trace compiled window by window has the numbers it would have in one piece."""
+    exchange = [Action("", False, 60), Action("", True, 90)] * 2
+    flow = dialogue(300, 2000, 80, 40) if protocol == TCP else exchange
+    table = flow_table([flow, flow], protocol=protocol, port=port)
+    both = compile_flows(table, seed=6)
+    rows = np.flatnonzero(both.flow == 1)
+    alone = compile_flows(assemble_flows(both.packets.take(rows)), seed=6)
+    for name in ("seq", "ack", "ip_id", "ts_val"):
+        assert np.array_equal(getattr(alone.packets, name), getattr(both.packets, name)[rows]), name
+    for one, other in enumerate(rows.tolist()):
+        length = int(both.prefix_length[other])
+        start, begin = int(both.prefix_start[other]), int(alone.prefix_start[one])
+        expected = both.prefix[start : start + length].tobytes()
+        assert alone.prefix[begin : begin + int(alone.prefix_length[one])].tobytes() == expected

@@ -62,9 +62,12 @@ def test_the_same_seed_gives_the_same_packets(flows: list[list[Action]], seed: i
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(ACTION, max_size=30))
+@given(st.lists(ACTION.filter(lambda action: "R" not in action.flags), max_size=30))
 def test_compiling_the_packets_again_repairs_nothing(actions: list[Action]) -> None:
-    """What the compiler wrote, read back as flows, is legal as it is."""
+    """What the compiler wrote, read back as flows, is legal as it is.
+
+    Without resets: one in the midst of a handshake can be read in two ways.
+    """
     once = compile_flows(flow_table([[Action("S"), *actions]]), seed=1)
     flows = assemble_flows(once.packets)
     again = compile_flows(flows, seed=2)

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.demux.hashing import Words, mix
 from netsynth.demux.messages import RECORD_SIZE, MessageTable, copy_ranges, find_messages
 from netsynth.demux.payloads.registry import all_templates, choose_templates
 from netsynth.demux.payloads.shape import TURN_LIMIT, VARIANT_COUNT, Shape, Template
 from netsynth.numbers import IntArray
 from netsynth.tables import SYN, TCP, UDP, FlowTable
 
-_UNSIGNED = NDArray[np.uint64]
 _RECORD_HEAD = 5  # bytes of a TLS record's header
 _NEUTRAL_SIZE = 4  # zeros that keep analysers from taking random bytes for RTCP and the like
 
@@ -33,13 +33,13 @@ class Prefixes(NamedTuple):
     length: IntArray
 
 
-def build_prefixes(flows: FlowTable, data_at: IntArray, *, seed: int) -> Prefixes:
+def build_prefixes(flows: FlowTable, data_at: IntArray, *, words: Words) -> Prefixes:
     """Build the prefixes of all packets of `flows`, in the order of its packets.
 
     Args:
         data_at: int64 [N]; position of each TCP payload in its direction's stream, so that
             retransmissions repeat the bytes.
-        seed: Chooses names and ids.
+        words: uint64 [F]; choose the names and ids of each flow.
     """
     template, is_swapped = choose_templates(flows)
     messages = find_messages(flows, data_at, wanted=template >= 0)
@@ -47,7 +47,8 @@ def build_prefixes(flows: FlowTable, data_at: IntArray, *, seed: int) -> Prefixe
     is_client = (messages.side == 1) == is_swapped[messages.flow]  # [M]
     asked = np.where(is_client, -1, messages.asked)  # a client's message begins an exchange
     exchange = np.where(asked >= 0, asked, np.arange(len(messages)))
-    keys = _Keys(flows, messages, exchange, seed)
+    place = (messages.turn * 2 + messages.side).astype(np.uint64)  # unique in a flow
+    keys = _Keys(words[messages.flow], place, place[exchange])
     shapes = _shapes(flows, messages, is_client, asked, of_message, keys)
     heads, head_start, head_length = _build_heads(of_message, shapes)
     data, head_start = _patch(flows, messages, of_message, keys, heads, head_start, head_length)
@@ -59,32 +60,15 @@ def build_prefixes(flows: FlowTable, data_at: IntArray, *, seed: int) -> Prefixe
 class _Keys(NamedTuple):
     """What the ids of a message are derived from."""
 
-    flows: FlowTable
-    messages: MessageTable
-    exchange: IntArray  # [M], the message that began the exchange
-    seed: int
+    flows: Words  # [M], a word of each message's flow
+    own: Words  # [M], place of the message in its flow
+    exchange: Words  # [M], place of the message that began the exchange
 
-    def of(self, source: str) -> _UNSIGNED:
+    def of(self, source: str) -> Words:
         """Return a random word for each message, uint64 [M], the same where the source is."""
         if source == "message":
-            number = np.arange(len(self.messages), dtype=np.int64) * 4 + 1
-        elif source == "exchange":
-            number = self.exchange * 4 + 2
-        else:
-            number = self.messages.flow * 4 + 3
-        return mix(number.astype(np.uint64), self.seed)
-
-
-def mix(words: _UNSIGNED, seed: int) -> _UNSIGNED:
-    """Return a well-mixed word for each word, uint64 of the same shape.
-
-    References:
-        Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-    """
-    z = words + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+            return mix(self.flows ^ self.own, 1)
+        return mix(self.flows ^ self.exchange, 2) if source == "exchange" else mix(self.flows, 3)
 
 
 def _shapes(

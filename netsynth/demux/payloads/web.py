@@ -67,7 +67,7 @@ def _build_request(shape: Shape) -> bytes:
 
 def _build_response(shape: Shape) -> bytes:
     if shape.size < 60:
-        return _fit(["HTTP/1.1 204 No Content"], shape.size, "X-Id: ", shape.variant)
+        return _build_empty_response(shape.size, shape.variant)
     kind = _KINDS[shape.variant % len(_KINDS)]
     lines = ["HTTP/1.1 200 OK", f"Server: {WORDS[shape.variant]}/1.0", f"Content-Type: {kind}"]
     head = _length(lines) + 40
@@ -78,8 +78,17 @@ def _build_response(shape: Shape) -> bytes:
         head = shape.first_size
     lines.append(f"Content-Length: {shape.size - head}")
     if head - _length(lines) < 0:  # too long a number for so short a message
-        return _fit(["HTTP/1.1 204 No Content"], shape.size, "X-Id: ", shape.variant)
+        return _build_empty_response(shape.size, shape.variant)
     return _fit(lines, head, "X-Id: ", shape.variant)
+
+
+def _build_empty_response(size: int, variant: int) -> bytes:
+    """Return a response without body; its reason is optional (RFC 9112 section 4)."""
+    if size == 25:
+        return b"HTTP/1.1 100 Continue\r\n\r\n"
+    if size < 27:
+        return line("HTTP/1.1 204 ", size, variant, end="\r\n\r\n")
+    return _fit(["HTTP/1.1 204 No Content"], size, "X-Id: ", variant)
 
 
 def _fit(lines: list[str], size: int, header: str, variant: int) -> bytes:
