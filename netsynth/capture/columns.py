@@ -1,13 +1,16 @@
-"""Columns of packets that grow in place.
+"""Columns of packets: memory that grows in place, or is used again.
 
-Where the columns are large they lie in their own memory maps: the system then moves them to grow
+Columns lie in memory maps of their own where they are large. The system then moves them to grow
 by remapping, and backs them by huge pages, without which the first touch of a page costs more
-than decoding the packets in it. Room that is reserved and never touched costs nothing.
+than decoding the packets in it. Room that is reserved and never touched costs nothing. Columns
+start at different distances from a page's start: else the same row of all of them would compete
+for the same few lines of the processor's cache.
 """
 
 from __future__ import annotations
 
 import mmap
+import sys
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,63 +20,91 @@ from netsynth.tables import PACKET_COLUMNS, PacketTable
 
 MAPPED_ROWS = 1 << 19  # columns of more rows lie in memory maps
 MADV_HUGEPAGE = getattr(mmap, "MADV_HUGEPAGE", None)
+STAGGER = 128  # bytes from a column's start, within its page, to the next one's
+DTYPES = [np.dtype(dtype) for dtype in PACKET_COLUMNS.values()]
+Arrays = tuple[Array, ...]
 
 
-class PacketColumns:
-    """The arrays of `PACKET_COLUMNS`, to be filled from the front.
+def empty_columns(rows: int) -> Arrays:
+    """Return small columns, one array each of `PACKET_COLUMNS`, not initialised."""
+    return tuple(np.empty(rows, dtype=dtype) for dtype in DTYPES)
+
+
+def make_table(arrays: Arrays, start: int, stop: int, addresses: NDArray[np.uint8]) -> PacketTable:
+    """Hand rows start:stop of columns over as a table, without copying them."""
+    columns = {name: array[start:stop] for name, array in zip(PACKET_COLUMNS, arrays, strict=True)}
+    return PacketTable(addresses=addresses, **columns)
+
+
+def cut_table(table: PacketTable, start: int, stop: int) -> PacketTable:
+    """Return packets start:stop without copying them."""
+    arrays = tuple(getattr(table, name) for name in PACKET_COLUMNS)
+    return make_table(arrays, start, stop, table.addresses)
+
+
+class GrowingColumns:
+    """Columns that are filled from the front and grow.
 
     Attributes:
-        arrays: One array a column, in the order of `PACKET_COLUMNS`, each [rows]; not initialised.
+        arrays: One array a column, in the order of `PACKET_COLUMNS`, each [rows].
         rows: Rows there is room for.
     """
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
+        self.arrays = empty_columns(rows)
         self._maps: list[mmap.mmap] = []
-        self.arrays: tuple[Array, ...] = tuple(
-            np.empty(rows, dtype=dtype) for dtype in PACKET_COLUMNS.values()
-        )
 
     def grow(self, rows: int) -> None:
-        """Make room for `rows` rows, more than there are; references to `arrays` end."""
-        if self._maps:
-            self.arrays = ()
-            for index, dtype in enumerate(PACKET_COLUMNS.values()):
-                self._enlarge(index, rows * np.dtype(dtype).itemsize)
-        old, self.arrays = self.arrays, ()
-        if rows >= MAPPED_ROWS and not self._maps:
-            self._maps = [_reserve(rows * np.dtype(d).itemsize) for d in PACKET_COLUMNS.values()]
-        if self._maps:
-            dtypes = PACKET_COLUMNS.values()
-            self.arrays = tuple(
-                np.frombuffer(space, dtype=dtype)[:rows]
-                for space, dtype in zip(self._maps, dtypes, strict=True)
-            )
+        """Make room for `rows` rows, more than there are; references to `arrays` must end."""
+        if rows < MAPPED_ROWS:
+            larger = empty_columns(rows)
         else:
-            self.arrays = tuple(np.empty(rows, dtype=array.dtype) for array in old)
-        for array, smaller in zip(self.arrays, old, strict=False):
+            if self._maps:
+                self.arrays = ()  # a map that is in use cannot be moved
+            sizes = [rows * dtype.itemsize + mmap.PAGESIZE for dtype in DTYPES]
+            self._maps = [
+                _enlarge(self._maps[index], size) if self._maps else _reserve(size)
+                for index, size in enumerate(sizes)
+            ]
+            larger = tuple(
+                np.frombuffer(space, dtype=dtype, count=rows, offset=STAGGER * index)
+                for index, (space, dtype) in enumerate(zip(self._maps, DTYPES, strict=True))
+            )
+        for array, smaller in zip(larger, self.arrays, strict=False):
             array[: self.rows] = smaller
+        self.arrays, self.rows = larger, rows
+
+
+class ColumnBlocks:
+    """Blocks of memory for columns of equal length, each used again once nothing refers to it."""
+
+    def __init__(self, rows: int) -> None:
         self.rows = rows
+        starts, at = [], 0
+        for index, dtype in enumerate(DTYPES):
+            at = -(-at // mmap.PAGESIZE) * mmap.PAGESIZE + STAGGER * index
+            starts.append(at)
+            at += rows * dtype.itemsize
+        self._starts, self._size = starts, at
+        self._blocks: list[NDArray[np.uint8]] = []
 
-    def renew(self) -> None:
-        """Take new memory, so that tables handed over keep theirs; contents are lost."""
-        self.arrays = tuple(np.empty(self.rows, dtype=d) for d in PACKET_COLUMNS.values())
-        self._maps = []
+    def take(self) -> Arrays:
+        """Return columns in free memory, not initialised."""
+        block = self._free_block()
+        return tuple(
+            block[start : start + self.rows * dtype.itemsize].view(dtype)
+            for start, dtype in zip(self._starts, DTYPES, strict=True)
+        )
 
-    def table(self, count: int, addresses: NDArray[np.uint8]) -> PacketTable:
-        """Hand the first `count` rows over as a table, without copying them."""
-        columns = {
-            name: array[:count] for name, array in zip(PACKET_COLUMNS, self.arrays, strict=True)
-        }
-        return PacketTable(addresses=addresses, **columns)
-
-    def _enlarge(self, index: int, size: int) -> None:
-        try:
-            self._maps[index].resize(size)
-        except (SystemError, OSError):  # where the system cannot remap
-            space = _reserve(size)
-            space[: len(self._maps[index])] = self._maps[index][:]
-            self._maps[index] = space
+    def _free_block(self) -> NDArray[np.uint8]:
+        for index in range(len(self._blocks)):
+            # Referred to by the list and by the call alone: no column is left that views it.
+            if sys.getrefcount(self._blocks[index]) <= 2:
+                return self._blocks[index]
+        block = np.frombuffer(_reserve(self._size), dtype=np.uint8)
+        self._blocks = [*self._blocks[-2:], block]
+        return block
 
 
 def _reserve(size: int) -> mmap.mmap:
@@ -83,7 +114,11 @@ def _reserve(size: int) -> mmap.mmap:
     return space
 
 
-def cut_table(table: PacketTable, start: int, stop: int) -> PacketTable:
-    """Return packets start:stop without copying them."""
-    columns = {name: getattr(table, name)[start:stop] for name in PACKET_COLUMNS}
-    return PacketTable(addresses=table.addresses, **columns)
+def _enlarge(space: mmap.mmap, size: int) -> mmap.mmap:
+    try:
+        space.resize(size)
+    except (SystemError, OSError):  # the system cannot remap
+        larger = _reserve(size)
+        larger[: len(space)] = space[:]
+        return larger
+    return space

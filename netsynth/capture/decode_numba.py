@@ -92,7 +92,8 @@ from netsynth.capture.records import (
 
 HASH_A = np.uint64(0x9E3779B97F4A7C15)
 HASH_B = np.uint64(0xD6E8FEB86659FD93)
-LOW_32 = np.uint64(0xFFFFFFFF)
+LOW_32, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+ALL_ONES = np.uint64(0xFFFF)  # sums are right if they are this or a multiple (RFC 1071)
 MAC_SHIFT = np.uint64(64 - 17)
 MAPPED = np.uint64(0xFFFF0000)  # ::ffff:0:0/96 as the eight last bytes, little-endian
 MAC_MASK = np.uint64(MAC_SLOTS - 1)
@@ -135,33 +136,6 @@ def _be32(data: Any, at: int) -> int:
 @njit(cache=True)
 def _le64(data: Any, at: int) -> Any:
     return np.uint64(_le32(data, at)) | (np.uint64(_le32(data, at + 4)) << np.uint64(32))
-
-
-@njit(cache=True)
-def sum_bytes(words: Any, start: int, stop: int) -> int:
-    """Add bytes start:stop as 16-bit little-endian words aligned to the buffer (RFC 1071).
-
-    Args:
-        words: The buffer as uint64; one word beyond `stop` must be readable.
-        start: First byte.
-        stop: Byte after the last.
-
-    Returns:
-        The sum modulo 65535, up to a multiple of 65535; below 2**42.
-    """
-    first = start >> 3
-    last = stop >> 3
-    head = (np.uint64(1) << np.uint64((start & 7) * 8)) - np.uint64(1)
-    tail = (np.uint64(1) << np.uint64((stop & 7) * 8)) - np.uint64(1)
-    total = ZERO
-    for k in range(first, last):
-        word = words[np.uint64(k)]
-        total += (word & LOW_32) + (word >> np.uint64(32))
-    word = words[np.uint64(last)] & tail
-    total += (word & LOW_32) + (word >> np.uint64(32))
-    word = words[np.uint64(first)] & head
-    total -= (word & LOW_32) + (word >> np.uint64(32))
-    return np.int64(total)
 
 
 @njit(cache=True, nogil=True)
@@ -586,7 +560,7 @@ def decode(
                     total_sum += _le32(data, at + 12) + _le32(data, at + 16)
                     for k in range(at + 20, l4, 4):
                         total_sum += _le32(data, k)
-                    if total_sum % 65535 != 0:
+                    if np.uint64(total_sum) % ALL_ONES != ZERO:
                         check = 1
                 rerouted = False
             else:
@@ -746,20 +720,31 @@ def decode(
                     source_port = _be16(data, l4)
                     target_port = _be16(data, l4 + 2)
             if verify > 0 and whole and flags & 5 == 0 and not rerouted and verify <= 65535:
+                begin = l4
+                checked = ZERO
                 if with_pseudo:
-                    if pseudo_stop == l4:
-                        checked = sum_bytes(words, pseudo, l4 + verify)
-                    else:
-                        checked = sum_bytes(words, pseudo, pseudo_stop) + sum_bytes(
-                            words, l4, l4 + verify
-                        )
                     if l4 & 1:
-                        checked += verify + protocol
+                        checked = np.uint64(verify + protocol)
                     else:
-                        checked += (verify >> 8) + ((verify & 255) << 8) + (protocol << 8)
-                else:
-                    checked = sum_bytes(words, l4, l4 + verify)
-                if checked % 65535 != 0:
+                        swapped = (verify >> 8) + ((verify & 255) << 8) + (protocol << 8)
+                        checked = np.uint64(swapped)
+                    if pseudo_stop == l4:
+                        begin = pseudo
+                    else:  # IP options or extension headers lie between
+                        for k in range(pseudo, pseudo_stop, 4):
+                            checked += np.uint64(_le32(data, k)) << np.uint64((k & 1) * 8)
+                # Bytes begin:stop_ as 16-bit little-endian words aligned to the buffer.
+                stop_ = l4 + verify
+                first = np.uint64(begin) >> THREE
+                last = np.uint64(stop_) >> THREE
+                for word_at in range(first, last):
+                    word = words[word_at]
+                    checked += (word & LOW_32) + (word >> HALF)
+                word = words[last] & ((ONE << np.uint64((stop_ & 7) * 8)) - ONE)
+                checked += (word & LOW_32) + (word >> HALF)
+                word = words[first] & ((ONE << np.uint64((begin & 7) * 8)) - ONE)
+                checked -= (word & LOW_32) + (word >> HALF)
+                if checked % ALL_ONES != ZERO:
                     check |= 2
             elif unchecked:
                 check |= 4

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 
-from netsynth.capture.columns import PacketColumns, cut_table
+from netsynth.capture.columns import (
+    Arrays,
+    ColumnBlocks,
+    GrowingColumns,
+    cut_table,
+    make_table,
+)
 from netsynth.capture.decoder import Engine
 from netsynth.capture.info import CaptureInfo
-from netsynth.capture.records import OUT_OF_ORDER, ROW
+from netsynth.capture.records import OUT_OF_ORDER, ROW, ROW_LIMIT
 from netsynth.capture.scan import CaptureScan, Progress
 from netsynth.capture.sources import PathLike
 from netsynth.errors import CaptureError
@@ -17,7 +23,7 @@ from netsynth.tables import PACKET_COLUMNS, PacketTable
 
 FIRST_ROWS = 1 << 16
 CHUNK_ROWS = 1 << 17  # packets of a chunk
-HELD_ROWS = 1 << 16  # packets kept back, into which late ones can be sorted
+HELD_ROWS = 1 << 15  # packets kept back, into which late ones can be sorted
 
 
 def read_capture(
@@ -50,10 +56,11 @@ def read_capture(
     scan = CaptureScan(
         paths, salvage=salvage, decapsulate=decapsulate, progress=progress, engine=engine
     )
-    columns = PacketColumns(FIRST_ROWS)
-    for _ in scan.fill(columns, grow=True):
-        pass
-    packets = columns.table(int(scan.decoder.state[ROW]), scan.decoder.addresses())
+    columns = GrowingColumns(FIRST_ROWS)
+    scan.decoder.state[ROW_LIMIT] = columns.rows
+    scan.fill_growing(columns)
+    count = int(scan.decoder.state[ROW])
+    packets = make_table(columns.arrays, 0, count, scan.decoder.addresses())
     if scan.decoder.state[OUT_OF_ORDER]:
         packets = packets.take(np.argsort(packets.time_ns, kind="stable"))
     return packets, scan.info()
@@ -112,20 +119,28 @@ class CaptureChunks(Iterator[PacketTable]):
 
     def _read(self) -> Iterator[PacketTable]:
         state = self._scan.decoder.state
-        columns = PacketColumns(CHUNK_ROWS + HELD_ROWS)
-        state[ROW] = 0
-        for _ in self._scan.fill(columns, grow=False):
-            table = self._sort(columns.table(columns.rows, self._scan.decoder.addresses()))
+        blocks = ColumnBlocks(CHUNK_ROWS + HELD_ROWS)
+        state[ROW_LIMIT] = blocks.rows
+        filler = self._scan.fill_next()
+        next(filler)
+        arrays = blocks.take()
+        while True:
+            is_last = _is_exhausted(filler, arrays)
+            count = int(state[ROW])
+            table = self._sort(make_table(arrays, 0, count, self._scan.decoder.addresses()))
+            if is_last:
+                yield table
+                return
             ready = max(len(table) - HELD_ROWS, 0)
-            held = len(table) - ready
-            columns.renew()
-            for array, name in zip(columns.arrays, PACKET_COLUMNS, strict=True):
-                array[:held] = getattr(table, name)[ready:]
-            state[ROW] = held
+            arrays = blocks.take()
+            for array, name in zip(arrays, PACKET_COLUMNS, strict=True):
+                array[: len(table) - ready] = getattr(table, name)[ready:]
+            state[ROW] = len(table) - ready
             if ready:
                 self._last_ns = int(table.time_ns[ready - 1])
-                yield cut_table(table, 0, ready)
-        yield self._sort(columns.table(int(state[ROW]), self._scan.decoder.addresses()))
+                table = cut_table(table, 0, ready)
+                yield table
+            del table  # its memory may be used again
 
     def _sort(self, table: PacketTable) -> PacketTable:
         """Sort the packets read since the last chunk, and those held back, by time."""
@@ -147,3 +162,11 @@ class CaptureChunks(Iterator[PacketTable]):
             raise CaptureError(f"{name}: {text}")
         self._scan.damage.add(f"{name}: skipped: {text}", 0)
         return cut_table(table, late, len(table))
+
+
+def _is_exhausted(filler: Generator[None, Arrays, None], arrays: Arrays) -> bool:
+    try:
+        filler.send(arrays)
+    except StopIteration:
+        return True
+    return False

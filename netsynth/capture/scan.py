@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
-from netsynth.capture.columns import PacketColumns
+from netsynth.capture.columns import Arrays, GrowingColumns, empty_columns
 from netsynth.capture.decoder import Decoder, Engine
 from netsynth.capture.info import CaptureInfo, name_counts
 from netsynth.capture.reader import Damage, FileReader
@@ -60,25 +60,27 @@ class CaptureScan:
         self._done = 0  # bytes of the files before the current one
         self._size = sum(path.stat().st_size for path in self.paths if path.is_file())
 
-    def fill(self, columns: PacketColumns, *, grow: bool) -> Iterator[None]:
-        """Fill columns from `state[ROW]` on; yield whenever they are full.
+    def fill_growing(self, columns: GrowingColumns) -> None:
+        """Fill columns with all packets there are."""
+        for reader in self._readers():
+            while reader.fill(columns.arrays):
+                self._report(reader.read_bytes)
+                columns.grow(self._expected_rows(columns.rows, reader.read_bytes))
+                self.decoder.state[ROW_LIMIT] = columns.rows
 
-        Args:
-            columns: To be filled.
-            grow: Make room instead of yielding.
-        """
-        state = self.decoder.state
-        state[ROW_LIMIT] = columns.rows
+    def fill_next(self) -> Generator[None, Arrays, None]:
+        """Fill columns that are sent, from `state[ROW]` on, until they are full or all is read."""
+        arrays = yield
+        for reader in self._readers():
+            while reader.fill(arrays):
+                self._report(reader.read_bytes)
+                arrays = yield
+
+    def _readers(self) -> Iterator[FileReader]:
         for path in self.paths:
             reader = FileReader(path, self.decoder, salvage=self._salvage, damage=self.damage)
             try:
-                while reader.fill(columns.arrays):
-                    self._report(reader.read_bytes)
-                    if grow:
-                        columns.grow(self._expected_rows(columns.rows, reader.read_bytes))
-                        state[ROW_LIMIT] = columns.rows
-                    else:
-                        yield
+                yield reader
                 self._note(reader)
             finally:
                 reader.close()
@@ -158,7 +160,7 @@ def _first_time(path: Path, engine: Engine) -> int | None:
     except CaptureError:
         return None  # said when its turn comes
     try:
-        return int(decoder.state[FIRST_NS]) if reader.fill(PacketColumns(1).arrays) else None
+        return int(decoder.state[FIRST_NS]) if reader.fill(empty_columns(1)) else None
     except CaptureError:
         return None
     finally:

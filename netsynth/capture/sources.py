@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import gzip
 import io
 import os
 import re
@@ -12,14 +11,13 @@ import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
 
+from netsynth.capture.compressed import open_compressed
 from netsynth.errors import CaptureError
 
 PathLike = Path | str
 SUFFIXES = (".pcap", ".pcapng", ".cap", ".ntar", ".dmp")
 PACKED = (".gz", ".zst")
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 def find_captures(paths: PathLike | Sequence[PathLike]) -> list[Path]:
@@ -110,18 +108,13 @@ class ByteStream:
             self._closing.close()
             raise CaptureError(f"{self.name}: cannot be read ({error.strerror})") from error
         self._counted = _Prefixed(head, self._disk)
-        self._packed = True
-        if head.startswith(GZIP):
-            self._plain: io.RawIOBase | BinaryIO = cast(
-                BinaryIO, gzip.GzipFile(fileobj=io.BufferedReader(self._counted, 1 << 18))
-            )
-        elif head == ZSTD:
-            try:
-                self._plain = _ZstdStream(self._counted)
-            except ImportError as error:
-                raise CaptureError(f"{self.name}: install the package zstandard") from error
-        else:
-            self._plain, self._packed = self._counted, False
+        try:
+            unpacked = open_compressed(head, self._counted)
+        except ImportError as error:
+            self._closing.close()
+            raise CaptureError(f"{self.name}: install the package zstandard") from error
+        self._packed = unpacked is not None
+        self._plain = unpacked or self._counted
         self._closing.callback(self._plain.close)
 
     @property
@@ -136,7 +129,7 @@ class ByteStream:
             CaptureError: If the system or the decompressor fails.
         """
         try:
-            return self._plain.readinto(view) or 0  # type: ignore[union-attr]
+            return self._plain.readinto(view) or 0
         except OSError as error:
             if self._packed:
                 raise CaptureError(f"compressed data are damaged ({error})") from error
@@ -173,56 +166,6 @@ class _Prefixed(io.RawIOBase):
             count = self._rest.readinto(buffer) or 0
         self.position += count
         return count
-
-
-class _ZstdStream(io.RawIOBase):
-    """Decompressed zstd frames; raises EOFError where the last one is cut off.
-
-    The package's own reader ends silently there. So a frame of our own is put behind the
-    source: if its content does not come out last, something before it was not complete.
-    """
-
-    def __init__(self, source: io.RawIOBase) -> None:
-        import zstandard
-
-        self._token = os.urandom(16)
-        chained = _Chained(source, zstandard.ZstdCompressor().compress(self._token))
-        decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-        self._reader = decompressor.stream_reader(
-            cast(BinaryIO, chained), read_size=1 << 18, read_across_frames=True
-        )
-        self._held = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while True:
-            count = self._reader.readinto(buffer)
-            if count == 0:
-                if self._held != self._token:
-                    raise EOFError("the last zstd frame is not complete")
-                return 0
-            joined = self._held + bytes(buffer[:count])
-            ready = max(len(joined) - len(self._token), 0)
-            self._held = joined[ready:]
-            if ready:
-                buffer[:ready] = joined[:ready]
-                return ready
-
-
-class _Chained(io.RawIOBase):
-    """One stream, and bytes behind it."""
-
-    def __init__(self, first: io.RawIOBase, last: bytes) -> None:
-        self._first = first
-        self._last = io.BytesIO(last)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        return self._first.readinto(buffer) or self._last.readinto(buffer)
 
 
 def _read_up_to(stream: io.FileIO, count: int) -> bytes:

@@ -1,0 +1,317 @@
+"""How fast captures are read and written, beside dpkt, scapy and the bare system calls.
+
+    python benchmarks/capture.py                  # about two minutes
+    python benchmarks/capture.py --packets 4000000 --folder /data
+
+Every figure is CPU time (user and system), the median of interleaved rounds: each round runs
+everything once, so that a machine that slows down slows all of it. (Compressed formats are timed
+by the clock: they are decompressed in a thread beside.) dpkt and scapy get fewer
+packets, as they need more time for each. Ratios, not times, carry over to other machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import dpkt
+import numpy as np
+import zstandard
+from scapy.all import IP, TCP, UDP, Ether, PcapReader, PcapWriter
+
+from netsynth.capture import CaptureWriter, iter_capture, read_capture
+from netsynth.capture.columns import cut_table
+from netsynth.tables import PacketTable
+
+OFFICE = Path(__file__).parents[1] / "sample_pcaps" / "office.pcap"
+PIECE = 1 << 20
+DPKT_SHARE, SCAPY_SHARE = 200, 1000  # they get one packet of as many
+
+
+def packets_like_the_office(count: int) -> PacketTable:
+    """Repeat the packets of the shipped capture, a microsecond apart."""
+    packets, _ = read_capture(OFFICE)
+    many = packets.take(np.arange(count) % len(packets))
+    many.time_ns[:] = packets.time_ns[0] + np.arange(count) * 1000
+    return many
+
+
+def full_frames(packets: PacketTable) -> PacketTable:
+    """Give every packet payload, so that frames have the 931 bytes of the reference."""
+    head = np.where(packets.protocol == 6, 20, 8) + 34
+    packets.payload_length[:] = 931 - head - np.where(packets.option_bits & 8, 12, 0)
+    return packets
+
+
+def bare_read(path: Path) -> None:
+    """Read a file in pieces of a mebibyte and drop them."""
+    piece = bytearray(PIECE)
+    with open(path, "rb", buffering=0) as file:
+        while file.readinto(piece):
+            pass
+
+
+def bare_write(path: Path, size: int) -> None:
+    """Write as many bytes in pieces of a mebibyte."""
+    piece = bytes(PIECE)
+    with open(path, "wb", buffering=0) as file:
+        for _ in range(size // PIECE):
+            file.write(piece)
+
+
+def dpkt_read(path: Path) -> list[tuple[object, ...]]:
+    """Decode frames and collect what a PacketTable holds of them, but for checksums."""
+    rows = []
+    with open(path, "rb") as file:
+        for at, data in dpkt.pcap.Reader(file):
+            packet = dpkt.ethernet.Ethernet(data).data
+            if isinstance(packet, dpkt.ip.IP):
+                row = (at, packet.src, packet.dst, packet.p, packet.ttl, packet.tos, packet.df)
+                row += (packet.mf, packet.offset, packet.id, packet.len)
+                segment = packet.data
+                if isinstance(segment, dpkt.tcp.TCP):
+                    row += (segment.sport, segment.dport, segment.seq, segment.ack)
+                    row += (segment.flags, segment.win, segment.off)
+                    row += tuple(dpkt.tcp.parse_opts(segment.opts))
+                elif isinstance(segment, dpkt.udp.UDP):
+                    row += (segment.sport, segment.dport, segment.ulen)
+                rows.append(row)
+    return rows
+
+
+def scapy_read(path: Path) -> list[tuple[object, ...]]:
+    """Collect the same."""
+    rows = []
+    with PcapReader(str(path)) as reader:
+        for frame in reader:
+            if IP in frame:
+                ip = frame[IP]
+                row = (frame.time, ip.src, ip.dst, ip.proto, ip.ttl, ip.tos, ip.flags, ip.frag)
+                row += (ip.id, ip.len)
+                if TCP in frame:
+                    tcp = frame[TCP]
+                    row += (tcp.sport, tcp.dport, tcp.seq, tcp.ack, tcp.flags, tcp.window)
+                    row += (tcp.dataofs, tuple(tcp.options))
+                elif UDP in frame:
+                    row += (frame[UDP].sport, frame[UDP].dport, frame[UDP].len)
+                rows.append(row)
+    return rows
+
+
+def dpkt_frames(path: Path) -> list[tuple[float, dpkt.ethernet.Ethernet]]:
+    """Decode frames, to be built again."""
+    with open(path, "rb") as file:
+        return [(at, dpkt.ethernet.Ethernet(data)) for at, data in dpkt.pcap.Reader(file)]
+
+
+def dpkt_write(path: Path, frames: list[tuple[float, dpkt.ethernet.Ethernet]]) -> None:
+    """Build frames with checksums computed anew."""
+    with open(path, "wb") as file:
+        writer = dpkt.pcap.Writer(file)
+        for at, frame in frames:
+            frame.data.sum = 0
+            if hasattr(frame.data.data, "sum"):
+                frame.data.data.sum = 0
+            writer.writepkt(frame, at)
+
+
+def scapy_write(path: Path, frames: list[Ether]) -> None:
+    """Build frames with checksums computed anew."""
+    with PcapWriter(str(path)) as writer:
+        for frame in frames:
+            for layer in frame.layers()[1:3]:
+                for name in ("chksum", "cksum"):
+                    if name in frame[layer].fields:
+                        frame[layer].delfieldval(name)
+            writer.write(Ether(bytes(frame.copy())))
+
+
+def write(path: Path, packets: PacketTable, **settings: object) -> None:
+    """Write a capture in chunks, as sampling does."""
+    fill = settings.pop("fill", "random")
+    with CaptureWriter(path, **settings) as writer:  # type: ignore[arg-type]
+        for begin in range(0, len(packets), 1 << 17):
+            chunk = cut_table(packets, begin, min(begin + (1 << 17), len(packets)))
+            writer.write(chunk, fill=fill)  # type: ignore[arg-type]
+
+
+def decompress_gzip(path: Path) -> None:
+    """Run zlib alone over a file."""
+    unpacker = zlib.decompressobj(31)
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 18):
+            unpacker.decompress(piece)
+
+
+def decompress_zstd(path: Path) -> None:
+    """Run zstd alone over a file."""
+    piece = bytearray(PIECE)
+    with (
+        open(path, "rb") as file,
+        zstandard.ZstdDecompressor().stream_reader(file, read_size=1 << 18) as reader,
+    ):
+        while reader.readinto(piece):
+            pass
+
+
+def consume(path: Path, **settings: object) -> None:
+    """Read in chunks, keeping none."""
+    for _ in iter_capture(path, **settings):  # type: ignore[arg-type]
+        pass
+
+
+Job = tuple[Callable[[], object], int]  # what to run, packets it handles
+
+
+def reading_jobs(
+    kind: str, folder: Path, packets: PacketTable, **settings: object
+) -> dict[str, Job]:
+    """Write captures to be read; name what reads them."""
+    count = len(packets)
+    whole, less, least = (folder / f"{kind}-{part}.pcap" for part in ("whole", "less", "least"))
+    write(whole, packets, **settings)
+    write(less, cut_table(packets, 0, count // DPKT_SHARE), **settings)
+    write(least, cut_table(packets, 0, count // SCAPY_SHARE), **settings)
+    return {
+        "bare read": (lambda: bare_read(whole), count),
+        "read_capture": (lambda: read_capture(whole), count),
+        "iter_capture": (lambda: consume(whole), count),
+        "iter_capture, numpy": (lambda: consume(whole, engine="numpy"), count),
+        "dpkt": (lambda: dpkt_read(less), count // DPKT_SHARE),
+        "scapy": (lambda: scapy_read(least), count // SCAPY_SHARE),
+    }
+
+
+def packed_jobs(folder: Path, packets: PacketTable) -> dict[str, Job]:
+    """Write compressed captures to be read, and pcapng; name what reads them."""
+    count = len(packets)
+    plain, zipped, packed, blocks = (
+        folder / f"packed.{ending}" for ending in ("pcap", "pcap.gz", "pcap.zst", "pcapng")
+    )
+    for path in (plain, zipped, packed, blocks):
+        write(path, packets, snaplen=94)
+    return {
+        "zlib alone": (lambda: decompress_gzip(zipped), count),
+        "gzip": (lambda: consume(zipped), count),
+        "zstd alone": (lambda: decompress_zstd(packed), count),
+        "zstd": (lambda: consume(packed), count),
+        "pcap": (lambda: consume(plain), count),
+        "pcapng": (lambda: consume(blocks), count),
+    }
+
+
+def writing_jobs(folder: Path, packets: PacketTable, **settings: object) -> dict[str, Job]:
+    """Name what writes full frames or headers."""
+    count = len(packets)
+    path, less = folder / "out.pcap", folder / "some.pcap"
+    write(path, packets, **settings)
+    size = path.stat().st_size
+    jobs: dict[str, Job] = {
+        "bare write": (lambda: bare_write(path, size), count),
+        "random payload": (lambda: write(path, packets, **settings), count),
+        "zero payload": (lambda: write(path, packets, fill="zero", **settings), count),
+    }
+    if "snaplen" not in settings:
+        write(less, cut_table(packets, 0, count // DPKT_SHARE))
+        ours = dpkt_frames(less)
+        with PcapReader(str(less)) as reader:
+            theirs = [frame for frame, _ in zip(reader, range(count // SCAPY_SHARE), strict=False)]
+        jobs["dpkt"] = (lambda: dpkt_write(folder / "dpkt.pcap", ours), len(ours))
+        jobs["scapy"] = (lambda: scapy_write(folder / "scapy.pcap", theirs), len(theirs))
+    return jobs
+
+
+def measure(
+    jobs: dict[str, Job], rounds: int, clock: Callable[[], int] = time.process_time_ns
+) -> dict[str, float]:
+    """Run every job once a round; return the median ns a packet of each."""
+    for job, _ in jobs.values():  # compile, and warm the page cache
+        job()
+    taken_ns: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(rounds):
+        for name, (job, count) in jobs.items():
+            begun_ns = clock()
+            job()
+            taken_ns[name].append((clock() - begun_ns) / count)
+    return {name: statistics.median(values) for name, values in taken_ns.items()}
+
+
+# Figure over figure, and its target: at least (+) or at most (-).
+READ_TARGETS = {
+    "headers": [
+        ("read_capture", "bare read", -5.0),
+        ("iter_capture", "bare read", -5.0),
+        ("dpkt", "read_capture", 300.0),
+        ("scapy", "read_capture", 4000.0),
+        ("dpkt", "iter_capture, numpy", 15.0),
+    ],
+    "full": [
+        ("read_capture", "bare read", -2.5),
+        ("iter_capture", "bare read", -2.5),
+        ("dpkt", "read_capture", 80.0),
+        ("dpkt", "iter_capture, numpy", 15.0),
+    ],
+}
+PACKED_TARGETS = [
+    ("gzip", "zlib alone", -1.25),
+    ("zstd", "zstd alone", -1.25),
+    ("pcapng", "pcap", -1.5),
+]
+WRITE_TARGETS = {
+    "headers": [("random payload", "bare write", -3.0), ("zero payload", "bare write", -3.0)],
+    "full": [
+        ("random payload", "bare write", -1.5),
+        ("zero payload", "bare write", -1.5),
+        ("dpkt", "random payload", 100.0),
+        ("scapy", "random payload", 2000.0),
+    ],
+}
+
+
+def show(title: str, found: dict[str, float], targets: list[tuple[str, str, float]]) -> None:
+    """Print what was measured, and its ratios beside their targets."""
+    print(f"\n{title}")
+    for name, taken_ns in found.items():
+        print(f"  {name:24}{taken_ns:12,.1f} ns a packet {1e3 / taken_ns:12,.4f} M/s")
+    for above, below, target in targets:
+        ratio = found[above] / found[below]
+        is_met = ratio >= target if target > 0 else ratio <= -target
+        word = "at least" if target > 0 else "at most"
+        verdict = "met" if is_met else "MISSED"
+        print(f"  {above} / {below}: {ratio:,.2f} ({word} {abs(target):,.2f}: {verdict})")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--packets", type=int, default=1_000_000, help="with headers only")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, default=None, help="default: a temporary one")
+    arguments = parser.parse_args()
+    packets = packets_like_the_office(arguments.packets)
+    full = full_frames(packets_like_the_office(arguments.packets // 3))
+    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        found = measure(reading_jobs("headers", folder, packets, snaplen=78), arguments.rounds)
+        show("Reading headers (94-byte records)", found, READ_TARGETS["headers"])
+        found = measure(reading_jobs("full", folder, full), arguments.rounds)
+        show("Reading full frames (947-byte records)", found, READ_TARGETS["full"])
+        found = measure(packed_jobs(folder, packets), arguments.rounds, time.perf_counter_ns)
+        show("Reading other formats, in chunks, headers, by the clock", found, PACKED_TARGETS)
+        found = measure(writing_jobs(folder, packets, snaplen=78), arguments.rounds)
+        show("Writing headers (94-byte records)", found, WRITE_TARGETS["headers"])
+        found = measure(writing_jobs(folder, full), arguments.rounds)
+        show(
+            "Writing full frames (947-byte records), valid checksums", found, WRITE_TARGETS["full"]
+        )
+
+
+if __name__ == "__main__":
+    main()
