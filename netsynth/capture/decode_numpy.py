@@ -125,12 +125,15 @@ def _note_macs(frames: Frames, mac_slots: Array, state: IntArray, seed: np.uint6
     shown, at = read_link_layer(frames)
     if not at.size:
         return
-    is_ethernet = frames.records.link[shown] == ETHERNET
-    second = np.where(is_ethernet, at + 6, at)
-    bytes_at = np.stack((at, second), axis=1).reshape(-1, 1) + np.arange(6)  # [2M, 6]
-    shifts = np.arange(6, dtype=np.uint64) * np.uint64(8)
-    macs = (frames.data[bytes_at].astype(np.uint64) << shifts).sum(axis=1, dtype=np.uint64)
-    distinct, first = np.unique(macs, return_index=True)
+    pairs = np.empty((at.size, 2), dtype=np.uint64)
+    pairs[:, 0] = frames.u64_le(at) & np.uint64(0xFFFFFFFFFFFF)
+    pairs[:, 1] = frames.u64_le(at + 4) >> np.uint64(16)
+    single = frames.records.link[shown] != ETHERNET
+    pairs[single, 1] = pairs[single, 0]
+    macs = pairs.reshape(-1)
+    slots = ((macs ^ seed) * HASH_A) >> np.uint64(47)
+    missing = macs[mac_slots[slots] != macs + np.uint64(1)]  # or not at their first slot
+    distinct, first = np.unique(missing, return_index=True)
     mask = MAC_SLOTS - 1
     for mac in distinct[np.argsort(first)].tolist():
         slot = (((mac ^ int(seed)) * int(HASH_A)) & MASK_64) >> 47
@@ -158,20 +161,23 @@ def _store(
     state[IP_BAD] += np.count_nonzero(check & 1)
     state[L4_BAD] += np.count_nonzero(check & 2)
     state[L4_UNKNOWN] += np.count_nonzero(check & 4)
-    found = _intern(frames.keys[rows].view(np.uint64).reshape(-1, 2), state, slots, keys, seed)
+    begin = int(state[ROW])
+    state[ROW] += rows.size
+    chosen: IntArray | slice = rows
+    if rows.size == frames.accepted.size:
+        chosen = slice(None)  # all of them, without a copy
+    found = _intern(frames.keys[chosen].reshape(-1, 2), state, slots, keys, seed)
     values = [
-        frames.records.time_ns[rows],
+        frames.records.time_ns[chosen],
         found[0::2],
         found[1::2],
-        *(frames[name][rows] for name in BEFORE_LENGTHS),
-        np.minimum(frames["total"][rows], 65535),
-        frames.records.wire[rows],
-        *(frames[name][rows] for name in AFTER_LENGTHS),
+        *(frames[name][chosen] for name in BEFORE_LENGTHS),
+        np.minimum(frames["total"][chosen], 65535),
+        frames.records.wire[chosen],
+        *(frames[name][chosen] for name in AFTER_LENGTHS),
     ]
-    begin = int(state[ROW])
     for column, value in zip(columns, values, strict=True):
-        column[begin : begin + rows.size] = value
-    state[ROW] += rows.size
+        column[begin : begin + value.size] = value
 
 
 def _hash(wanted: Array, bits: int, seed: np.uint64) -> Array:
@@ -192,7 +198,7 @@ def _intern(wanted: Array, state: IntArray, slots: Array, keys: Array, seed: np.
         free = row < 0
         new.append(left[free])
         left, row = left[~free], row[~free]
-        same = (keys[row] == wanted[left]).all(axis=1)
+        same = (keys[row, 0] == wanted[left, 0]) & (keys[row, 1] == wanted[left, 1])
         found[left[same]] = row[same]
         left = left[~same]
         slot[left] = (slot[left] + 1) & mask

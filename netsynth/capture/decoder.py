@@ -27,6 +27,8 @@ from netsynth.capture.records import (
 from netsynth.errors import ConfigError
 from netsynth.numbers import Array, IntArray
 
+NUMBA_BUFFER = 1 << 20  # bytes; larger ones leave the processor's cache
+NUMPY_BUFFER = 1 << 22  # bytes; a call to numpy has to pay
 Engine = Literal["auto", "numba", "numpy"]
 logger = logging.getLogger(__name__)
 
@@ -36,11 +38,12 @@ class Decoder:
 
     Attributes:
         state: int64 [STATE_SIZE], see `records`.
+        buffer_size: Bytes to decode at a time.
         counts: int64 [COUNT_SIZE], frames without IP by kind.
     """
 
     def __init__(self, *, decapsulate: bool, engine: Engine) -> None:
-        self._decode, self._rehash = _load_engine(engine)
+        self._decode, self._rehash, self.buffer_size = _load_engine(engine)
         self.state: IntArray = np.zeros(STATE_SIZE, dtype=np.int64)
         self.state[DECAPSULATE] = decapsulate
         self.state[FIRST_NS] = np.iinfo(np.int64).max
@@ -94,18 +97,20 @@ class Decoder:
         return self._keys[:count].view(np.uint8).reshape(count, 16)
 
 
-def _load_engine(engine: Engine) -> tuple[Callable[..., int], Callable[..., None]]:
+def _load_engine(engine: Engine) -> tuple[Callable[..., int], Callable[..., None], int]:
     if engine not in ("auto", "numba", "numpy"):
         raise ConfigError(f"engine is {engine!r}, but must be auto, numba or numpy")
-    if engine == "numpy" or (engine == "auto" and os.environ.get("NETSYNTH_ENGINE") == "numpy"):
-        from netsynth.capture.decode_numpy import decode, rehash
+    if engine == "auto" and os.environ.get("NETSYNTH_ENGINE") == "numpy":
+        engine = "numpy"
+    if engine != "numpy":
+        try:
+            from netsynth.capture.decode_numba import decode, rehash
+        except (ImportError, RuntimeError) as error:  # RuntimeError: nowhere to keep its cache
+            if engine == "numba":
+                raise ConfigError(f"numba cannot be used ({error}); choose numpy") from error
+            logger.warning("reading with numpy, some twenty times slower: no numba (%s)", error)
+        else:
+            return decode, rehash, NUMBA_BUFFER
+    from netsynth.capture.decode_numpy import decode, rehash
 
-        return decode, rehash
-    try:
-        from netsynth.capture.decode_numba import decode, rehash
-    except (ImportError, RuntimeError) as error:  # RuntimeError: no place to cache compiled code
-        if engine == "numba":
-            raise ConfigError(f"numba cannot be used ({error}); choose engine numpy") from error
-        logger.warning("reading with numpy, some ten times slower: no numba (%s)", error)
-        from netsynth.capture.decode_numpy import decode, rehash
-    return decode, rehash
+    return decode, rehash, NUMPY_BUFFER

@@ -7,6 +7,7 @@ columns of `Frames` there. Bytes are only looked at where they are known to be t
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsynth.capture.records import (
     BAD_IPV4,
@@ -31,6 +32,7 @@ from netsynth.numbers import Array, IntArray
 
 IPV4, IPV6 = 0x0800, 0x86DD
 EXTENSIONS = (0, 43, 51, 60, 135)
+MAPPED, HALF = np.uint64(0xFFFF0000), np.uint64(32)  # ::ffff:0:0/96, as `decode_numba` has it
 FIELDS = (
     *("at", "limit", "ethertype", "reason", "vlan", "version", "l4", "stop", "total"),
     *("tos", "ip_id", "flags", "ttl", "protocol", "addresses_at", "addresses_stop", "check"),
@@ -48,7 +50,7 @@ class Frames:
         accepted: bool [R], an IP header was read.
         rerouted, unchecked, plain_sum: bool [R]: a routing header was seen; no checksum is known
             to cover the payload; the checksum has no pseudo-header.
-        keys: uint8 [R, 2, 16], source and destination address.
+        keys: uint64 [R, 2, 2], source and destination address, each two words of its bytes.
     """
 
     def __init__(self, data: Array, records: Records) -> None:
@@ -56,6 +58,7 @@ class Frames:
         self.data = data
         self._words = np.ndarray((data.size - 1,), ">u2", data, strides=(1,))  # at every byte
         self._double_words = np.ndarray((data.size - 3,), ">u4", data, strides=(1,))
+        self._quad_words = np.ndarray((data.size - 7,), "<u8", data, strides=(1,))
         self.records = records
         self.columns: dict[str, IntArray] = {
             name: np.zeros(count, dtype=np.int64) for name in FIELDS
@@ -67,7 +70,7 @@ class Frames:
         self.rerouted = np.zeros(count, dtype=bool)
         self.unchecked = np.zeros(count, dtype=bool)
         self.plain_sum = np.zeros(count, dtype=bool)
-        self.keys = np.zeros((count, 2, 16), dtype=np.uint8)
+        self.keys = np.zeros((count, 2, 2), dtype=np.uint64)
 
     def __getitem__(self, name: str) -> IntArray:
         return self.columns[name]
@@ -83,6 +86,11 @@ class Frames:
     def u32(self, at: IntArray) -> IntArray:
         """Big-endian 32-bit words at `at`."""
         return self._double_words[at].astype(np.int64)
+
+    def u64_le(self, at: IntArray) -> NDArray[np.uint64]:
+        """Little-endian 64-bit words at `at`."""
+        words: NDArray[np.uint64] = self._quad_words[at].astype(np.uint64)
+        return words
 
 
 def read_link_layer(frames: Frames) -> tuple[IntArray, IntArray]:
@@ -232,7 +240,9 @@ def read_ip(frames: Frames, rows: IntArray) -> IntArray:
     sixes = _read_ipv6(frames, rows[~is_v4])
     frames.accepted[fours] = True
     frames.accepted[sixes] = True
-    return np.sort(np.concatenate((fours, sixes)))
+    if not sixes.size:
+        return fours
+    return np.sort(np.concatenate((fours, sixes))) if fours.size else sixes
 
 
 def _read_ipv4(frames: Frames, rows: IntArray) -> IntArray:
@@ -263,10 +273,10 @@ def _read_ipv4(frames: Frames, rows: IntArray) -> IntArray:
         frames[name][rows] = values
     frames["version"][rows] = 4
     frames.rerouted[rows] = False
-    mapped = frames.keys[rows]
-    mapped[:, :, :10], mapped[:, :, 10:12] = 0, 0xFF
-    mapped[:, :, 12:] = frames.data[at[:, None] + np.arange(12, 20)].reshape(-1, 2, 4)
-    frames.keys[rows] = mapped
+    addresses = frames.u64_le(at + 12)  # both
+    frames.keys[rows, :, 0] = 0
+    frames.keys[rows, 0, 1] = MAPPED | (addresses << HALF)
+    frames.keys[rows, 1, 1] = MAPPED | (addresses >> HALF << HALF)
     frames["check"][rows] = _check_ipv4(frames, at, header, frames["limit"][rows])
     return rows
 
@@ -274,7 +284,9 @@ def _read_ipv4(frames: Frames, rows: IntArray) -> IntArray:
 def _check_ipv4(frames: Frames, at: IntArray, header: IntArray, limit: IntArray) -> IntArray:
     total = np.zeros(at.size, dtype=np.int64)
     left = np.flatnonzero(at + header <= limit)
-    for offset in range(0, 60, 4):
+    begin = at[left]
+    total[left] = sum(frames.u32(begin + offset) for offset in range(0, 20, 4))
+    for offset in range(20, 60, 4):
         left = left[header[left] > offset]
         if not left.size:
             break
@@ -307,7 +319,8 @@ def _read_ipv6(frames: Frames, rows: IntArray) -> IntArray:
     for name in ("ip_id", "flags", "check"):
         frames[name][rows] = 0
     frames.rerouted[rows] = False
-    frames.keys[rows] = frames.data[at[:, None] + np.arange(8, 40)].reshape(-1, 2, 16)
+    for index in range(4):
+        frames.keys[rows, index >> 1, index & 1] = frames.u64_le(at + 8 + 8 * index)
     _read_extensions(frames, rows)
     return rows
 

@@ -55,7 +55,6 @@ from netsynth.capture.sources import ByteStream
 from netsynth.errors import CaptureError
 from netsynth.numbers import Array
 
-BUFFER_SIZE = 1 << 20
 FIRST_BYTES = 1 << 16  # looked at before the first record is read
 logger = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ class Damage:
 
 
 class FileReader:
-    """Reads one capture file in pieces of a mebibyte.
+    """Reads one capture file in pieces.
 
     Attributes:
         header: Byte order, format and interfaces seen so far.
@@ -88,7 +87,7 @@ class FileReader:
         self._decoder = decoder
         self._salvage = salvage
         self._damage = damage
-        self._data: NDArray[np.uint8] = np.zeros(BUFFER_SIZE + 64, dtype=np.uint8)
+        self._data: NDArray[np.uint8] = np.zeros(decoder.buffer_size + 64, dtype=np.uint8)
         self._words = self._data.view(np.uint64)
         self._view = self._data.data
         self._base = 0  # offset in the file of the buffer's first byte
@@ -212,7 +211,7 @@ class FileReader:
         if self._at_end:
             return False
         try:
-            count = self._stream.readinto(self._view[end:BUFFER_SIZE])
+            count = self._stream.readinto(self._view[end : self._decoder.buffer_size])
         except CaptureError as error:
             self._at_end = True
             text = f"{self.name}: {error} after {self._base + end} bytes; {self._good()}"
@@ -272,7 +271,7 @@ class FileReader:
         state = self._decoder.state
         order = ">I" if self.header.swap else "<I"
         length = struct.unpack(order, self._peek(8)[4:])[0]
-        if length <= BUFFER_SIZE // 2:
+        if length <= self._decoder.buffer_size // 2:
             if not self._require(length):
                 self._damaged(self._describe_cut(int(state[END] - state[POS])))
             return
