@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from netsynth.encode import AddressMap
     from netsynth.model import Model
 
-GROUP_PACKETS = 400_000  # windows are drawn side by side up to about this many packets
+GROUP_FLOWS = 150_000  # windows are drawn side by side up to about this many flows
 EMPTY_WINDOWS = 64  # after so many windows without a flow, none will come
 HEADER_BYTES = 94  # Ethernet 14, IPv4 20, TCP 60 at most (RFC 9293 section 3.1): payload "none"
 TIMESTAMPS = ("ml", "eq", "sp")
@@ -283,7 +283,7 @@ class _Drawing:
             "flows": model.learned_flows / learned,
             "s": self._window_ns / 1e9 / self._rate,
         }
-        largest = max(1, int(GROUP_PACKETS / max(per_window["packets"], 1)))
+        largest = max(1, int(GROUP_FLOWS / max(per_window["flows"], 1)))
         for group in itertools.count():
             mean = made / windows if made else per_window[unit]
             count = min(max(1, math.ceil((goal - made) / mean)), largest)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from netsynth.encode.addresses import AddressMap
-from netsynth.encode.columns import FlowColumns, flow_columns
+from netsynth.encode.columns import FlowColumns, flow_columns, state_bits
 from netsynth.encode.hosts import HostCodec, as_keys, fit_host_codec, to_bits
 from netsynth.encode.records import RecordCodec, fit_record_codec
 from netsynth.encode.series import SeriesConfig, aggregate
@@ -94,6 +94,7 @@ class Codec:
                     "forward": self.shapes.rows[:, 2],
                     "reverse": self.shapes.rows[:, 3],
                     "volume": self.shapes.rows[:, 2:].max(axis=1),
+                    "state": self.shapes.rows[:, 1],
                 },
             ),
             TokenField(name="responder", size=self.hosts.size, groups=host_groups),
@@ -139,8 +140,12 @@ class Codec:
     def record_fields(self) -> tuple[TokenField, ...]:
         """Columns of `EncodedTrace.records`, and "gap"."""
         kinds, codec = self.records.kinds, self.records
-        groups = {"protocol": kinds.rows[:, 0], "reverse": kinds.rows[:, 1],
-                  "payload": kinds.rows[:, 2]}  # fmt: skip
+        groups = {
+            "protocol": kinds.rows[:, 0],
+            "reverse": kinds.rows[:, 1],
+            "payload": kinds.rows[:, 2],
+            "state": state_bits(kinds.rows[:, 0], kinds.rows[:, 1], kinds.rows[:, 3]),
+        }
         return (
             TokenField(name="kind", size=kinds.size, groups=groups),
             TokenField(name="length", size=codec.length.size, number=codec.length),

@@ -149,19 +149,27 @@ def _meta(flows: FlowTable, first: IntArray) -> tuple[IntArray, NDArray[np.bool_
     return meta, differs
 
 
-def _state(flows: FlowTable) -> IntArray:
-    flags = flows.packets.tcp_flags
-    forward, reverse = ~flows.reverse, flows.reverse
-    tcp = np.repeat(flows.protocol == TCP, np.diff(flows.offsets))
-    marks: list[tuple[int, NDArray[np.bool_]]] = [
-        (STATE_SYN, forward & ((flags & (SYN | ACK)) == SYN)),
-        (STATE_SYN_ACK, reverse & ((flags & (SYN | ACK)) == SYN | ACK)),
-        (STATE_FIN_FORWARD, forward & ((flags & FIN) > 0)),
-        (STATE_FIN_REVERSE, reverse & ((flags & FIN) > 0)),
-        (STATE_RST_FORWARD, forward & ((flags & RST) > 0)),
-        (STATE_RST_REVERSE, reverse & ((flags & RST) > 0)),
+def state_bits(protocol: Array, reverse: Array, flags: Array) -> IntArray:
+    """STATE_* bits that packets show: int64 of their shape; 0 outside TCP."""
+    tcp, backward = np.asarray(protocol) == TCP, np.asarray(reverse).astype(np.bool_)
+    flags = np.asarray(flags).astype(np.int64)
+    marks: list[tuple[int, Array]] = [
+        (STATE_SYN, ~backward & ((flags & (SYN | ACK)) == SYN)),
+        (STATE_SYN_ACK, backward & ((flags & (SYN | ACK)) == SYN | ACK)),
+        (STATE_FIN_FORWARD, ~backward & ((flags & FIN) > 0)),
+        (STATE_FIN_REVERSE, backward & ((flags & FIN) > 0)),
+        (STATE_RST_FORWARD, ~backward & ((flags & RST) > 0)),
+        (STATE_RST_REVERSE, backward & ((flags & RST) > 0)),
     ]
-    state = np.zeros(len(flows), dtype=np.int64)
+    bits = np.zeros(flags.shape, dtype=np.int64)
     for bit, seen in marks:
-        state += bit * (sum_by_flow(seen & tcp, flows.offsets) > 0)
-    return state
+        bits += bit * (seen & tcp)
+    return bits
+
+
+def _state(flows: FlowTable) -> IntArray:
+    protocol = np.repeat(flows.protocol, np.diff(flows.offsets))
+    bits = state_bits(protocol, flows.reverse, flows.packets.tcp_flags)
+    if len(flows) == 0:
+        return bits
+    return np.asarray(np.bitwise_or.reduceat(bits, flows.offsets[:-1]), dtype=np.int64)

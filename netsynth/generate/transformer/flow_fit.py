@@ -12,6 +12,7 @@ from torch import Tensor
 
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
+from netsynth.generate.transformer.limits import fastest_rates
 from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
 from netsynth.tables import EncodedTrace
 
@@ -114,13 +115,7 @@ def fit_flows(
         control=control,
     )
     level.set_counts(tokens, choose=False)
-    totals = np.concatenate([t.totals for t in traces])
-    duration = np.concatenate([t.duration_ns for t in traces])
-    level.set_fastest(
-        torch.as_tensor(totals[:, :2].sum(1), device=device),
-        torch.as_tensor(totals[:, 2:].sum(1), device=device),
-        torch.as_tensor(duration, device=device),
-    )
+    level.fastest = torch.as_tensor(fastest_rates(traces), device=device)
     return outcome
 
 

@@ -18,6 +18,7 @@ from netsynth.generate.transformer.layers import (
     FieldDecoder,
     FieldEmbedding,
 )
+from netsynth.generate.transformer.limits import OCTAVES
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.tables import TokenField
 
@@ -56,7 +57,6 @@ CATEGORIES = (
     "initiator_port", "meta_forward", "meta_reverse", "other_meta_forward", "other_meta_reverse",
     "opening_forward", "opening_reverse",
 )  # fmt: skip
-OCTAVES = 40
 CLOCK_RATES = 5  # the place in the window is told by sines of 1, 2 .. 16 periods a window
 CLOCK_WIDTH = 2 * CLOCK_RATES + 3
 
@@ -94,10 +94,11 @@ class FlowLevel(nn.Module):
             given=self.skeleton_fields,
             parents=PARENTS,
             categories=CATEGORIES,
+            sharp=("answer", "stretch", "duration"),
         )
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("fastest", torch.full((OCTAVES,), torch.inf, dtype=torch.float64))
-        self.fastest: Tensor  # bytes/s, by octave of the packets
+        self.fastest: Tensor  # bytes/s, see limits.fastest_rates
         number = self.skeleton_fields[0].number
         assert number is not None
         self.gap = NumberTable(number)
@@ -117,25 +118,6 @@ class FlowLevel(nn.Module):
         table = self.numbers[name]
         assert isinstance(table, NumberTable)
         return table
-
-    def set_fastest(self, packets: Tensor, size_bytes: Tensor, duration_ns: Tensor) -> None:
-        """Note the largest throughput of flows by their number of packets, in octaves.
-
-        Args:
-            packets: int64 [F].
-            size_bytes: int64 [F], payload in both directions.
-            duration_ns: int64 [F].
-        """
-        octave = torch.log2(packets.clamp(min=1).double()).long().clamp(max=OCTAVES - 1)
-        rate = size_bytes.double() / duration_ns.clamp(min=1) * 1e9
-        rate = rate.masked_fill((duration_ns <= 0) | (size_bytes <= 0), 0.0)
-        fastest = torch.zeros(OCTAVES, dtype=torch.float64, device=packets.device)
-        for place in range(OCTAVES):
-            inside = rate[octave == place]
-            if inside.numel():
-                fastest[place] = inside.max()
-        near = torch.nn.functional.max_pool1d(fastest[None], 3, stride=1, padding=1)[0]
-        self.fastest = torch.where(fastest > 0, fastest, torch.where(near > 0, near, torch.inf))
 
     def inputs(self, before: Tensor, clock: Tensor) -> Tensor:
         """Embed the skeletons before each position [..., 6] and the time [..., CLOCK_WIDTH]."""

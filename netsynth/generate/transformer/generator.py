@@ -18,6 +18,7 @@ from netsynth.generate.transformer import sampling
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_fit import fit_flows
 from netsynth.generate.transformer.flow_level import FlowLevel
+from netsynth.generate.transformer.limits import keep_flows, within_limits
 from netsynth.generate.transformer.record_fit import fit_records
 from netsynth.generate.transformer.record_level import RecordLevel
 from netsynth.generate.transformer.series_fit import fit_series
@@ -28,6 +29,7 @@ from netsynth.tables import EncodedTrace
 
 log = logging.getLogger(__name__)
 
+GROUP_PACKETS = 300_000  # records that are drawn together
 LEVELS = ("flows", "series", "records")
 SHARE_OF_TIME = {"flows": 0.25, "series": 0.15, "records": 1.0}  # of the minutes that are left
 
@@ -152,14 +154,20 @@ class TransformerGenerator:
         shared: dict[str, Any] = {
             "window_ns": layout.window_ns, "step_count": layout.step_count, "random": random,
         }  # fmt: skip
-        drawn_series = sampling.draw_series(series, flows, totals, **shared)
-        records = sampling.draw_records(
-            record, flows, totals, drawn_series, config=self.config, **shared
-        )
-        window = flows.window.cpu().numpy()
-        for index in range(window_count):
-            rows = slice(*np.searchsorted(window, [index, index + 1]))
-            yield self._window(rows, flows, totals, drawn_series, records)
+        ends = torch.searchsorted(
+            flows.window, torch.arange(window_count + 1, device=device)
+        ).tolist()
+        for first, last in _groups(totals.packets_and_bytes[:, :2].sum(1), ends):
+            some = slice(ends[first], ends[last])
+            part, amounts = flows.take(some), totals.take(some)
+            steps = sampling.draw_series(series, part, amounts, **shared)
+            records = sampling.draw_records(
+                record, part, amounts, steps, config=self.config, **shared
+            )
+            for index in range(first, last):
+                rows = slice(ends[index] - ends[first], ends[index + 1] - ends[first])
+                window = self._window(rows, part, amounts, steps, records)
+                yield keep_flows(window, within_limits(window, flow.fastest.cpu().numpy()))
 
     def _window(
         self,
@@ -229,3 +237,20 @@ class TransformerGenerator:
             reason = str(error).splitlines()[0]
             raise ModelError(f"the model's weights do not fit ({reason}); fit it again") from error
         return generator
+
+
+def _groups(packets: Tensor, ends: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield ranges of windows of about GROUP_PACKETS packets, whose records fit in memory.
+
+    Args:
+        packets: int64 [F], packets of each flow.
+        ends: First flow of each window, and the number of flows.
+    """
+    total = torch.cat([packets.new_zeros(1), packets.cumsum(0)])
+    first = 0
+    while first < len(ends) - 1:
+        last = first + 1
+        while last < len(ends) - 1 and total[ends[last + 1]] - total[ends[first]] <= GROUP_PACKETS:
+            last += 1
+        yield first, last
+        first = last

@@ -163,7 +163,7 @@ class FieldDecoder(nn.Module):
     Columns whose fields share the name of a group may only take tokens of the same class. What
     counts tell of a column given its `parents` (names of given or earlier columns, from coarse to
     fine) is where the network starts from; `categories` name columns that are drawn among what
-    occurred under their closest parents alone.
+    occurred under their closest parents alone, `sharp` those drawn from their `likely` tokens.
     """
 
     def __init__(
@@ -176,8 +176,10 @@ class FieldDecoder(nn.Module):
         given: tuple[TokenField, ...] = (),
         parents: Mapping[str, tuple[tuple[str, ...], ...]] | None = None,
         categories: tuple[str, ...] = (),
+        sharp: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
+        self.sharp = sharp
         self.fields = fields
         self.given = given
         self.categories = categories
@@ -298,6 +300,9 @@ class FieldDecoder(nn.Module):
         """Draw tokens [M, K]; `allowed` maps a column to bool [size], the tokens it may take."""
         seen = given
         for place, item in enumerate(self.fields):
+            if item.size == 1:
+                seen = torch.cat([seen, torch.zeros_like(state[:, :1], dtype=torch.int64)], dim=1)
+                continue
             logits = self.logits(place, state, seen)
             if item.name in self.categories:
                 prior = self.priors[place]
@@ -305,10 +310,21 @@ class FieldDecoder(nn.Module):
                 logits = logits.masked_fill(~prior.seen(self._parents(place, seen)), -1e8)
             if allowed and item.name in allowed:
                 logits = logits.masked_fill(~allowed[item.name], -1e9)
+            if item.name in self.sharp:
+                logits = likely(logits)
             token = draw(logits, random)
             seen = torch.cat([seen, token[:, None]], dim=1)
             state = state + self.embed[place](token)
         return seen[:, given.shape[1] :]
+
+
+UNLIKELY = 0.002  # of the likeliest token; those below are noise that a flow would not survive
+
+
+def likely(logits: Tensor) -> Tensor:
+    """Rule out the tokens of logits [M, V] that are far less likely than the likeliest."""
+    least = logits.max(dim=1, keepdim=True).values + math.log(UNLIKELY)
+    return logits.masked_fill(logits < least, -1e9)
 
 
 def draw(logits: Tensor, random: torch.Generator) -> Tensor:

@@ -48,14 +48,20 @@ def record_context(trace: EncodedTrace, *, history: int) -> RecordContext:
     answer_row = np.full(len(trace), flow.size, dtype=np.int64)
     np.minimum.at(answer_row, flow[opposite], rows[opposite])
     due = np.append(trace.record_ns, 0)[answer_row][flow]  # 0 where none comes
-    answer_left = np.where(rows <= answer_row[flow], np.maximum(due - before_ns, 0), 0)
+    pending = (rows <= answer_row[flow]) & (answer_row[flow] < flow.size)
+    answer_left = np.where(pending, np.maximum(due - before_ns, 0), -1.0)
+    high = np.where(pending, np.minimum(high, answer_left), high)
+    shape = next(i for i, f in enumerate(trace.token_fields) if f.name == "shape")
+    state = trace.token_fields[shape].groups["state"][trace.tokens[:, shape]]
     return RecordContext(
+        owed=torch.as_tensor(_owed(trace, state[flow], first)),
         position=torch.as_tensor(position),
         left=torch.as_tensor(left),
         step_left=torch.as_tensor(np.maximum(step_left, 0)),
         bytes_left=torch.as_tensor(bytes_left),
         time_left=torch.as_tensor(np.maximum(end_ns - before_ns, 0)),
         answer_left=torch.as_tensor(answer_left.astype(np.float64)),
+        first_reverse=torch.as_tensor(reverse[first] > 0),
         gap_low=torch.as_tensor(np.where(position == 0, 0, low)),
         gap_high=torch.as_tensor(np.maximum(high, low + 1)),
         around=torch.as_tensor(series_around(trace)[row]),
@@ -101,6 +107,16 @@ def _sum_before(values: IntArray, first: IntArray) -> IntArray:
     total = np.concatenate([np.zeros((1, values.shape[1]), np.int64), np.cumsum(values, axis=0)])
     before: IntArray = total[:-1] - total[first]
     return before
+
+
+def _owed(trace: EncodedTrace, state: IntArray, first: IntArray) -> IntArray:
+    """State bits of the flow that no record before has shown, int64 [N]."""
+    shown = trace.record_fields[0].groups["state"][trace.records[:, 0]]
+    owed = state.copy()
+    for bit in (1, 2, 4, 8, 16, 32):
+        before = _sum_before((shown & bit > 0).astype(np.int64)[:, None], first)[:, 0]
+        owed[before > 0] &= ~bit
+    return owed
 
 
 def _history(targets: IntArray, position: IntArray, *, count: int) -> IntArray:

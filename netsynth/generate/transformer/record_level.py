@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from netsynth.generate.transformer.config import TransformerConfig
-from netsynth.generate.transformer.layers import FieldEmbedding, draw
+from netsynth.generate.transformer.layers import FieldEmbedding, draw, likely
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.tables import TokenField
 
 AROUND = 17  # numbers that describe the series around the record
 COUNT_BUCKETS, SIZE_BUCKETS = 48, 48
+STATES = 64  # combinations of state bits
 KIND, GAP, LENGTH, WINDOW = 0, 1, 2, 3
 
 
@@ -29,12 +30,14 @@ class RecordContext:
 
     Attributes:
         position: int64 [M], records of the flow so far.
+        owed: int64 [M], bits of the flow's TCP state (SYN, FIN, RST either way) not yet shown.
         left: int64 [M, 2], packets left in the flow, forward and reverse.
         step_left: int64 [M, 2], the same in the step the record falls in.
         bytes_left: int64 [M, 2].
         time_left: float64 [M], ns until the flow ends.
-        answer_left: float64 [M], ns until the first packet in the other direction is due, 0 where
-            it came, is overdue or never comes.
+        answer_left: float64 [M], ns until the first packet in the other direction is due; -1
+            where it came or never comes. No gap passes it, and it comes when it is due.
+        first_reverse: bool [M], direction of the flow's first record.
         gap_low: float64 [M], smallest gap that reaches the record's step, ns.
         gap_high: float64 [M], largest gap that stays in it and in the flow, ns.
         around: float32 [M, AROUND].
@@ -42,11 +45,13 @@ class RecordContext:
     """
 
     position: Tensor
+    owed: Tensor
     left: Tensor
     step_left: Tensor
     bytes_left: Tensor
     time_left: Tensor
     answer_left: Tensor
+    first_reverse: Tensor
     gap_low: Tensor
     gap_high: Tensor
     around: Tensor
@@ -90,7 +95,10 @@ class RecordLevel(nn.Module):
         sizes = [self.length.size, self.length.size, SIZE_BUCKETS, SIZE_BUCKETS]
         times = [gap.size] * 4
         self.progress = FieldEmbedding(
-            tuple(TokenField(name=str(i), size=s) for i, s in enumerate([*counts, *sizes, *times])),
+            tuple(
+                TokenField(name=str(i), size=s)
+                for i, s in enumerate([*counts, *sizes, *times, STATES])
+            ),
             width=wide,
         )
         self.blocks = nn.ModuleList(
@@ -116,6 +124,12 @@ class RecordLevel(nn.Module):
         self.register_buffer("kind_reverse", torch.as_tensor(kind.groups["reverse"]).bool(), False)
         self.register_buffer("kind_payload", torch.as_tensor(kind.groups["payload"]).bool(), False)
         self.register_buffer("service_tcp", protocols == 6, persistent=False)
+        shape = next(f for f in flow_fields if f.name == "shape")
+        self.shape_place = [f.name for f in flow_fields].index("shape")
+        self.register_buffer("shape_state", torch.as_tensor(shape.groups["state"]), False)
+        self.register_buffer("kind_state", torch.as_tensor(kind.groups["state"]), False)
+        self.shape_state: Tensor
+        self.kind_state: Tensor
         self.of_protocol: Tensor
         self.kind_reverse: Tensor
         self.kind_payload: Tensor
@@ -142,9 +156,10 @@ class RecordLevel(nn.Module):
                 *(self.length.bucket(b.clamp(0, 65535)) for b in context.bytes_left.unbind(1)),
                 *(_size_bucket(b) for b in context.bytes_left.unbind(1)),
                 self.gap.bucket(context.time_left),
-                self.gap.bucket(context.answer_left),
+                self.gap.bucket(context.answer_left.clamp(min=0)),
                 self.gap.bucket(context.gap_low),
                 self.gap.bucket(context.gap_high),
+                context.owed,
             ],
             dim=1,
         )
@@ -162,13 +177,16 @@ class RecordLevel(nn.Module):
         logits: Tensor = self.heads[part](self.dropout(inner))
         return logits.float()
 
-    def _kind_logits(self, state: Tensor, service: Tensor, context: RecordContext) -> Tensor:
-        """Logits of kinds; those the flow's protocol, the step or the bytes rule out excluded."""
+    def _kind_logits(
+        self, state: Tensor, service: Tensor, shape: Tensor, context: RecordContext
+    ) -> Tensor:
+        """Logits of kinds; those the flow's protocol, state, step or bytes rule out excluded."""
         reverse = self.kind_reverse
         room = torch.where(reverse, context.step_left[:, 1:] > 0, context.step_left[:, :1] > 0)
         data = torch.where(reverse, context.bytes_left[:, 1:] > 0, context.bytes_left[:, :1] > 0)
         allowed = self.of_protocol[service] & room
-        with_data = allowed & (data | ~self.kind_payload)
+        strange = (self.kind_state & ~self.shape_state[shape][:, None]) > 0
+        with_data = allowed & (data | ~self.kind_payload) & ~strange
         allowed = torch.where(with_data.any(dim=1, keepdim=True), with_data, allowed)
         logits = self._logits(KIND, state)
         logits = logits.masked_fill(~(self.of_protocol[service] & room), -2e4)
@@ -183,23 +201,30 @@ class RecordLevel(nn.Module):
             targets: int64 [M, 4], kind, gap, length and window tokens (columns as in `history`).
 
         Returns:
-            Loss of each record [M, 4] (kind, length, gap, window) in nats, 0 where a field is known.
+            Loss of each record [M, 4] (kind, length, gap, window) in nats, 0 where known.
         """
         state = self.state(self.flow_vector(flow_tokens), context)
         service = flow_tokens[:, self.service_place]
+        shape = flow_tokens[:, self.shape_place]
         kind, gap, length, window = targets.unbind(1)
         bytes_left = context.bytes_left.gather(1, self.kind_reverse[kind].long()[:, None])[:, 0]
-        losses = [_nll(self._kind_logits(state, service, context), kind)]
+        losses = [_nll(self._kind_logits(state, service, shape, context), kind)]
         state = state + self.dropout(self.embed[KIND](kind))
         logits = self._length_logits(state, bytes_left)
         losses.append(_nll(logits, length).masked_fill(~self.kind_payload[kind], 0))
         state = state + self.dropout(self.embed[LENGTH](length))
         logits = self._logits(GAP, state) + self.gap.share_within(context.gap_low, context.gap_high)
-        losses.append(_nll(logits, gap).masked_fill(context.position == 0, 0))
+        known = (context.position == 0) | self._answers(kind, context)
+        losses.append(_nll(logits, gap).masked_fill(known, 0))
         state = state + self.dropout(self.embed[GAP](gap))
         loss = _nll(self._logits(WINDOW, state), window)
         losses.append(loss.masked_fill(~self.service_tcp[service], 0))
         return torch.stack(losses, dim=1)
+
+    def _answers(self, kind: Tensor, context: RecordContext) -> Tensor:
+        """Tell which records are the awaited answer: bool [M]."""
+        opposite = self.kind_reverse[kind] != context.first_reverse
+        return opposite & (context.answer_left >= 0) & (context.position > 0)
 
     def _length_logits(self, state: Tensor, bytes_left: Tensor) -> Tensor:
         logits = self._logits(LENGTH, state)
@@ -209,7 +234,13 @@ class RecordLevel(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, flow: Tensor, service: Tensor, context: RecordContext, *, random: torch.Generator
+        self,
+        flow: Tensor,
+        service: Tensor,
+        shape: Tensor,
+        context: RecordContext,
+        *,
+        random: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw the next record of M flows.
 
@@ -218,7 +249,7 @@ class RecordLevel(nn.Module):
             bytes int64 [M].
         """
         state = self.state(flow, context)
-        kind = draw(self._kind_logits(state, service, context), random)
+        kind = draw(self._kind_logits(state, service, shape, context), random)
         state = state + self.embed[KIND](kind)
         left = context.bytes_left.gather(1, self.kind_reverse[kind].long()[:, None])[:, 0]
         length = draw(self._length_logits(state, left), random)
@@ -228,8 +259,10 @@ class RecordLevel(nn.Module):
         length = self.length.bucket(size)
         state = state + self.embed[LENGTH](length)
         share = self.gap.share_within(context.gap_low, context.gap_high)
-        token = draw(self._logits(GAP, state) + share, random)
+        token = draw(likely(self._logits(GAP, state) + share), random)
         gap = self.gap.draw_within(token, context.gap_low, context.gap_high, random)
+        due = torch.minimum(torch.maximum(context.answer_left, context.gap_low), context.gap_high)
+        gap = torch.where(self._answers(kind, context), due, gap)
         begins = context.position == 0
         gap = gap.masked_fill(begins, 0.0)
         token = self.gap.bucket(gap)

@@ -24,6 +24,12 @@ class DrawnFlows:
     start_ns: Tensor  # float64 [F]
     tokens: Tensor  # int64 [F, K]
 
+    def take(self, rows: slice) -> DrawnFlows:
+        """Return the flows `rows`."""
+        return DrawnFlows(
+            window=self.window[rows], start_ns=self.start_ns[rows], tokens=self.tokens[rows]
+        )
+
 
 @torch.no_grad()
 def draw_flows(
@@ -93,6 +99,14 @@ class DrawnTotals:
     answer_ns: Tensor  # float64 [F], from the first packet to the answer; -1 where none comes
     duration_ns: Tensor  # float64 [F]
 
+    def take(self, rows: slice) -> DrawnTotals:
+        """Return the totals of the flows `rows`."""
+        return DrawnTotals(
+            packets_and_bytes=self.packets_and_bytes[rows],
+            answer_ns=self.answer_ns[rows],
+            duration_ns=self.duration_ns[rows],
+        )
+
 
 @torch.no_grad()
 def draw_totals(
@@ -123,10 +137,11 @@ def draw_totals(
     stretch_token = flows.tokens[:, place["stretch"]]
     stretch = level.number("stretch").draw((stretch_token - 1).clamp(min=0), random)
     duration = torch.where(stretch_token > 0, answer * stretch, alone)
-    octave = torch.log2(totals[:, :2].sum(1).clamp(min=1).double()).long()
-    fastest = level.fastest[octave.clamp(max=level.fastest.numel() - 1)]
-    duration = torch.maximum(duration, totals[:, 2:].sum(1) / fastest * 1e9)
-    duration = torch.minimum(duration, (window_ns - 1 - flows.start_ns).clamp(min=0))
+    room = (window_ns - 1 - flows.start_ns).clamp(min=0)
+    share = (room / duration.clamp(min=1)).clamp(max=1)  # the window's end cuts a flow
+    cut = torch.ceil(totals * share[:, None]).long()
+    totals = torch.where((share < 1)[:, None], cut, totals)
+    duration = torch.minimum(duration, room)
     duration = duration.masked_fill(totals[:, 0] + totals[:, 1] == 1, 0.0)
     silent = (answer_token == 0) | (totals[:, :2].min(dim=1).values == 0)
     answer = torch.minimum(answer, duration).masked_fill(silent, -1.0)
@@ -163,7 +178,15 @@ def draw_series(
         room, reach = 1 - start[piece] % 1, end[piece] % 1
         vectors.append(level.flow_vector(flows.tokens[piece], room, reach))
     vector = torch.cat(vectors)
-    row, step, values = level.sample(vector, totals.packets_and_bytes, first, last, random=random)
+    room_ns = (first + 1) / scale - flows.start_ns
+    row, step, values = level.sample(
+        vector,
+        totals.packets_and_bytes,
+        first,
+        last,
+        one_way=totals.answer_ns >= room_ns,
+        random=random,
+    )
     rows, steps = row.cpu().numpy(), step.cpu().numpy()
     order = np.lexsort((steps, rows))
     offsets = np.searchsorted(rows[order], np.arange(first.numel() + 1)).astype(np.int64)
@@ -188,6 +211,8 @@ class _Lanes:
     count: Tensor  # records each has
     vector: Tensor
     service: Tensor
+    shape: Tensor
+    owed: Tensor
     time: Tensor
     end: Tensor
     answer: Tensor  # when the answer is due, -1 once it came
@@ -237,6 +262,8 @@ def draw_records(
             count=packets[rows],
             vector=level.flow_vector(flows.tokens[rows]),
             service=flows.tokens[rows, level.service_place],
+            shape=flows.tokens[rows, level.shape_place],
+            owed=level.shape_state[flows.tokens[rows, level.shape_place]],
             time=flows.start_ns[rows].clone(),
             end=flows.start_ns[rows] + totals.duration_ns[rows],
             answer=torch.where(
@@ -292,25 +319,36 @@ def _draw_lanes(
         grid = step[row].double() * step_ns
         low = (grid - time).clamp(min=0)
         time_left = (lanes.end[here] - time).clamp(min=0)
-        high = torch.maximum(torch.minimum(grid + step_ns - time, time_left), low + 1)
+        pending = lanes.answer[here] >= 0
+        answer_left = torch.where(pending, (lanes.answer[here] - time).clamp(min=0), -1.0)
+        high = torch.minimum(grid + step_ns - time, time_left)
+        high = torch.where(pending, torch.minimum(high, answer_left), high)
+        high = torch.maximum(high, low + 1)
         if position == 0:
             low = torch.zeros_like(low)
         context = RecordContext(
             position=torch.full_like(row, position),
+            owed=lanes.owed[here],
             left=lanes.left[here],
             step_left=step_left,
             bytes_left=lanes.bytes_left[here],
             time_left=time_left,
-            answer_left=(lanes.answer[here] - time).clamp(min=0),
+            answer_left=answer_left,
+            first_reverse=lanes.first_reverse[here] > 0,
             gap_low=low,
             gap_high=high,
             around=around[row],
             history=lanes.history[here],
         )
         tokens, gap, size = level.sample(
-            lanes.vector[here], lanes.service[here], context, random=random
+            lanes.vector[here],
+            lanes.service[here],
+            lanes.shape[here],
+            context,
+            random=random,
         )
         reverse = level.kind_reverse[tokens[:, 0]].long()
+        lanes.owed[here] = lanes.owed[here] & ~level.kind_state[tokens[:, 0]]
         if position == 0:
             lanes.first_reverse[here] = reverse
         answered = reverse != lanes.first_reverse[here]

@@ -127,6 +127,7 @@ class SeriesLevel(nn.Module):
         first_step: Tensor,
         last_step: Tensor,
         *,
+        one_way: Tensor,
         random: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw the series of F flows.
@@ -136,6 +137,7 @@ class SeriesLevel(nn.Module):
             totals: int64 [F, 4], packets and bytes per direction.
             first_step: int64 [F].
             last_step: int64 [F]; must be first_step where the flow has one packet.
+            one_way: bool [F], the answer comes after the first step.
             random: Source of randomness.
 
         Returns:
@@ -150,13 +152,13 @@ class SeriesLevel(nn.Module):
         flow = flow[rows]
         before = torch.zeros(rows.numel(), len(PARTS), dtype=torch.int64, device=device)
         cache = self.transformer.start()
-        begins = True
+        first_way: Tensor | None = one_way[rows]
         while rows.numel():
             token, step, value, left, done = self._step(
-                flow, before, step, end, left, cache, begins, random
+                flow, before, step, end, left, cache, first_way, random
             )
             out.append((rows, step, value))
-            begins = False
+            first_way = None
             go = torch.nonzero(~done)[:, 0]
             rows, flow, before = rows[go], flow[go], token[go] + 1
             step, end, left = step[go], end[go], left[go]
@@ -172,15 +174,18 @@ class SeriesLevel(nn.Module):
         end: Tensor,
         left: Tensor,
         cache: Cache,
-        begins: bool,
+        one_way: Tensor | None,
         random: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Draw one active step of each flow: tokens, step, values, what is left, done."""
+        """Draw one active step of each flow: tokens, step, values, what is left, done.
+
+        `one_way` [F] is given for the first step; see `sample`.
+        """
         ahead = end - step
         amounts = torch.cat([ahead[:, None], left], dim=1).double()
         state = self.transformer.step(self.inputs(flow, before, amounts), cache)
         tokens = torch.zeros_like(before)
-        if not begins:
+        if one_way is None:
             token = draw(self._logits(0, state, amounts[:, 0].clamp(min=1)), random)
             skip = self.skip.draw(token, random).round().long().clamp(min=1)
             alone = left[:, 0] + left[:, 1] <= 1  # one packet left: it is the last step's
@@ -196,6 +201,11 @@ class SeriesLevel(nn.Module):
             drawn = self.tables[part].draw(token, random).round().long()
             value[:, part - 1] = torch.minimum(drawn, left[:, part - 1])
             state = state + self.embed[part](token)
+        if one_way is not None:
+            other = (left[:, 0] > 0).long()  # the initiator begins, where it sends at all
+            value[one_way, other[one_way]] = 0
+            value[one_way, 2 + other[one_way]] = 0
+            value[one_way, 1 - other[one_way]] = value[one_way, 1 - other[one_way]].clamp(min=1)
         value = _mend(value, left, last=step >= end)
         for part in range(1, len(PARTS)):
             tokens[:, part] = self.tables[part].bucket(value[:, part - 1])
