@@ -105,11 +105,11 @@ def report(
     if floor:
         reports.append(floor_report(reference, seed=seed, quick=quick, progress=progress))
     if baselines:
-        for other, about in baseline_captures(reference, seed=seed):
+        for baseline, about in baseline_captures(reference, seed=seed):
             reports.append(
                 compare(
                     reference,
-                    other,
+                    baseline,
                     families=wanted,
                     seed=seed,
                     quick=quick,
