@@ -34,12 +34,14 @@ class CountPrior(nn.Module):
         self.register_buffer("strength", torch.ones(len(chain)))
         self.base: Tensor
         self.strength: Tensor
+        self._memory: tuple[Tensor, Tensor] | None = None
         for level in range(len(chain)):
             self.register_buffer(f"keys_{level}", torch.zeros(0, dtype=torch.int64))
             self.register_buffer(f"rows_{level}", torch.zeros(1, size))
 
     def set_counts(self, tokens: Tensor, parents: list[Tensor], *, choose: bool) -> None:
         """Count tokens [M] under parents (one [M, P] a level); `choose` sets the smoothing too."""
+        self._memory = None
         self.base = torch.bincount(tokens, minlength=self.size).float()
         for level, given in enumerate(parents):
             code = self._code(level, given)
@@ -97,6 +99,8 @@ class CountPrior(nn.Module):
             left_out: Tokens [M] that are themselves among the counts, and are not to be counted.
             level_count: Levels to use, None for all.
         """
+        if left_out is None and level_count is None and self.sizes and not self.training:
+            return self._remembered(parents)
         one = None
         if left_out is not None:
             one = nn.functional.one_hot(left_out, self.size).float()
@@ -116,6 +120,31 @@ class CountPrior(nn.Module):
             share = (count + strength * share) / (count.sum(1, keepdim=True) + strength)
         return share.log()
 
+    def _remembered(self, parents: list[Tensor]) -> Tensor:
+        """`forward`, each row computed once: the finest parents decide the coarser ones."""
+        levels = len(self.sizes)
+        code = self._code(levels - 1, parents[-1])
+        if self._memory is None:
+            self._memory = code[:0], self.base.new_zeros(0, self.size)
+        known, table = self._memory
+        place = torch.searchsorted(known, code).clamp(max=max(known.numel() - 1, 0))
+        if known.numel() == 0 or not bool((known[place] == code).all()):
+            fresh, index = torch.unique(code, return_inverse=True)
+            first = torch.empty_like(fresh).scatter_(
+                0, index, torch.arange(code.numel(), device=code.device)
+            )
+            rows = self([p[first] for p in parents], level_count=levels)
+            if (known.numel() + fresh.numel()) * self.size > LARGEST_TABLE:
+                answer: Tensor = rows[index]
+                return answer
+            known, order = torch.unique(torch.cat([known, fresh]), return_inverse=True)
+            merged = rows.new_empty(known.numel(), self.size)
+            merged[order] = torch.cat([table, rows])
+            self._memory = known, merged
+            table, place = merged, torch.searchsorted(known, code)
+        found: Tensor = table[place]
+        return found
+
     def seen(self, parents: list[Tensor]) -> Tensor:
         """Tell which tokens occurred under the closest parents that were met often: [M, size].
 
@@ -134,6 +163,7 @@ class CountPrior(nn.Module):
         self, state_dict: dict[str, Tensor], prefix: str, *args: object, **kwargs: object
     ) -> None:
         """Take buffers of whatever length the model file has."""
+        self._memory = None
         for name in list(self._buffers):
             if prefix + name in state_dict:
                 setattr(self, name, state_dict[prefix + name].clone())

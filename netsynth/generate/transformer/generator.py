@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -136,14 +137,15 @@ class TransformerGenerator:
         assert isinstance(flow, FlowLevel)
         assert isinstance(series, SeriesLevel)
         assert isinstance(record, RecordLevel)
-        flows = sampling.draw_flows(
-            flow,
-            window_count=window_count,
-            window_ns=layout.window_ns,
-            random=random,
-            allowed=masks,
-            flow_limit=2 * self.largest_window + 100,
-        )
+        with _one_thread():
+            flows = sampling.draw_flows(
+                flow,
+                window_count=window_count,
+                window_ns=layout.window_ns,
+                random=random,
+                allowed=masks,
+                flow_limit=2 * self.largest_window + 100,
+            )
         totals = sampling.draw_totals(
             flow,
             flows,
@@ -237,6 +239,17 @@ class TransformerGenerator:
             reason = str(error).splitlines()[0]
             raise ModelError(f"the model's weights do not fit ({reason}); fit it again") from error
         return generator
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run the small matrices of one flow after the other without handing them to and fro."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(count)
 
 
 def _groups(packets: Tensor, ends: list[int]) -> Iterator[tuple[int, int]]:
