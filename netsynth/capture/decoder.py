@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.capture.engines import Engine, choose_engine
 from netsynth.capture.records import (
     ADDRESS_HEADROOM,
     ADDRESSES,
@@ -24,13 +23,10 @@ from netsynth.capture.records import (
     MACS,
     STATE_SIZE,
 )
-from netsynth.errors import ConfigError
 from netsynth.numbers import Array, IntArray
 
 NUMBA_BUFFER = 1 << 20  # bytes; larger ones leave the processor's cache
 NUMPY_BUFFER = 1 << 22  # bytes; a call to numpy has to pay
-Engine = Literal["auto", "numba", "numpy"]
-logger = logging.getLogger(__name__)
 
 
 class Decoder:
@@ -98,19 +94,10 @@ class Decoder:
 
 
 def _load_engine(engine: Engine) -> tuple[Callable[..., int], Callable[..., None], int]:
-    if engine not in ("auto", "numba", "numpy"):
-        raise ConfigError(f"engine is {engine!r}, but must be auto, numba or numpy")
-    if engine == "auto" and os.environ.get("NETSYNTH_ENGINE") == "numpy":
-        engine = "numpy"
-    if engine != "numpy":
-        try:
-            from netsynth.capture.decode_numba import decode, rehash
-        except (ImportError, RuntimeError) as error:  # RuntimeError: nowhere to keep its cache
-            if engine == "numba":
-                raise ConfigError(f"numba cannot be used ({error}); choose numpy") from error
-            logger.warning("reading with numpy, some twenty times slower: no numba (%s)", error)
-        else:
-            return decode, rehash, NUMBA_BUFFER
+    if choose_engine(engine) == "numba":
+        from netsynth.capture.decode_numba import decode, rehash
+
+        return decode, rehash, NUMBA_BUFFER
     from netsynth.capture.decode_numpy import decode, rehash
 
     return decode, rehash, NUMPY_BUFFER

@@ -418,8 +418,17 @@ def encode(
             check = kind + (seq >> 16) + (seq & 0xFFFF) + payload_sum
             if protocol == 58:
                 check += pseudo + 58 + length
+            folded = _fold(check) ^ 0xFFFF
+            if folded == 0 and protocol == 1 and kind == 0 and seq == 0:
+                zeros = True  # then the sum is 0, and the checksum is not (RFC 1071 section 1)
+                for k in range(taken):
+                    zeros = zeros and prefix[np.uint64(start + k)] == 0
+                for k in range(rest):
+                    zeros = zeros and pool[np.uint64(offset + k)] == 0
+                if zeros:
+                    folded = 0xFFFF
             _put16(out, at, kind)
-            _put16(out, at + 2, _fold(check) ^ 0xFFFF)
+            _put16(out, at + 2, folded)
             _put32(out, at + 4, seq)
 
         # The payload's bytes, as far as they are kept.

@@ -13,7 +13,7 @@ from netsynth.capture.columns import (
     cut_table,
     make_table,
 )
-from netsynth.capture.decoder import Engine
+from netsynth.capture.engines import Engine
 from netsynth.capture.info import CaptureInfo
 from netsynth.capture.records import OUT_OF_ORDER, ROW, ROW_LIMIT
 from netsynth.capture.scan import CaptureScan, Progress

@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from netsynth.capture.columns import Arrays, GrowingColumns, empty_columns
-from netsynth.capture.decoder import Decoder, Engine
+from netsynth.capture.decoder import Decoder
+from netsynth.capture.engines import Engine
 from netsynth.capture.info import CaptureInfo, name_counts
 from netsynth.capture.reader import Damage, FileReader
 from netsynth.capture.records import (

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netsynth.capture.layers_numpy import IPV4, IPV6, Frames
-from netsynth.numbers import Array, IntArray
+from netsynth.capture.sums import PrefixSums
+from netsynth.numbers import IntArray
 
-SUM_PIECE = 1 << 14  # words; what lies in the processor's cache is summed faster
 TRANSPORT_FIELDS = (
     *("source_port", "target_port", "tcp", "seq", "ack", "window"),
     *("options", "mss", "ts_val", "ts_ecr", "icmp"),
@@ -145,41 +144,13 @@ def verify_checksums(frames: Frames, rows: IntArray) -> None:
         return
     l4, protocol = frames["l4"][rows], frames["protocol"][rows]
     start = int(frames.records.start[rows[0]])
-    sums = _PrefixSums(frames.data, start, int((l4 + verify).max()))
+    sums = PrefixSums(frames.data, start, int((l4 + verify).max()))
     total = sums.between(l4, l4 + verify)
     pseudo = sums.between(frames["addresses_at"][rows], frames["addresses_stop"][rows])
     swapped = (verify >> 8) + ((verify & 255) << 8) + (protocol << 8)
     pseudo += np.where(l4 & 1, verify + protocol, swapped)
     total += np.where(frames.plain_sum[rows], 0, pseudo)
     check[rows[total % 65535 != 0]] |= 2
-
-
-class _PrefixSums:
-    """Sums of bytes as 16-bit little-endian words aligned to the buffer (RFC 1071)."""
-
-    def __init__(self, data: Array, start: int, stop: int) -> None:
-        self._first = start >> 3
-        self._words = data[start >> 3 << 3 : ((stop >> 3) + 1) << 3].view("<u8")
-        self._sums = np.zeros(self._words.size + 1, dtype=np.uint64)
-        for begin in range(0, self._words.size, SUM_PIECE):
-            piece = slice(begin + 1, begin + 1 + SUM_PIECE)
-            np.cumsum(_add_halves(self._words[begin : begin + SUM_PIECE]), out=self._sums[piece])
-            self._sums[piece] += self._sums[begin]
-
-    def between(self, start: IntArray, stop: IntArray) -> IntArray:
-        """Return the sums of bytes start:stop, modulo 65535 up to a multiple of it."""
-        return (self._before(stop) - self._before(start)).astype(np.int64)
-
-    def _before(self, at: IntArray) -> NDArray[np.uint64]:
-        word = (at >> 3) - self._first
-        mask = (np.uint64(1) << ((at & 7) << 3).astype(np.uint64)) - np.uint64(1)
-        sums: NDArray[np.uint64] = self._sums[word] + _add_halves(self._words[word] & mask)
-        return sums
-
-
-def _add_halves(words: Array) -> NDArray[np.uint64]:
-    halves: NDArray[np.uint64] = (words & np.uint64(0xFFFFFFFF)) + (words >> np.uint64(32))
-    return halves
 
 
 def enter_tunnels(frames: Frames, rows: IntArray) -> IntArray:

@@ -10,6 +10,7 @@ import os
 import struct
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self, cast
@@ -17,6 +18,7 @@ from typing import Literal, Protocol, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.capture.engines import Engine, choose_engine
 from netsynth.capture.frames import (
     CUT,
     FILL_MASK,
@@ -62,6 +64,7 @@ class CaptureWriter:
         time_resolution_ns: 1 writes nanoseconds, 1000 microseconds (rounded down).
         snaplen: Bytes kept of each frame, all where None.
         mac_key: Chooses the MAC addresses, which are stable per IP address.
+        engine: As for `read_capture`: with or without a compiler, the bytes are the same.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -75,6 +78,7 @@ class CaptureWriter:
         time_resolution_ns: int = 1,
         snaplen: int | None = None,
         mac_key: int = 0,
+        engine: Engine = "auto",
     ) -> None:
         if time_resolution_ns not in (1, 1000):
             raise ConfigError(f"time_resolution_ns is {time_resolution_ns}, but must be 1 or 1000")
@@ -97,6 +101,7 @@ class CaptureWriter:
         self._out: NDArray[np.uint8] = np.zeros(OUT_BYTES + MAX_FRAME, dtype=np.uint8)
         self._view = self._out.data
         self._crc_table = make_crc_table()
+        self._encode_rows = _load_encoder(engine)
         self._pools: dict[tuple[int, str], Pool] = {}
         self._temporary: Path | None = None
         self._sink: _Sink | None = None
@@ -186,13 +191,11 @@ class CaptureWriter:
         pool: Pool,
         prefixes: tuple[NDArray[np.uint8], IntArray, IntArray],
     ) -> None:
-        from netsynth.capture.encode_numba import encode
-
         columns = tuple(np.ascontiguousarray(getattr(packets, name)) for name in PACKET_COLUMNS)
         keys = np.ascontiguousarray(packets.addresses).view(np.uint64)
         row = 0
         while row < len(packets):
-            row, used = encode(
+            row, used = self._encode_rows(
                 columns,
                 keys,
                 row,
@@ -291,6 +294,17 @@ class _Chain:
             self._upper.close()
         finally:
             self._lower.close()
+
+
+def _load_encoder(engine: Engine) -> Callable[..., tuple[int, int]]:
+    if choose_engine(engine) == "numba":
+        from netsynth.capture import encode_numba
+
+        compiled: Callable[..., tuple[int, int]] = encode_numba.encode
+        return compiled
+    from netsynth.capture.encode_numpy import encode
+
+    return encode
 
 
 def _check_prefixes(

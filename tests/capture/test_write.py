@@ -287,6 +287,39 @@ def test_checksums_are_right_whatever_is_written(
         assert cut == frame[:snaplen]
 
 
+@pytest.mark.parametrize("snaplen", [None, 20, 60, 200])
+@pytest.mark.parametrize("suffix", ["pcap", "pcapng"])
+def test_both_engines_write_the_same_bytes(
+    tmp_path: Path, suffix: str, snaplen: int | None
+) -> None:
+    table = random_packets(6, 2000)
+    table.protocol[::97] = 132
+    table.ip_flags[::31] = 1
+    table.ip_flags[::53] = 4
+    random = np.random.default_rng(6)
+    prefix = np.frombuffer(random.bytes(500), dtype=np.uint8)
+    start, length = random.integers(0, 450, (2, 2000)) // np.array([[1], [9]])
+    for engine in ("numba", "numpy"):
+        path = tmp_path / f"{engine}.{suffix}"
+        with CaptureWriter(path, snaplen=snaplen, mac_key=5, engine=engine) as writer:  # type: ignore[arg-type]
+            writer.write(table, prefix=prefix, prefix_start=start, prefix_length=length)
+            later = table.take(np.arange(2000))
+            later.time_ns[:] += 10**12
+            writer.write(later, fill="zero", fill_seed=9)
+    ours, theirs = ((tmp_path / f"{e}.{suffix}").read_bytes() for e in ("numba", "numpy"))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("engine", ["numba", "numpy"])
+def test_a_message_of_zeros_has_a_checksum_of_ones(tmp_path: Path, engine: str) -> None:
+    """RFC 1071 section 1: the complement of a sum of 0."""
+    table = packets_of(1, protocol=1, payload_length=7)
+    path = tmp_path / "a.pcap"
+    with CaptureWriter(path, engine=engine) as writer:  # type: ignore[arg-type]
+        writer.write(table, fill="zero")
+    assert frames(path)[0][36:38] == b"\xff\xff"
+
+
 def test_snaplen_keeps_the_length_on_the_wire(tmp_path: Path) -> None:
     table = packets_of(1, protocol=17, payload_length=1000)
     with CaptureWriter(tmp_path / "a.pcap", snaplen=60) as writer:

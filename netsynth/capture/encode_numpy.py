@@ -1,0 +1,468 @@
+"""Columns to frames without a compiler: the same bytes as `encode_numba`.
+
+Each field is written for all packets at once, into views of the buffer that begin a word at every
+byte. Frames are laid out with all of their headers first, and cut afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.capture.frames import (
+    CARD_BYTE,
+    CUT,
+    FILL_MASK,
+    FRAGMENT_UNITS,
+    MAC_KEY,
+    MAX_FRAME,
+    OUT_SIZE,
+    PCAPNG_OUT,
+    RESOLUTION,
+)
+from netsynth.capture.sums import PrefixSums
+from netsynth.numbers import Array, IntArray
+from netsynth.tables import PACKET_COLUMNS
+
+HASH_A = np.uint64(0x9E3779B97F4A7C15)
+HASH_B = np.uint64(0xD6E8FEB86659FD93)
+HALF = np.uint64(32)
+MOST_ROWS = 1 << 14
+Keys = NDArray[np.uint64]
+
+
+@dataclass(kw_only=True, slots=True)
+class Layout:
+    """Sizes and places of R records; int64 [R] each.
+
+    Attributes:
+        columns: The packets' columns, int64 [R], by name.
+        later: bool [R], a fragment but the first.
+        head: Bytes of the transport header that are built.
+        ip_head: Bytes of the IP header, with a fragment header.
+        payload: Bytes of payload, shortened where IP cannot hold them.
+        wire, captured: Bytes of the frame, and of these kept.
+        record: Where the record begins, while headers are whole.
+        frame: Where the frame begins.
+        ip: Where IP begins.
+        l4: Where the transport header begins.
+        size: Bytes of the record in the file.
+        wide: Bytes of the record while headers are whole.
+    """
+
+    columns: dict[str, IntArray]
+    later: Array
+    head: IntArray
+    ip_head: IntArray
+    payload: IntArray
+    wire: IntArray
+    captured: IntArray
+    record: IntArray
+    frame: IntArray
+    ip: IntArray
+    l4: IntArray
+    size: IntArray
+    wide: IntArray
+
+
+@dataclass(kw_only=True, slots=True)
+class Sources:
+    """Where the bytes of R payloads come from.
+
+    Attributes:
+        prefix: uint8, beginnings of payloads.
+        pool: uint8, filler.
+        start: int64 [R], where in `prefix` each payload begins.
+        taken: int64 [R], bytes of it that come from there.
+        offset: int64 [R], where in `pool` the rest of it begins.
+    """
+
+    prefix: NDArray[np.uint8]
+    pool: NDArray[np.uint8]
+    start: IntArray
+    taken: IntArray
+    offset: IntArray
+
+
+class Canvas:
+    """Bytes to be filled, seen as words at every byte."""
+
+    def __init__(self, size: int) -> None:
+        self.data: NDArray[np.uint8] = np.zeros(size + 8, dtype=np.uint8)
+        self._views = {
+            kind: np.ndarray((size + 9 - width,), kind, self.data, strides=(1,))
+            for kind, width in (("u1", 1), (">u2", 2), (">u4", 4), ("<u4", 4), ("<u8", 8))
+        }
+
+    def put(self, kind: str, at: IntArray, values: Array | int) -> None:
+        """Write words of a kind at the places `at`."""
+        self._views[kind][at] = values
+
+
+def encode(
+    columns: tuple[Array, ...],
+    keys: Keys,
+    first_row: int,
+    out: NDArray[np.uint8],
+    settings: IntArray,
+    pool: NDArray[np.uint8],
+    pool_sums: NDArray[np.uint32],
+    prefix: NDArray[np.uint8],
+    prefix_start: IntArray,
+    prefix_length: IntArray,
+    crc_table: NDArray[np.uint32],
+) -> tuple[int, int]:
+    """Write records from `first_row` on until packets or room end; see `encode_numba.encode`."""
+    layout = _lay_out(columns, first_row, settings)
+    count = layout.size.size
+    rows = slice(first_row, first_row + count)
+    source, target = keys[columns[1][rows]], keys[columns[2][rows]]  # [R, 2]
+    mixed = _mix(source, settings), _mix(target, settings)
+    canvas = Canvas(int(layout.record[-1] + layout.wide[-1]))
+    _put_record_heads(canvas, layout, settings)
+    _put_ethernet(canvas, layout, source, target, mixed)
+    pseudo = _put_ip(canvas, layout, source, target)
+    taken = np.zeros(count, dtype=np.int64)
+    start = taken
+    if prefix_length.size:
+        taken = np.minimum(prefix_length[rows], layout.payload)
+        start = prefix_start[rows]
+    offset = _filler_places(layout, mixed, taken, settings)
+    sources = Sources(prefix=prefix, pool=pool, start=start, taken=taken, offset=offset)
+    _put_transport(canvas, layout, pseudo, _sum_payloads(layout, sources))
+    _mend_zeros(canvas, layout, sources)
+    _put_payloads(canvas, layout, sources)
+    _put_sctp(canvas, layout, crc_table)
+    used = _cut(canvas, layout, out, settings)
+    return first_row + count, used
+
+
+def _lay_out(columns: tuple[Array, ...], first_row: int, settings: IntArray) -> Layout:
+    named = {
+        name: column[first_row : first_row + MOST_ROWS].astype(np.int64)
+        for name, column in zip(PACKET_COLUMNS, columns, strict=True)
+    }
+    protocol, flags = named["protocol"], named["ip_flags"]
+    is_v4 = named["ip_version"] == 4
+    later = flags & 4 != 0
+    bits = named["option_bits"] & 15
+    options = np.where(bits & 1, 4, 0) + np.where(bits & 2, 4, 0)
+    options += np.where(bits & 8, 12, np.where(bits & 4, 4, 0))
+    short = np.isin(protocol, (17, 1, 58))
+    head = np.where(later, 0, np.where(protocol == 6, 20 + options, np.where(short, 8, 0)))
+    ip_head = np.where(is_v4, 20, np.where(flags & 5, 48, 40))
+    counted = np.where(is_v4, ip_head, ip_head - 40)
+    payload = np.minimum(named["payload_length"], 65535 - counted - head)
+    link_head = np.where(named["vlan"] & 0xFFFF, 18, 14)
+    wire = link_head + ip_head + head + payload
+    captured = np.minimum(wire, settings[CUT])
+    record_head = 28 if settings[PCAPNG_OUT] else 16
+    padding = (-captured & 3) + 4 if settings[PCAPNG_OUT] else 0
+    size = record_head + captured + padding
+    wide = record_head + np.maximum(captured, link_head + ip_head + head) + padding
+    begin = np.cumsum(size) - size
+    count = int(np.count_nonzero(begin <= settings[OUT_SIZE] - MAX_FRAME))
+    kept = slice(count)
+    record = (np.cumsum(wide) - wide)[kept]
+    frame = record + record_head
+    ip = frame + link_head[kept]
+    return Layout(
+        columns={name: column[kept] for name, column in named.items()},
+        later=later[kept],
+        head=head[kept],
+        ip_head=ip_head[kept],
+        payload=payload[kept],
+        wire=wire[kept],
+        captured=captured[kept],
+        record=record,
+        frame=frame,
+        ip=ip,
+        l4=ip + ip_head[kept],
+        size=size[kept],
+        wide=wide[kept],
+    )
+
+
+def _mix(keys: Keys, settings: IntArray) -> Keys:
+    key = settings[MAC_KEY : MAC_KEY + 1].view(np.uint64)
+    mixed: Keys = (keys[:, 1] ^ (keys[:, 0] * HASH_B) ^ key) * HASH_A
+    mixed ^= mixed >> HALF
+    mixed *= HASH_B
+    return mixed ^ (mixed >> np.uint64(29))
+
+
+def _put_record_heads(canvas: Canvas, layout: Layout, settings: IntArray) -> None:
+    at, time_ns = layout.record, layout.columns["time_ns"]
+    resolution = int(settings[RESOLUTION])
+    if settings[PCAPNG_OUT]:
+        ticks = time_ns // resolution
+        padded = layout.captured + (-layout.captured & 3)
+        words: list[IntArray | int] = [
+            6,
+            32 + padded,
+            0,
+            ticks >> 32,
+            ticks & 0xFFFFFFFF,
+            layout.captured,
+            layout.wire,
+        ]
+        canvas.put("<u4", at + layout.wide - 4, 32 + padded)
+    else:
+        seconds = time_ns // 1_000_000_000
+        fraction = (time_ns - seconds * 1_000_000_000) // resolution
+        words = [seconds, fraction, layout.captured, layout.wire]
+    for index, word in enumerate(words):
+        canvas.put("<u4", at + 4 * index, word)
+
+
+def _put_ethernet(
+    canvas: Canvas, layout: Layout, source: Keys, target: Keys, mixed: tuple[Keys, Keys]
+) -> None:
+    _put_macs(canvas, layout.frame, target, mixed[1])
+    _put_groups(canvas, layout.frame, target)
+    _put_macs(canvas, layout.frame + 6, source, mixed[0])
+    at = layout.frame + 12
+    tagged = layout.columns["vlan"] != 0
+    canvas.put(">u2", at[tagged], 0x8100)
+    canvas.put(">u2", at[tagged] + 2, layout.columns["vlan"][tagged] & 0xFFF)
+    is_v4 = layout.columns["ip_version"] == 4
+    canvas.put(">u2", at + np.where(tagged, 4, 0), np.where(is_v4, 0x0800, 0x86DD))
+
+
+def _put_macs(canvas: Canvas, at: IntArray, keys: Keys, mixed: Keys) -> None:
+    canvas.put("u1", at, CARD_BYTE)
+    canvas.put("u1", at + 1, (mixed >> HALF) & np.uint64(255))
+    canvas.put("<u4", at + 2, mixed & np.uint64(0xFFFFFFFF))
+
+
+def _put_groups(canvas: Canvas, at: IntArray, keys: Keys) -> None:
+    """Overwrite the MAC addresses of broadcast and multicast targets."""
+    last = (keys[:, 1] >> HALF).astype(np.int64)
+    is_v4 = (keys[:, 0] == 0) & (keys[:, 1] & np.uint64(0xFFFFFFFF) == np.uint64(0xFFFF0000))
+    everyone = is_v4 & (last == 0xFFFFFFFF)
+    canvas.put(">u2", at[everyone], 0xFFFF)
+    canvas.put(">u4", at[everyone] + 2, 0xFFFFFFFF)
+    group = is_v4 & ~everyone & (last & 0xF0 == 0xE0)
+    canvas.put(">u2", at[group], 0x0100)
+    canvas.put("<u4", at[group] + 2, 0x5E | (last[group] & 0xFFFF7F00))
+    group = ~is_v4 & (keys[:, 0] & np.uint64(255) == np.uint64(255))
+    canvas.put(">u2", at[group], 0x3333)
+    canvas.put("<u4", at[group] + 2, last[group])
+
+
+def _put_ip(canvas: Canvas, layout: Layout, source: Keys, target: Keys) -> IntArray:
+    """Write IP headers; return the sums of their addresses as 16-bit words, int64 [R]."""
+    words = np.concatenate((source, target), axis=1)  # [R, 4]
+    is_v4 = layout.columns["ip_version"] == 4
+    words[is_v4] &= np.array([0, 0xFFFFFFFF << 32] * 2, dtype=np.uint64)
+    halves = (words & np.uint64(0xFFFFFFFF)) + (words >> HALF)
+    pseudo = _swap(_fold(halves.astype(np.int64).sum(axis=1)))
+    _put_ipv4(canvas, layout, np.flatnonzero(is_v4), source, target, pseudo)
+    _put_ipv6(canvas, layout, np.flatnonzero(~is_v4), source, target)
+    return pseudo
+
+
+def _put_ipv4(
+    canvas: Canvas, layout: Layout, rows: IntArray, source: Keys, target: Keys, pseudo: IntArray
+) -> None:
+    column = {name: values[rows] for name, values in layout.columns.items()}
+    length = (layout.head + layout.payload)[rows]
+    fragment = (column["ip_flags"] & 3) << 13
+    fragment &= np.where(length & 7, 0xDFFF, 0xFFFF)
+    fragment |= np.where(layout.later[rows], FRAGMENT_UNITS, 0)
+    words = [
+        0x4500 | column["tos"],
+        20 + length,
+        column["ip_id"],
+        fragment,
+        (column["ttl"] << 8) | column["protocol"],
+    ]
+    total = pseudo[rows] + sum(words)
+    at = layout.ip[rows]
+    for index, word in enumerate([*words, _fold(total) ^ 0xFFFF]):
+        canvas.put(">u2", at + 2 * index, word)
+    canvas.put("<u4", at + 12, source[rows, 1] >> HALF)
+    canvas.put("<u4", at + 16, target[rows, 1] >> HALF)
+
+
+def _put_ipv6(canvas: Canvas, layout: Layout, rows: IntArray, source: Keys, target: Keys) -> None:
+    column = {name: values[rows] for name, values in layout.columns.items()}
+    length = (layout.head + layout.payload)[rows]
+    at, flags = layout.ip[rows], column["ip_flags"]
+    split = flags & 5 != 0
+    canvas.put(">u4", at, 0x60000000 | (column["tos"] << 20))
+    canvas.put(">u2", at + 4, layout.ip_head[rows] - 40 + length)
+    canvas.put("u1", at + 6, np.where(split, 44, column["protocol"]))
+    canvas.put("u1", at + 7, column["ttl"])
+    for index, keys in enumerate((source, target)):
+        canvas.put("<u8", at + 8 + 16 * index, keys[rows, 0])
+        canvas.put("<u8", at + 16 + 16 * index, keys[rows, 1])
+    fragment = np.where(layout.later[rows], FRAGMENT_UNITS << 3, 0)
+    fragment |= np.where((flags & 1 != 0) & (length & 7 == 0), 1, 0)
+    begin = at[split] + 40
+    canvas.put(">u2", begin, column["protocol"][split] << 8)
+    canvas.put(">u2", begin + 2, fragment[split])
+    canvas.put(">u4", begin + 4, column["ip_id"][split])
+
+
+def _filler_places(
+    layout: Layout, mixed: tuple[Keys, Keys], taken: IntArray, settings: IntArray
+) -> IntArray:
+    """Say where in the pool each payload's filler begins, int64 [R]."""
+    column = layout.columns
+    protocol, seq = column["protocol"], column["seq"]
+    ports = (column["src_port"] << 16) | column["dst_port"]
+    place = (mixed[0] * HASH_A + mixed[1]) ^ (ports.astype(np.uint64) * HASH_B)
+    is_tcp = protocol == 6
+    place += np.where(is_tcp, np.uint64(0), column["time_ns"].astype(np.uint64) * HASH_A)
+    echo = mixed[0] + mixed[1] + seq.astype(np.uint64) * HASH_A
+    place = np.where((protocol == 1) | (protocol == 58), echo, place)
+    place ^= place >> HALF
+    offset = (place & np.uint64(0xFFFF)).astype(np.int64)
+    shifted: IntArray = (offset + np.where(is_tcp, seq, 0) + taken) & int(settings[FILL_MASK])
+    return shifted
+
+
+def _sum_payloads(layout: Layout, sources: Sources) -> IntArray:
+    """Sum payloads as big-endian 16-bit words, modulo 65535, at least 1, int64 [R]."""
+    prefix, pool = sources.prefix, sources.pool
+    start, taken, offset = sources.start, sources.taken, sources.offset
+    padded = np.concatenate((prefix, np.zeros(8 + -prefix.size % 8, dtype=np.uint8)))
+    before = PrefixSums(padded, 0, prefix.size).between(start, start + taken) % 65535
+    rest = layout.payload - taken
+    filler = PrefixSums(pool, 0, pool.size - 8).between(offset, offset + rest) % 65535
+    total = np.where(start & 1, before, _swap(before))
+    odd = (offset ^ taken) & 1 != 0
+    return total + np.where(odd, filler, _swap(filler)) + 65535
+
+
+def _put_transport(canvas: Canvas, layout: Layout, pseudo: IntArray, sums: IntArray) -> None:
+    protocol = np.where(layout.head == 0, -1, layout.columns["protocol"])
+    length = layout.head + layout.payload
+    _put_tcp(canvas, layout, np.flatnonzero(protocol == 6), pseudo + length + 6 + sums)
+    rows = np.flatnonzero(protocol == 17)
+    column = {name: values[rows] for name, values in layout.columns.items()}
+    words = [column["src_port"], column["dst_port"], length[rows]]
+    check = _fold((pseudo + 17 + length + sums)[rows] + sum(words)) ^ 0xFFFF
+    for index, word in enumerate([*words, np.where(check, check, 0xFFFF)]):
+        canvas.put(">u2", layout.l4[rows] + 2 * index, word)
+    rows = np.flatnonzero((protocol == 1) | (protocol == 58))
+    kind, seq = layout.columns["icmp"][rows], layout.columns["seq"][rows]
+    check = kind + (seq >> 16) + (seq & 0xFFFF) + sums[rows]
+    check += np.where(protocol[rows] == 58, (pseudo + 58 + length)[rows], 0)
+    at = layout.l4[rows]
+    canvas.put(">u2", at, kind)
+    canvas.put(">u2", at + 2, _fold(check) ^ 0xFFFF)
+    canvas.put(">u4", at + 4, seq)
+
+
+def _mend_zeros(canvas: Canvas, layout: Layout, sources: Sources) -> None:
+    """Give ICMP messages of zeros alone their checksum, which is not 0 (RFC 1071 section 1)."""
+    column = layout.columns
+    doubtful = (column["protocol"] == 1) & (layout.head > 0) & (column["icmp"] == 0)
+    for row in np.flatnonzero(doubtful & (column["seq"] == 0)).tolist():
+        taken, rest = int(sources.taken[row]), int(layout.payload[row] - sources.taken[row])
+        start, offset = int(sources.start[row]), int(sources.offset[row])
+        first, then = sources.prefix[start : start + taken], sources.pool[offset : offset + rest]
+        if not first.any() and not then.any():
+            canvas.put(">u2", layout.l4[row : row + 1] + 2, 0xFFFF)
+
+
+def _put_tcp(canvas: Canvas, layout: Layout, rows: IntArray, check: IntArray) -> None:
+    column = {name: values[rows] for name, values in layout.columns.items()}
+    at, bits = layout.l4[rows], column["option_bits"] & 15
+    control = ((layout.head[rows] >> 2) << 12) | column["tcp_flags"]
+    seq, ack = column["seq"], column["ack"]
+    words = [
+        *(column["src_port"], column["dst_port"]),
+        *(seq >> 16, seq & 0xFFFF, ack >> 16, ack & 0xFFFF),
+        *(control, column["window"], np.zeros_like(seq)),
+        np.where(control & 32, layout.payload[rows], 0),
+    ]
+    for index, word in enumerate(words):
+        canvas.put(">u2", at + 2 * index, word)
+    total = check[rows] + sum(words)
+    value, echo = column["ts_val"], column["ts_ecr"]
+    both = (bits & 12) == 12
+    stamps: list[IntArray | int] = [0x080A, value >> 16, value & 0xFFFF, echo >> 16, echo & 0xFFFF]
+    groups: list[tuple[Array, list[IntArray | int]]] = [
+        (bits & 1 != 0, [0x0204, column["mss"]]),
+        (bits & 12 != 0, [np.where(both, 0x0402, 0x0101)]),
+        (bits & 8 != 0, [*stamps]),
+        ((bits & 12) == 4, [0x0402]),
+        (bits & 2 != 0, [0x0103, 0x0300 | np.minimum(column["window_scale"], 14)]),
+    ]
+    option = at + 20
+    for present, fields in groups:
+        for field in fields:
+            values = np.broadcast_to(np.asarray(field, dtype=np.int64), at.shape)
+            canvas.put(">u2", option[present], values[present])
+            total += np.where(present, values, 0)
+            option = option + np.where(present, 2, 0)
+    canvas.put(">u2", at + 16, _fold(total) ^ 0xFFFF)
+
+
+def _put_payloads(canvas: Canvas, layout: Layout, sources: Sources) -> None:
+    """Copy payloads, one by one: a copy costs less than an index for each of its bytes."""
+    data, filler, first = canvas.data.data, sources.pool.data, sources.prefix.data
+    keep = layout.frame + layout.captured
+    begin = layout.l4 + layout.head
+    middle = np.minimum(begin + sources.taken, keep)
+    for at, to, place in _copies(begin, middle, sources.start):
+        data[at:to] = first[place : place + to - at]
+    for at, to, place in _copies(begin + sources.taken, keep, sources.offset):
+        data[at:to] = filler[place : place + to - at]
+
+
+def _copies(at: IntArray, to: IntArray, place: IntArray) -> list[list[int]]:
+    some = to > at
+    copies: list[list[int]] = np.stack((at[some], to[some], place[some]), axis=1).tolist()
+    return copies
+
+
+def _put_sctp(canvas: Canvas, layout: Layout, crc_table: NDArray[np.uint32]) -> None:
+    whole = (layout.columns["protocol"] == 132) & ~layout.later
+    whole &= (layout.payload >= 12) & (layout.captured == layout.wire)
+    rows = np.flatnonzero(whole)
+    at = layout.l4[rows]
+    canvas.put(">u2", at, layout.columns["src_port"][rows])
+    canvas.put(">u2", at + 2, layout.columns["dst_port"][rows])
+    canvas.put("<u4", at + 8, 0)
+    table = crc_table.tolist()
+    for begin, size in zip(at.tolist(), layout.payload[rows].tolist(), strict=True):
+        crc = 0xFFFFFFFF
+        for byte in canvas.data[begin : begin + size].tolist():
+            crc = table[(crc ^ byte) & 255] ^ (crc >> 8)
+        canvas.put("<u4", np.array([begin + 8]), crc ^ 0xFFFFFFFF)
+
+
+def _cut(canvas: Canvas, layout: Layout, out: NDArray[np.uint8], settings: IntArray) -> int:
+    """Copy records to `out` without what the snap length cuts off; return their bytes."""
+    used = int(layout.size.sum())
+    excess = layout.wide - layout.size
+    if not excess.any():
+        out[:used] = canvas.data[:used]
+        return used
+    keep = layout.frame + layout.captured
+    tail = layout.record + layout.wide - (4 if settings[PCAPNG_OUT] else 0)
+    padding = np.where(settings[PCAPNG_OUT], -layout.captured & 3, 0)
+    marks = np.zeros(canvas.data.size + 1, dtype=np.int64)
+    np.add.at(marks, keep + padding, -1)  # what is kept ends, and begins again
+    np.add.at(marks, tail, 1)
+    for row in np.flatnonzero(padding).tolist():
+        canvas.data[keep[row] : keep[row] + padding[row]] = 0
+    kept = (1 + np.cumsum(marks))[: int(layout.record[-1] + layout.wide[-1])] > 0
+    out[:used] = canvas.data[: kept.size][kept]
+    return used
+
+
+def _fold(value: IntArray) -> IntArray:
+    value = (value & 0xFFFF) + (value >> 16)
+    value = (value & 0xFFFF) + (value >> 16)
+    return (value & 0xFFFF) + (value >> 16)
+
+
+def _swap(value: IntArray) -> IntArray:
+    return ((value & 255) << 8) | (value >> 8)
