@@ -125,7 +125,7 @@ _REWRITTEN = (
 
 def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) -> IntArray:
     """Fill numbers and flags of all packets in place; return data_at, int64 [N]."""
-    from netsynth.demux import datagrams, dialogue
+    from netsynth.demux import datagrams, dialogue, options
 
     p = flows.packets
     for name in ("ip_id", "seq", "ack", "ts_val", "ts_ecr", "checksums"):
@@ -143,12 +143,13 @@ def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) 
         flows.ack_class,
         repairs,
     )
-    dialogue.negotiate_options(
+    options.negotiate_options(
         flows.offsets,
         flows.reverse,
         p.protocol,
         p.ip_version,
         p.tcp_flags,
+        p.window,
         p.option_bits,
         p.mss,
         p.window_scale,

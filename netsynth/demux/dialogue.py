@@ -6,8 +6,6 @@ by packet, and counted. Times, directions and the number of packets never change
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,9 +16,10 @@ REPAIRS = (
     "syn_with_fin_or_rst",  # FIN and RST dropped from a segment with SYN
     "late_syn",  # SYN dropped: the side has gone past its handshake
     "late_syn_ack",  # SYN dropped from a SYN-ACK: no SYN to answer, or it is long answered
-    "syn_ack_added",  # the first answer to a SYN became a SYN-ACK
+    "syn_ack_added",  # the first answer to a SYN became a SYN-ACK, without its data
     "early_data",  # what came between SYN and SYN-ACK became a repeated SYN
     "ack_added",  # ACK set on a segment of an open connection
+    "early_fin",  # FIN dropped before new data of its side, or put off until after the peer's
     "early_reset",  # RST dropped from a segment after which its side sent data
     "after_reset",  # a segment after the side's own RST became an RST
     "after_fin",  # new data or a second FIN after FIN became a retransmission
@@ -32,7 +31,51 @@ REPAIRS = (
     "fragment_joined",  # fragment flags dropped
 )
 _SYN_MIXED, _LATE_SYN, _LATE_SYN_ACK, _SYN_ACK_ADDED, _EARLY, _ACK_ADDED = 0, 1, 2, 3, 4, 5
-_EARLY_RESET, _AFTER_RESET, _AFTER_FIN, _OPTIONS_DROPPED, _OPTIONS_ADDED = 6, 7, 8, 9, 10
+_LONGEST_ANSWER = 2  # segments that follow the peer's FIN where hosts half-close, as few do
+_EARLY_FIN, _EARLY_RESET, _AFTER_RESET, _AFTER_FIN = 6, 7, 8, 9
+
+
+@compiled
+def _find_answer(
+    first: int,
+    end: int,
+    reverse: NDArray[np.bool_],
+    tcp_flags: NDArray[np.uint8],
+    payload_length: NDArray[np.uint16],
+    segment: NDArray[np.uint8],
+    ack_class: NDArray[np.uint8],
+    repairs: IntArray,
+) -> int:
+    """Return the row of the SYN-ACK of a flow that begins with a SYN, or -1.
+
+    Where none is, the peer's first segment becomes it, if it carries no data, or if nothing but
+    SYNs went before it. Otherwise the SYN-ACK counts as missed by the capture.
+    """
+    if tcp_flags[first] & 22 != 2:
+        return -1
+    bare = -1
+    has_gone_on = False
+    for i in range(first + 1, end):
+        flags = np.int64(tcp_flags[i])
+        if reverse[i] == reverse[first]:
+            has_gone_on = has_gone_on or flags & 6 == 0
+            continue
+        if flags & 4 != 0:
+            continue
+        if flags & 18 == 18:
+            return i
+        is_data = payload_length[i] > 0 or flags & 1 != 0
+        if bare < 0 and (not is_data or not has_gone_on):
+            bare = i
+        if is_data:
+            break
+    if bare >= 0:
+        tcp_flags[bare] = 18
+        payload_length[bare] = 0
+        segment[bare] = 0
+        ack_class[bare] = 1
+        repairs[_SYN_ACK_ADDED] += 1
+    return bare
 
 
 @compiled
@@ -63,41 +106,50 @@ def repair_flags(
         syn_data = np.zeros(2, dtype=np.uint16)
         last_syn = np.full(2, -1, dtype=np.int64)
         last_data = np.full(2, -1, dtype=np.int64)
+        last_new = np.full(2, -1, dtype=np.int64)  # data that repeat nothing
+        first_fin = np.full(2, -1, dtype=np.int64)
+        last_fin = np.full(2, -1, dtype=np.int64)
+        last = np.full(2, -1, dtype=np.int64)
+        answers = np.zeros(2, dtype=np.int64)  # segments of new data after the peer's FIN
         for i in range(first, end):
             side = 1 if reverse[i] else 0
             if tcp_flags[i] & 2 != 0:
-                last_syn[side] = i
+                if last[side] < 0:  # not a late one
+                    last_syn[side] = i
                 if tcp_flags[i] & 5 != 0:
                     tcp_flags[i] &= 0xFA
                     repairs[_SYN_MIXED] += 1
-            elif payload_length[i] > 0 and tcp_flags[i] & 4 == 0:
-                last_data[side] = i
-        answer: Any = np.int64(-1)  # the SYN-ACK of a flow that begins with a SYN
-        if tcp_flags[first] & 22 == 2:
-            bare: Any = np.int64(-1)  # the first other answer, where it could have been one
-            for i in range(first + 1, end):
-                flags = np.int64(tcp_flags[i])
-                if reverse[i] == reverse[first] or flags & 4 != 0:
-                    continue
-                if flags & 18 == 18:
-                    answer = i
-                    break
-                if payload_length[i] > 0 or flags & 1 != 0:
-                    break
-                if bare < 0:
-                    bare = i
-            if answer < 0 and bare >= 0:
-                answer = bare
-                tcp_flags[bare] = 18
-                segment[bare] = 0
-                repairs[_SYN_ACK_ADDED] += 1
+            elif tcp_flags[i] & 4 == 0:
+                if payload_length[i] > 0:
+                    last_data[side] = i
+                    if segment[i] % 3 == 0:
+                        last_new[side] = i
+                        if first_fin[1 - side] >= 0:
+                            answers[side] += 1
+                if tcp_flags[i] & 1 != 0:
+                    last_fin[side] = i
+                    if first_fin[side] < 0:
+                        first_fin[side] = i
+                last[side] = i
+        for side in range(2):  # close after a long answer, not before it
+            i, late = first_fin[side], last[side]
+            is_alone = last_fin[side] == i and last_syn[side] < i
+            is_early = answers[1 - side] > _LONGEST_ANSWER and late > last_new[1 - side] > i
+            if is_alone and is_early:
+                tcp_flags[i] &= 0xFE
+                tcp_flags[late] |= 1
+                last_fin[side] = late
+                repairs[_EARLY_FIN] += 1
+        answer = _find_answer(
+            first, end, reverse, tcp_flags, payload_length, segment, ack_class, repairs
+        )
         state = np.zeros(2, dtype=np.int64)  # 1 SYN, 2 SYN-ACK, 4 data, 8 FIN, 16 RST, 32 others
         for i in range(first, end):
             side = 1 if reverse[i] else 0
             peer = 1 - side
             flags = np.int64(tcp_flags[i])
             is_early = first < i < answer and reverse[i] == reverse[first]
-            if is_early and flags & 4 == 0 and flags & 18 != 2:
+            if is_early and flags & 18 != 2 and (flags & 4 == 0 or last_data[side] > i):
                 flags = np.int64(2)
                 payload_length[i] = 0
                 repairs[_EARLY] += 1
@@ -126,6 +178,10 @@ def repair_flags(
                     flags = (flags & ~9) | 4
                     segment[i] = 0
                     repairs[_AFTER_RESET] += 1
+                is_fin_early = last_new[side] > i or last_fin[side] > last_new[peer] > i
+                if flags & 5 == 1 and is_fin_early and last_syn[side] < i:
+                    flags &= ~1
+                    repairs[_EARLY_FIN] += 1
                 is_data = payload_length[i] > 0 or flags & 1 != 0
                 if flags & 4 != 0:
                     state[side] |= 16
@@ -154,78 +210,3 @@ def repair_flags(
             elif ack_class[i] == 0:
                 ack_class[i] = 1
             tcp_flags[i] = flags
-
-
-@compiled
-def negotiate_options(
-    offsets: IntArray,
-    reverse: NDArray[np.bool_],
-    protocol: NDArray[np.uint8],
-    ip_version: NDArray[np.uint8],
-    tcp_flags: NDArray[np.uint8],
-    option_bits: NDArray[np.uint8],
-    mss: NDArray[np.uint16],
-    window_scale: NDArray[np.uint8],
-    repairs: IntArray,
-) -> None:
-    """Let each TCP flow keep to the options its SYNs agreed on, in place.
-
-    A SYN-ACK offers window scale, SACK and timestamps only where the SYN did; a repeated SYN
-    repeats the offer. After that timestamps are on every segment or on none (a reset may go
-    without), and only SYNs carry the other three. A flow without both SYNs follows its first
-    segment. SACK blocks are dropped: what they would name is not generated.
-
-    References:
-        RFC 7323 sections 2.2 and 3.2; RFC 2018 section 2; RFC 9293 section 3.7.1.
-    """
-    for f in range(offsets.size - 1):
-        first, end = offsets[f], offsets[f + 1]
-        if protocol[first] != 6:
-            continue
-        offer: Any = np.int64(-1)
-        answer: Any = np.int64(-1)
-        later: Any = np.int64(-1)  # first segment that is neither SYN nor RST
-        for i in range(first, end):
-            flags = np.int64(tcp_flags[i])
-            before = np.int64(option_bits[i])
-            bits: Any = before & 15
-            if flags & 2 == 0:
-                if later < 0 and flags & 4 == 0:
-                    later = i
-                has_stamps = False
-                if answer >= 0:
-                    has_stamps = option_bits[answer] & 8 != 0
-                elif later >= 0:
-                    has_stamps = option_bits[later] & 8 != 0
-                    if offer >= 0 and option_bits[offer] & 8 == 0:
-                        has_stamps = False
-                if flags & 4 != 0:
-                    has_stamps = has_stamps and bits & 8 != 0
-                bits = 8 if has_stamps else 0
-            else:
-                original = answer if flags & 16 != 0 else offer
-                if original >= 0:
-                    bits = np.int64(option_bits[original])
-                    mss[i] = mss[original]
-                    window_scale[i] = window_scale[original]
-                elif flags & 16 != 0:
-                    if offer >= 0:
-                        bits &= np.int64(option_bits[offer]) | 1
-                    answer = i
-                else:
-                    offer = i
-                if window_scale[i] == 255:
-                    bits &= ~2
-                if bits & 1 != 0 and mss[i] == 0:
-                    mss[i] = 1460 if ip_version[i] == 4 else 1440
-            if bits & 1 == 0:
-                mss[i] = 0
-            if bits & 2 == 0:
-                window_scale[i] = 255
-            else:
-                window_scale[i] = min(window_scale[i], 14)
-            if before & ~bits & 15 != 0:
-                repairs[_OPTIONS_DROPPED] += 1
-            elif bits & ~before != 0:
-                repairs[_OPTIONS_ADDED] += 1
-            option_bits[i] = bits

@@ -11,7 +11,7 @@ from netsynth.numbers import IntArray
 _HOLE_LIMIT = 16  # holes kept a direction; data ahead of more is taken as received
 _SEARCH_LIMIT = 256  # packets to look back for the segment that a retransmission repeats
 _RECOVERY_NS = 150_000_000  # retransmissions closer than this go on where the last one ended
-_WINDOW_RAISED, _WINDOW_BLOCKED, _NOTHING_TO_REPEAT = 11, 12, 13
+_WINDOW_RAISED, _WINDOW_BLOCKED, _NOTHING_TO_REPEAT = 12, 13, 14
 
 
 @compiled
@@ -275,12 +275,14 @@ def number_segments(
                 covered_count[side] = sent[i]
             acked[side] = covered
             covered_at[i] = covered
-            if flags & 4 == 0:
+            # analysers ignore the window of what repeats, so it opens none
+            is_window = flags & 4 == 0 and (kind == 0 or last_acker[side] < 0)
+            if is_window:
                 last_acker[side] = i
             in_order_at[i] = in_order
             ack[i] = np.uint32((np.int64(initial[f, peer]) + covered) & 0xFFFFFFFF)
             shift = np.int64(0) if flags & 2 != 0 else scale[side]
-            if flags & 4 == 0:
+            if is_window:
                 edge[peer] = max(edge[peer], covered + (np.int64(window[i]) << shift))
             # 4. Timestamps: echo the last segment that began at or before the acknowledgement.
             if option_bits[i] & 8 != 0:

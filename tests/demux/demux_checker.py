@@ -118,7 +118,7 @@ def _check_ack(p: PacketTable, i: int, side: Side, peer: Side, *, is_whole: bool
         yield f"acknowledges {ack} after {peer.acked}"
     peer.acked = max(peer.acked, ack)
     scale = 0 if p.tcp_flags[i] & SYN else side.scale
-    if is_whole and not p.tcp_flags[i] & RST:
+    if is_whole and not p.tcp_flags[i] & RST:  # generous: retransmissions open it, too
         peer.edge = max(peer.edge or 0, ack + (int(p.window[i]) << scale))
 
 

@@ -183,11 +183,12 @@ ANSWER = Action("SA", True, option_bits=15, mss=1460, window_scale=2, window=651
 
 
 def test_agreed_timestamps_are_on_every_segment_tick_in_milliseconds_and_are_echoed() -> None:
-    actions = [OFFER, ANSWER, Action("A"), Action("PA", payload=10), Action("A", True)]
+    stamped = Action("A", option_bits=8)
+    actions = [OFFER, ANSWER, stamped, stamped._replace(payload=10), Action("A", True)]
     result = compiled(actions)
     p = result.packets
     assert p.option_bits.tolist() == [15, 15, 8, 8, 8]
-    assert result.repairs["options_added"] == 3
+    assert result.repairs["options_added"] == 1
     assert STEP_NS == 1_000_000
     client, server = p.ts_val[[0, 2, 3]].astype(np.int64), p.ts_val[[1, 4]].astype(np.int64)
     assert (client - client[0]).tolist() == [0, 2, 3]
@@ -195,10 +196,20 @@ def test_agreed_timestamps_are_on_every_segment_tick_in_milliseconds_and_are_ech
     assert p.ts_ecr.tolist() == [0, client[0], server[0], server[0], client[2]]
 
 
+def test_most_segments_decide_on_timestamps() -> None:
+    stamped = Action("A", option_bits=8)
+    answer = ANSWER._replace(option_bits=1, window_scale=255)
+    p = compiled([OFFER, answer, stamped, stamped]).packets
+    assert p.option_bits.tolist() == [15, 15, 8, 8]
+    assert p.window_scale.tolist() == [7, 7, 255, 255]
+    p = compiled([OFFER, ANSWER, Action("A"), stamped, Action("A", True)]).packets
+    assert p.option_bits.tolist() == [7, 7, 0, 0, 0]
+
+
 def test_options_that_one_side_lacks_are_dropped() -> None:
     answer = ANSWER._replace(option_bits=1)
-    late = Action("PA", payload=10, option_bits=31, mss=9, window_scale=3)
-    p = compiled([OFFER, answer, Action("A", option_bits=8), late]).packets
+    late = Action("PA", payload=10, option_bits=23, mss=9, window_scale=3)
+    p = compiled([OFFER, answer, Action("A"), late]).packets
     assert p.option_bits.tolist() == [15, 1, 0, 0]
     assert p.window_scale.tolist() == [7, 255, 255, 255]
     assert p.mss.tolist() == [1460, 1460, 0, 0]
@@ -216,11 +227,12 @@ def test_clocks_belong_to_hosts_whatever_the_table() -> None:
 
 
 def test_a_window_is_raised_to_hold_the_data() -> None:
-    actions = [OFFER, ANSWER, Action("A"), Action("A", True, window=100)]
+    offer, answer = OFFER._replace(option_bits=7), ANSWER._replace(option_bits=7)
+    actions = [offer, answer, Action("A"), Action("A", True, window=100)]
     actions += [Action("PA", payload=1000, window=9)]
     result = compiled(actions)
     assert result.packets.window.tolist() == [64240, 65160, 65535, 100, 9]  # the SYN-ACK's holds
-    small = [OFFER, ANSWER._replace(window=300), Action("A"), Action("A", True, window=100)]
+    small = [offer, answer._replace(window=300), Action("A"), Action("A", True, window=100)]
     result = compiled([*small, Action("PA", payload=1000), Action("A", True, window=7)])
     assert result.packets.window.tolist() == [64240, 300, 65535, 250, 65535, 7]  # 250 << 2
     assert result.repairs["window_raised"] == 1
@@ -239,6 +251,7 @@ REPAIRED: dict[str, tuple[list[Action], list[str]]] = {
     "syn_ack_added": ([Action("S"), Action("A", True), Action("A")], ["S", "SA", "A"]),
     "early_data": ([Action("S"), Action("PA", payload=9), Action("SA", True)], ["S", "S", "SA"]),
     "ack_added": ([*HANDSHAKE, Action("P", payload=9)], ["A", "PA"]),
+    "early_fin": ([*HANDSHAKE, Action("FA"), Action("PA", payload=3)], ["A", "A", "PA"]),
     "early_reset": ([*HANDSHAKE, Action("R"), Action("PA", payload=3)], ["A", "A", "PA"]),
     "after_reset": ([*HANDSHAKE, Action("R"), Action("A")], ["A", "R", "RA"]),
     "syn_with_fin_or_rst": ([Action("SF")], ["S"]),
@@ -258,8 +271,9 @@ def test_repairs_change_flags_as_little_as_needed(name: str) -> None:
 
 
 def test_data_after_fin_repeats_what_was_sent() -> None:
-    actions = [*HANDSHAKE, Action("PA", payload=50), Action("FA"), Action("PA", payload=20)]
-    assert numbers(actions)[3:] == [(1, 1), (51, 1), (31, 1)]
+    actions = [*HANDSHAKE, Action("PA", payload=50), Action("FA")]
+    actions += [Action("PA", payload=20, segment=RETRANSMIT), Action("FA")]
+    assert numbers(actions)[3:] == [(1, 1), (51, 1), (31, 1), (51, 1)]
 
 
 @pytest.mark.parametrize("flags", ["F", "", "FPU", "S", "R", "A"])
@@ -272,7 +286,7 @@ def test_scans_stay_as_they_are(flags: str) -> None:
 
 
 def test_lengths_follow_headers_and_payload() -> None:
-    actions = [OFFER, ANSWER, Action("A"), Action("PA", payload=100)]
+    actions = [OFFER, ANSWER, *[Action("A", payload=size, option_bits=8) for size in (0, 100)]]
     p = compiled(actions).packets
     assert p.ip_length.tolist() == [60, 60, 52, 152]  # 20 + 20 + options + payload
     assert p.wire_length.tolist() == [74, 74, 66, 166]

@@ -150,7 +150,7 @@ def test_hellos_differ_between_connections_and_share_their_session() -> None:
 @pytest.mark.parametrize(
     ("port", "sizes", "starts"),
     [
-        (22, (21, 41, 1200, 1000), (b"SSH-2.0-", b"SSH-2.0-", b"\0\0\4\xac", b"\0\0\3\xe4")),
+        (22, (21, 41, 1200, 1000), (b"SSH-2.0-", b"SSH-2.0-", b"\0\0\4\x9c", b"\0\0\3\xd4")),
         (21, (12, 40), (b"USER ", b"220 ")),
         (25, (30, 60, 30, 20), (b"EHLO ", b"220 ", b"MAIL FROM:<", b"250 ")),
         (110, (10, 20), (b"USER", b"+OK ")),

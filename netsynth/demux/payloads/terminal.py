@@ -13,6 +13,7 @@ from netsynth.demux.payloads.shape import Shape, Template
 from netsynth.demux.payloads.words import host, line
 
 _LONGEST_TEXT = 8192  # what is longer is begun only
+_NEW_KEYS = bytes.fromhex("0000000c0a15") + bytes(10)
 _SSH_LISTS = (
     "curve25519-sha256,ecdh-sha2-nistp256,diffie-hellman-group14-sha256",
     "ssh-ed25519,rsa-sha2-512,rsa-sha2-256",
@@ -28,9 +29,13 @@ _SSH_LISTS = (
 
 
 def build_ssh(shape: Shape) -> bytes:
-    """Build the version line and the packets after it, each message one packet."""
-    if not shape.is_opening or shape.turn > 0:
-        return _ssh_packet(shape.size, may_negotiate=shape.is_opening and shape.turn == 1)
+    """Build the version line and key exchange; after new keys, bytes may be any."""
+    if not shape.is_opening or shape.turn > 2:
+        return b""
+    if shape.turn > 0:
+        rest = shape.size - len(_NEW_KEYS)
+        first = _ssh_packet(rest, may_negotiate=shape.turn == 1) if rest else b""
+        return first.ljust(rest, b"\0") + _NEW_KEYS if rest >= 16 or rest == 0 else b""
     size = shape.first_size if shape.first_size <= 253 else 23
     if shape.size - size < 8:
         size = min(shape.size, 253)
@@ -104,7 +109,7 @@ def _ssh_packet(size: int, *, may_negotiate: bool) -> bytes:
 
 _USES = frozenset({"size", "is_client", "turn", "is_opening", "variant"})
 _LATER = frozenset({"size", "is_client", "variant"})
-SSH = Template(build_ssh, _USES | {"first_size"}, uses_later=frozenset({"size"}), opening_turns=2)
+SSH = Template(build_ssh, _USES | {"first_size"}, uses_later=frozenset(), opening_turns=3)
 SMTP = Template(build_smtp, _USES, uses_later=_LATER, opening_turns=5)
 FTP = Template(build_ftp, _USES, uses_later=_LATER, opening_turns=3)
 POP3 = Template(build_pop3, _USES, uses_later=_LATER, opening_turns=3)

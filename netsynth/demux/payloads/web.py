@@ -35,8 +35,8 @@ def build_ssdp(shape: Shape) -> bytes:
 
 
 def _build_request(shape: Shape) -> bytes:
-    if shape.size < 18:
-        return line("", shape.size, shape.variant)
+    if shape.size < 18:  # empty lines, which a server skips (RFC 9112 section 2.2)
+        return b"\r\n" * (shape.size // 2)
     size, body_size = shape.size, 0
     if shape.size > _LONGEST_QUESTION:
         size = shape.first_size if 200 <= shape.first_size <= 800 else 300

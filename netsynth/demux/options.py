@@ -1,0 +1,161 @@
+"""Let each TCP flow keep to the options that its SYNs agree on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.demux.jit import compiled
+from netsynth.numbers import IntArray
+
+_OPTIONS_DROPPED, _OPTIONS_ADDED = 10, 11  # rows of dialogue.REPAIRS
+
+
+@compiled
+def _agree_on_stamps(
+    first: int,
+    end: int,
+    tcp_flags: NDArray[np.uint8],
+    option_bits: NDArray[np.uint8],
+    mss: NDArray[np.uint16],
+    window_scale: NDArray[np.uint8],
+    repairs: IntArray,
+) -> tuple[bool, int, int]:
+    """Say if a flow has timestamps, and the rows of its SYN and SYN-ACK, -1 where absent.
+
+    Where its SYNs and most of its later segments disagree, the SYNs follow: one that offers less
+    than the other takes the other's options.
+    """
+    offer, answer = -1, -1
+    stamped, plain = 0, 0
+    for i in range(first, end):
+        if tcp_flags[i] & 2 == 0:
+            if tcp_flags[i] & 4 == 0:
+                stamped += option_bits[i] >> 3 & 1
+                plain += 1 - (option_bits[i] >> 3 & 1)
+        elif tcp_flags[i] & 16 == 0:
+            offer = i if offer < 0 else offer
+        else:
+            answer = i if answer < 0 else answer
+    if offer < 0 and answer < 0:
+        return stamped > plain, offer, answer
+    has_stamps = True
+    for i in (offer, answer):
+        has_stamps = has_stamps and (i < 0 or option_bits[i] & 8 != 0)
+    if has_stamps == (stamped > plain) or stamped == plain:
+        return has_stamps, offer, answer
+    for i in (offer, answer):
+        other = answer if i == offer else offer
+        if i < 0:
+            continue
+        if not stamped > plain:
+            option_bits[i] &= 7
+            repairs[_OPTIONS_DROPPED] += 1
+        elif option_bits[i] & 8 == 0:
+            option_bits[i] |= 8
+            if other >= 0:
+                option_bits[i] |= option_bits[other] & 15
+                mss[i] = mss[other] if mss[i] == 0 else mss[i]
+                window_scale[i] = window_scale[other] if window_scale[i] == 255 else window_scale[i]
+            repairs[_OPTIONS_ADDED] += 1
+    return stamped > plain, offer, answer
+
+
+@compiled
+def _agree_on_scale(
+    first: int,
+    end: int,
+    offer: int,
+    answer: int,
+    reverse: NDArray[np.bool_],
+    tcp_flags: NDArray[np.uint8],
+    window: NDArray[np.uint16],
+    option_bits: NDArray[np.uint8],
+    window_scale: NDArray[np.uint8],
+) -> int:
+    """Let the SYN that offers no window scale take the other's, if the windows after are scaled.
+
+    They are where most are below a sixteenth of the one in their side's SYN.
+
+    Returns:
+        1 if a SYN was changed, else 0.
+    """
+    if (option_bits[offer] & 2 != 0) == (option_bits[answer] & 2 != 0):
+        return 0
+    scaled = 0
+    for i in range(first, end):
+        if tcp_flags[i] & 6 == 0:
+            syn = offer if reverse[i] == reverse[offer] else answer
+            scaled += 1 if np.int64(window[i]) * 16 < np.int64(window[syn]) else -1
+    if scaled <= 0:
+        return 0
+    source, target = (offer, answer) if option_bits[offer] & 2 != 0 else (answer, offer)
+    option_bits[target] |= 2
+    window_scale[target] = window_scale[source]
+    return 1
+
+
+@compiled
+def negotiate_options(
+    offsets: IntArray,
+    reverse: NDArray[np.bool_],
+    protocol: NDArray[np.uint8],
+    ip_version: NDArray[np.uint8],
+    tcp_flags: NDArray[np.uint8],
+    window: NDArray[np.uint16],
+    option_bits: NDArray[np.uint8],
+    mss: NDArray[np.uint16],
+    window_scale: NDArray[np.uint8],
+    repairs: IntArray,
+) -> None:
+    """Let each TCP flow keep to the options its SYNs agreed on, in place.
+
+    A SYN-ACK offers window scale, SACK and timestamps only where the SYN did; a repeated SYN
+    repeats the offer. After that timestamps are on every segment or on none (a reset may go
+    without), and only SYNs carry the other three; most segments decide. SACK blocks are dropped:
+    what they would name is not generated.
+
+    References:
+        RFC 7323 sections 2.2 and 3.2; RFC 2018 section 2; RFC 9293 section 3.7.1.
+    """
+    for f in range(offsets.size - 1):
+        first, end = offsets[f], offsets[f + 1]
+        if protocol[first] != 6:
+            continue
+        has_stamps, offer, answer = _agree_on_stamps(
+            first, end, tcp_flags, option_bits, mss, window_scale, repairs
+        )
+        if offer >= 0 and answer >= 0:
+            repairs[_OPTIONS_ADDED] += _agree_on_scale(
+                first, end, offer, answer, reverse, tcp_flags, window, option_bits, window_scale
+            )
+        for i in range(first, end):
+            flags = np.int64(tcp_flags[i])
+            before = np.int64(option_bits[i])
+            bits: Any = before & 15
+            if flags & 2 == 0:
+                bits = 8 if has_stamps and (flags & 4 == 0 or bits & 8 != 0) else 0
+            else:
+                original = answer if flags & 16 != 0 else offer
+                bits = np.int64(option_bits[original])
+                mss[i] = mss[original]
+                window_scale[i] = window_scale[original]
+                if flags & 16 != 0 and offer >= 0:
+                    bits &= np.int64(option_bits[offer]) | 1
+                if window_scale[i] == 255:
+                    bits &= ~2
+                if bits & 1 != 0 and mss[i] == 0:
+                    mss[i] = 1460 if ip_version[i] == 4 else 1440
+            if bits & 1 == 0:
+                mss[i] = 0
+            if bits & 2 == 0:
+                window_scale[i] = 255
+            else:
+                window_scale[i] = min(window_scale[i], 14)
+            if before & ~bits & 15 != 0:
+                repairs[_OPTIONS_DROPPED] += 1
+            elif bits & ~before != 0:
+                repairs[_OPTIONS_ADDED] += 1
+            option_bits[i] = bits
