@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netsynth.capture.buffer import RecordBuffer
 from netsynth.capture.decoder import Decoder
 from netsynth.capture.formats import (
     MAX_INTERFACES,
@@ -87,17 +87,13 @@ class FileReader:
         self._decoder = decoder
         self._salvage = salvage
         self._damage = damage
-        self._data: NDArray[np.uint8] = np.zeros(decoder.buffer_size + 64, dtype=np.uint8)
-        self._words = self._data.view(np.uint64)
-        self._view = self._data.data
-        self._base = 0  # offset in the file of the buffer's first byte
-        self._at_end = False
         self._stream = ByteStream(path)
         self.interfaces: dict[Interface, None] = {}  # distinct ones of all sections
         self._table = np.zeros((1, INTERFACE_COLUMNS), dtype=np.int64)  # rows of this section's
-        state = decoder.state
-        state[[POS, END, RECORD]] = 0
-        state[REFERENCE_NS] = -1
+        decoder.state[RECORD], decoder.state[REFERENCE_NS] = 0, -1
+        self._buffer = RecordBuffer(
+            self._stream, decoder.state, size=decoder.buffer_size, on_failure=self._stream_failed
+        )
         try:
             self._open()
         except BaseException:
@@ -111,8 +107,10 @@ class FileReader:
 
     @property
     def read_bytes(self) -> int:
-        """Bytes taken from disk so far."""
-        return self._stream.read_bytes
+        """Bytes of the file on disk that were decoded so far, about."""
+        if self._stream.is_compressed:
+            return self._stream.read_bytes
+        return self._buffer.offset
 
     @property
     def format(self) -> str:
@@ -140,19 +138,19 @@ class FileReader:
         Raises:
             CaptureError: If a record is malformed or the file cut off, without salvage.
         """
-        state = self._decoder.state
         while True:
-            status = self._decoder.decode(self._data, self._words, self._table, arrays)
+            status = self._decoder.decode(
+                self._buffer.data, self._buffer.words, self._table, arrays
+            )
             if status == FULL:
                 return True
             if status == ADDRESSES_FULL:
                 self._decoder.grow_addresses()
             elif status == MORE:
-                if not self._refill():
-                    left = int(state[END] - state[POS])
-                    if left == 0:
+                if not self._buffer.refill():
+                    if not self._buffer.left:
                         return False
-                    self._damaged(self._describe_cut(left))
+                    self._damaged(self._describe_cut(self._buffer.left))
             elif status == BLOCK:
                 self._read_block()
             elif status == SKIP:
@@ -161,19 +159,17 @@ class FileReader:
                 self._damaged(self._describe(status))
 
     def _open(self) -> None:
-        self._require(FIRST_BYTES)
-        head = bytes(self._data[: min(24, int(self._decoder.state[END]))])
+        self._buffer.require(FIRST_BYTES)
         try:
-            self.header = parse_file_header(head)
+            self.header = parse_file_header(self._buffer.peek(24))
         except CaptureError as error:
             raise CaptureError(f"{self.name}: {error}") from None
         self._apply_header()
         state = self._decoder.state
         state[POS] = self.header.first_record
         if self.header.format == PCAP:
-            second = typical_second(self._data[: int(state[END])], self.header)
+            second = typical_second(self._buffer.rest(), self.header)
             state[REFERENCE_NS] = second * 1_000_000_000 if second >= 0 else -1
-        if self.header.format == PCAP:
             interface = self.header.interfaces.pop()
             if interface.row()[LINK] == REFUSED:
                 raise CaptureError(f"{self.name}: {refusal(interface.link_type)}")
@@ -199,48 +195,18 @@ class FileReader:
         self.interfaces[interface] = None
         self._decoder.state[INTERFACE_COUNT] = count + 1
 
-    def _refill(self) -> bool:
-        """Move what is left to the buffer's front and read on; False at the file's end."""
-        state = self._decoder.state
-        pos, end = int(state[POS]), int(state[END])
-        if pos:
-            self._data[: end - pos] = self._data[pos:end]
-            self._base += pos
-            state[POS], state[END] = 0, end - pos
-            end -= pos
-        if self._at_end:
-            return False
-        try:
-            count = self._stream.readinto(self._view[end : self._decoder.buffer_size])
-        except CaptureError as error:
-            self._at_end = True
-            text = f"{self.name}: {error} after {self._base + end} bytes; {self._good()}"
-            if not self._salvage:
-                raise CaptureError(text) from error
-            self._damage.add(text, 0)
-            return False
-        self._at_end = count == 0
-        state[END] = end + count
-        return count > 0
-
-    def _require(self, count: int) -> bool:
-        """Have `count` bytes from POS on in the buffer; False where the file ends before."""
-        state = self._decoder.state
-        while int(state[END] - state[POS]) < count:
-            if not self._refill():
-                return False
-        return True
-
-    def _peek(self, count: int) -> bytes:
-        pos = int(self._decoder.state[POS])
-        return bytes(self._data[pos : pos + count])
+    def _stream_failed(self, error: CaptureError, offset: int) -> None:
+        text = f"{self.name}: {error} after {offset} bytes; {self._good()}"
+        if not self._salvage:
+            raise CaptureError(text) from error
+        self._damage.add(text, 0)
 
     def _read_block(self) -> None:
         """Take the section or interface block at POS in."""
         try:
-            if not self._require(12):
+            if not self._buffer.require(12):
                 raise CaptureError("is cut off in a block header")
-            head = self._peek(12)
+            head = self._buffer.peek(12)
             is_section = struct.unpack("<I", head[:4])[0] == SECTION_BLOCK
             order = ">" if self.header.swap else "<"
             if is_section:
@@ -251,9 +217,9 @@ class FileReader:
                     raise CaptureError(f"has an interface block of {length} bytes")
             if length > MAX_BLOCK:
                 raise CaptureError(f"has a header block of {length} bytes")
-            if not self._require(length):
+            if not self._buffer.require(length):
                 raise CaptureError("is cut off in a header block")
-            block = self._peek(length)
+            block = self._buffer.peek(length)
             if block[-4:] != struct.pack(">I" if swap else "<I", length):
                 raise CaptureError("has a header block whose two lengths differ")
             if is_section:
@@ -268,51 +234,38 @@ class FileReader:
 
     def _skip_block(self) -> None:
         """Pass over a block without packets that is longer than what the buffer holds."""
-        state = self._decoder.state
-        order = ">I" if self.header.swap else "<I"
-        length = struct.unpack(order, self._peek(8)[4:])[0]
-        if length <= self._decoder.buffer_size // 2:
-            if not self._require(length):
-                self._damaged(self._describe_cut(int(state[END] - state[POS])))
+        length = self._buffer.words_at(4, 1)[0]
+        if length <= self._buffer.size // 2:
+            if not self._buffer.require(length):
+                self._damaged(self._describe_cut(self._buffer.left))
             return
-        left = length
         where = self._where()
-        while left:
-            step = min(left, int(state[END] - state[POS]))
-            state[POS] += step
-            left -= step
-            if left and not self._refill():
-                self._damaged(f"{where} is a block of {length} bytes, but the file ends before")
-                return
+        if not self._buffer.skip(length):
+            self._damaged(f"{where} is a block of {length} bytes, but the file ends before")
 
     def _damaged(self, text: str) -> None:
         """Report what is wrong at POS, or with salvage find the next record."""
         if not self._salvage:
             raise CaptureError(f"{text}; {self._good()}; capture it again, or pass --salvage")
-        start = self._base + int(self._decoder.state[POS])
+        start = self._buffer.offset
         self._find_next()
-        self._damage.add(text, self._base + int(self._decoder.state[POS]) - start)
+        self._damage.add(text, self._buffer.offset - start)
 
     def _find_next(self) -> None:
         """Move POS to the next place that looks like a record, or to the file's end."""
         state = self._decoder.state
         state[POS] = min(state[POS] + 1, state[END])
-        found = False
-        while not found:
-            is_last = not self._require(LOOK_AHEAD)
-            pos, end = int(state[POS]), int(state[END])
+        found = is_last = False
+        while not found and not is_last:
+            is_last = not self._buffer.require(LOOK_AHEAD)
             near_s = int(state[REFERENCE_NS]) // 1_000_000_000
             search = Search(header=self.header, near_s=near_s, is_last=is_last)
-            place, found = find_record(self._data[pos:end], search)
-            state[POS] = pos + place
-            if is_last:
-                break
+            place, found = find_record(self._buffer.rest(), search)
+            state[POS] += place
 
     def _where(self) -> str:
-        state = self._decoder.state
-        return (
-            f"{self.name}: record {int(state[RECORD]) + 1} at byte {self._base + int(state[POS])}"
-        )
+        number = int(self._decoder.state[RECORD]) + 1
+        return f"{self.name}: record {number} at byte {self._buffer.offset}"
 
     def _good(self) -> str:
         count = int(self._decoder.state[RECORD])
@@ -324,19 +277,14 @@ class FileReader:
             return f"{self._where()} is cut off: {left} of its header's {head} bytes are left"
         if self.header.format == PCAP:
             return f"{self._where()} claims {self._frame()[0]} bytes but {left - head} are left"
-        return f"{self._where()} claims {self._words_at(4, 1)[0]} bytes but {left} are left"
-
-    def _words_at(self, offset: int, count: int) -> tuple[int, ...]:
-        """Return 32-bit words of the record at POS."""
-        order = ">" if self.header.swap else "<"
-        return struct.unpack(f"{order}{count}I", self._peek(offset + 4 * count)[offset:])
+        return f"{self._where()} claims {self._buffer.words_at(4, 1)[0]} bytes but {left} are left"
 
     def _frame(self) -> tuple[int, ...]:
         """Return the captured and wire length that the record at POS claims."""
         if self.header.format == PCAP:
-            return self._words_at(8, 2)
-        is_simple = self._words_at(0, 1)[0] == 3
-        return self._words_at(8, 1) * 2 if is_simple else self._words_at(20, 2)
+            return self._buffer.words_at(8, 2)
+        is_simple = self._buffer.words_at(0, 1)[0] == 3
+        return self._buffer.words_at(8, 1) * 2 if is_simple else self._buffer.words_at(20, 2)
 
     def _describe(self, status: int) -> str:
         where = self._where()
@@ -346,7 +294,7 @@ class FileReader:
         if status == BAD_WIRE:
             return f"{where} claims a frame of {self._frame()[1]} bytes"
         if status == BAD_BLOCK:
-            return f"{where} is no pcapng block: it claims {self._words_at(4, 1)[0]} bytes"
+            return f"{where} is no pcapng block: it claims {self._buffer.words_at(4, 1)[0]} bytes"
         if status == BAD_INTERFACE:
             return f"{where} names an interface that the file does not describe"
         if status == BAD_LINK:

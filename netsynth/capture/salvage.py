@@ -118,9 +118,13 @@ def typical_second(data: Array, header: FileHeader) -> int:
     """Return the median second of the first records of a pcap file, -1 where there is none.
 
     The first record's own time may be the one that is damaged.
+
+    Args:
+        data: Bytes from the first record on.
+        header: The file's header.
     """
     layout = struct.Struct((">" if header.swap else "<") + "I4xII")
-    at = header.first_record
+    at = 0
     seconds: list[int] = []
     while len(seconds) < 15 and at + header.header_size <= data.size:
         second, captured, _ = layout.unpack_from(data.data, at)

@@ -91,6 +91,7 @@ class ByteStream:
     Attributes:
         name: How messages call it.
         size: Bytes on disk, 0 where unknown.
+        is_compressed: Whether what is read differs from what is on disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,7 +114,7 @@ class ByteStream:
         except ImportError as error:
             self._closing.close()
             raise CaptureError(f"{self.name}: install the package zstandard") from error
-        self._packed = unpacked is not None
+        self.is_compressed = unpacked is not None
         self._plain = unpacked or self._counted
         self._closing.callback(self._plain.close)
 
@@ -131,7 +132,7 @@ class ByteStream:
         try:
             return self._plain.readinto(view) or 0
         except OSError as error:
-            if self._packed:
+            if self.is_compressed:
                 raise CaptureError(f"compressed data are damaged ({error})") from error
             raise CaptureError(f"cannot be read ({error.strerror})") from error
         except (EOFError, zlib.error) as error:

@@ -1,9 +1,11 @@
 """Damaged captures: what is said, and what salvage saves."""
 
+import gzip
 import struct
 from pathlib import Path
 
 import pytest
+import zstandard
 from capture_files import START_S, block, interface, packet, pcap, save, section
 from scapy.all import IP, UDP, Ether
 
@@ -193,3 +195,14 @@ def test_a_claimed_length_allocates_nothing(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20 << 20
+
+
+def test_salvage_of_a_compressed_file_that_is_cut_off(tmp_path: Path) -> None:
+    long = pcap(FRAMES * 2000, times_s=[START_S] * 40_000)
+    for packed in (gzip.compress(long), zstandard.compress(long)):
+        path = save(tmp_path / "cut", packed[: len(packed) * 3 // 4])
+        with pytest.raises(CaptureError, match=r"cut: compressed data .* before it are good"):
+            read_capture(path)
+        packets, info = read_capture(path, salvage=True)
+        assert 1000 < len(packets) < 40_000
+        assert "compressed data" in info.skipped_reasons[0]
