@@ -121,7 +121,12 @@ class Codec:
             ),
             TokenField(name="bytes_forward", size=number["bytes"].size, number=number["bytes"]),
             TokenField(name="bytes_reverse", size=number["bytes"].size, number=number["bytes"]),
-            TokenField(name="answer", size=number["answer"].size + 1, number=number["answer"]),
+            TokenField(
+                name="answer",
+                size=number["answer"].size + 1,
+                number=number["answer"],
+                groups={"octave": np.append(0, 1 + _octaves(number["answer"]))},
+            ),
             TokenField(name="stretch", size=number["stretch"].size + 1, number=number["stretch"]),
             TokenField(
                 name="duration", size=number["duration"].size + 1, number=number["duration"]

@@ -49,7 +49,11 @@ PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("packets_reverse", "service"),
     ),
     "answer": (("responder",), ("responder", "initiator")),
-    "stretch": (("shape.volume",), ("shape.volume", "service"), ("shape", "service")),
+    "stretch": (
+        ("shape.volume",),
+        ("shape.volume", "service"),
+        ("shape", "service", "answer.octave"),
+    ),
     "duration": (("shape.volume",), ("shape.volume", "service"), ("shape", "service")),
 }
 # Columns that take no token that never occurred under their closest parents.

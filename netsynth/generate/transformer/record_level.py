@@ -20,7 +20,9 @@ from netsynth.tables import TokenField
 
 AROUND = 17  # numbers that describe the series around the record
 COUNT_BUCKETS, SIZE_BUCKETS = 48, 48
+STRANGE = 15.0  # nats taken from kinds that the flow's state, bytes or flags owed speak against
 STATES = 64  # combinations of state bits
+FORWARD_STATES, REVERSE_STATES = 1 | 4 | 16, 2 | 8 | 32  # SYN, FIN, RST; see encode's STATE_*
 KIND, GAP, LENGTH, WINDOW = 0, 1, 2, 3
 
 
@@ -187,10 +189,16 @@ class RecordLevel(nn.Module):
         allowed = self.of_protocol[service] & room
         strange = (self.kind_state & ~self.shape_state[shape][:, None]) > 0
         with_data = allowed & (data | ~self.kind_payload) & ~strange
+        late = [
+            context.left[:, way] <= _bit_count(context.owed & bits)
+            for way, bits in enumerate((FORWARD_STATES, REVERSE_STATES))
+        ]
+        due = torch.where(reverse, late[1][:, None], late[0][:, None])
+        with_data &= ~due | ((self.kind_state & context.owed[:, None]) > 0)
         allowed = torch.where(with_data.any(dim=1, keepdim=True), with_data, allowed)
         logits = self._logits(KIND, state)
         logits = logits.masked_fill(~(self.of_protocol[service] & room), -2e4)
-        return logits.masked_fill(~allowed, -1e4)
+        return torch.where(allowed, logits, logits - STRANGE)
 
     def loss(self, flow_tokens: Tensor, context: RecordContext, targets: Tensor) -> Tensor:
         """Negative log-likelihood of records.
@@ -274,6 +282,11 @@ class RecordLevel(nn.Module):
 
 def _nll(logits: Tensor, target: Tensor) -> Tensor:
     return functional.cross_entropy(logits, target, reduction="none")
+
+
+def _bit_count(bits: Tensor) -> Tensor:
+    """Bits set among the lowest six."""
+    return torch.stack([(bits >> place) & 1 for place in range(6)]).sum(0)
 
 
 def _count_bucket(count: Tensor) -> Tensor:
