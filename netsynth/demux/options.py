@@ -33,8 +33,10 @@ def _agree_on_stamps(
     for i in range(first, end):
         if tcp_flags[i] & 2 == 0:
             if tcp_flags[i] & 4 == 0:
-                stamped += option_bits[i] >> 3 & 1
-                plain += 1 - (option_bits[i] >> 3 & 1)
+                if option_bits[i] & 8 != 0:
+                    stamped += 1
+                else:
+                    plain += 1
         elif tcp_flags[i] & 16 == 0:
             offer = i if offer < 0 else offer
         else:

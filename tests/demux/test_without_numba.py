@@ -21,7 +21,8 @@ from netsynth.tables import PACKET_COLUMNS
 flows = assemble_flows(read_with_dpkt(Path(sys.argv[2]), limit=1500))
 echoes = [Action("", False, 56, icmp=2048), Action("", True, 56, icmp=0)]
 digest = hashlib.sha256()
-for table in (flows, flow_table([dialogue(65000, 65000)]), flow_table([echoes], protocol=1)):
+long = dialogue(65000, 65000) + [Action("A", option_bits=8)] * 400
+for table in (flows, flow_table([long]), flow_table([echoes], protocol=1)):
     for name in ("offsets", "reverse", "segment", "ack_class", "initiator"):
         digest.update(getattr(table, name).tobytes())
     made = compile_flows(table, seed=3)
