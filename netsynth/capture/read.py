@@ -105,10 +105,7 @@ class CaptureChunks(Iterator[PacketTable]):
 
     def __init__(self, scan: CaptureScan, *, salvage: bool) -> None:
         self._scan = scan
-        self._salvage = salvage
-        self._last_ns = 0
-        self._disordered = 0
-        self._chunks = self._read()
+        self._chunks = _read_chunks(scan, salvage=salvage)
 
     def __next__(self) -> PacketTable:
         return next(self._chunks)
@@ -117,51 +114,53 @@ class CaptureChunks(Iterator[PacketTable]):
         """Return what was counted so far; all there is once the chunks are exhausted."""
         return self._scan.info()
 
-    def _read(self) -> Iterator[PacketTable]:
-        state = self._scan.decoder.state
-        blocks = ColumnBlocks(CHUNK_ROWS + HELD_ROWS)
-        state[ROW_LIMIT] = blocks.rows
-        filler = self._scan.fill_next()
-        next(filler)
-        arrays = blocks.take()
-        while True:
-            is_last = _is_exhausted(filler, arrays)
-            count = int(state[ROW])
-            table = self._sort(make_table(arrays, 0, count, self._scan.decoder.addresses()))
-            if is_last:
-                yield table
-                return
-            ready = max(len(table) - HELD_ROWS, 0)
-            arrays = blocks.take()
-            for array, name in zip(arrays, PACKET_COLUMNS, strict=True):
-                array[: len(table) - ready] = getattr(table, name)[ready:]
-            state[ROW] = len(table) - ready
-            if ready:
-                self._last_ns = int(table.time_ns[ready - 1])
-                table = cut_table(table, 0, ready)
-                yield table
-            del table  # its memory may be used again
 
-    def _sort(self, table: PacketTable) -> PacketTable:
-        """Sort the packets read since the last chunk, and those held back, by time."""
-        disordered = int(self._scan.decoder.state[OUT_OF_ORDER])
-        if disordered == self._disordered:
-            return table
-        self._disordered = disordered
-        table = table.take(np.argsort(table.time_ns, kind="stable"))
-        late = int(np.searchsorted(table.time_ns, self._last_ns))
-        if not late:
-            return table
-        behind_s = (self._last_ns - int(table.time_ns[0])) / 1e9
-        text = (
-            f"{late} packets are up to {behind_s:.6f} s late, more than {HELD_ROWS} packets; "
-            "sort the capture with reordercap, or join its files with mergecap"
-        )
-        name = ", ".join(str(path) for path in self._scan.paths)
-        if not self._salvage:
-            raise CaptureError(f"{name}: {text}")
-        self._scan.damage.add(f"{name}: skipped: {text}", 0)
-        return cut_table(table, late, len(table))
+def _read_chunks(scan: CaptureScan, *, salvage: bool) -> Iterator[PacketTable]:
+    state = scan.decoder.state
+    blocks = ColumnBlocks(CHUNK_ROWS + HELD_ROWS)
+    state[ROW_LIMIT] = blocks.rows
+    filler = scan.fill_next()
+    next(filler)
+    arrays = blocks.take()
+    last_ns = disordered = 0
+    while True:
+        is_last = _is_exhausted(filler, arrays)
+        table = make_table(arrays, 0, int(state[ROW]), scan.decoder.addresses())
+        if disordered != state[OUT_OF_ORDER]:
+            disordered = int(state[OUT_OF_ORDER])
+            table = table.take(np.argsort(table.time_ns, kind="stable"))
+            table = _drop_late(table, last_ns, scan, salvage=salvage)
+        if is_last:
+            yield table
+            return
+        ready = max(len(table) - HELD_ROWS, 0)
+        arrays = blocks.take()
+        for array, name in zip(arrays, PACKET_COLUMNS, strict=True):
+            array[: len(table) - ready] = getattr(table, name)[ready:]
+        state[ROW] = len(table) - ready
+        if ready:
+            last_ns = int(table.time_ns[ready - 1])
+            table = cut_table(table, 0, ready)
+            yield table
+        del table  # its memory may be used again
+
+
+def _drop_late(
+    table: PacketTable, last_ns: int, scan: CaptureScan, *, salvage: bool
+) -> PacketTable:
+    """Refuse, or with salvage leave out, packets before the last one of the chunk before."""
+    late = int(np.searchsorted(table.time_ns, last_ns))
+    if not late:
+        return table
+    behind_s = (last_ns - int(table.time_ns[0])) / 1e9
+    text = (
+        f"{', '.join(map(str, scan.paths))}: {late} packets are up to {behind_s:.6f} s late, more "
+        f"than {HELD_ROWS} packets; sort with reordercap, or join files with mergecap"
+    )
+    if not salvage:
+        raise CaptureError(text)
+    scan.damage.add(f"skipped: {text}", 0)
+    return cut_table(table, late, len(table))
 
 
 def _is_exhausted(filler: Generator[None, Arrays, None], arrays: Arrays) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ from netsynth.capture.records import (
 from netsynth.capture.salvage import LOOK_AHEAD, Search, find_record, typical_second
 from netsynth.capture.sources import ByteStream
 from netsynth.errors import CaptureError
-from netsynth.numbers import Array
+from netsynth.numbers import Array, IntArray
 
 FIRST_BYTES = 1 << 16  # looked at before the first record is read
 logger = logging.getLogger(__name__)
@@ -92,7 +93,10 @@ class FileReader:
         self._table = np.zeros((1, INTERFACE_COLUMNS), dtype=np.int64)  # rows of this section's
         decoder.state[RECORD], decoder.state[REFERENCE_NS] = 0, -1
         self._buffer = RecordBuffer(
-            self._stream, decoder.state, size=decoder.buffer_size, on_failure=self._stream_failed
+            self._stream,
+            decoder.state,
+            size=decoder.buffer_size,
+            on_failure=partial(_stream_failed, self.name, decoder.state, damage, salvage),
         )
         try:
             self._open()
@@ -195,12 +199,6 @@ class FileReader:
         self.interfaces[interface] = None
         self._decoder.state[INTERFACE_COUNT] = count + 1
 
-    def _stream_failed(self, error: CaptureError, offset: int) -> None:
-        text = f"{self.name}: {error} after {offset} bytes; {self._good()}"
-        if not self._salvage:
-            raise CaptureError(text) from error
-        self._damage.add(text, 0)
-
     def _read_block(self) -> None:
         """Take the section or interface block at POS in."""
         try:
@@ -235,18 +233,22 @@ class FileReader:
     def _skip_block(self) -> None:
         """Pass over a block without packets that is longer than what the buffer holds."""
         length = self._buffer.words_at(4, 1)[0]
-        if length <= self._buffer.size // 2:
+        if length <= MAX_BLOCK:
             if not self._buffer.require(length):
                 self._damaged(self._describe_cut(self._buffer.left))
             return
-        where = self._where()
-        if not self._buffer.skip(length):
-            self._damaged(f"{where} is a block of {length} bytes, but the file ends before")
+        text = f"{self._where()} is a block of {length} bytes, but the file ends before"
+        known_bytes = self._stream.known_bytes
+        beyond = known_bytes is not None and self._buffer.offset + length > known_bytes
+        if beyond or not self._buffer.skip(length):
+            self._damaged(text)
 
     def _damaged(self, text: str) -> None:
         """Report what is wrong at POS, or with salvage find the next record."""
         if not self._salvage:
-            raise CaptureError(f"{text}; {self._good()}; capture it again, or pass --salvage")
+            raise CaptureError(
+                f"{text}; {_good(self._decoder.state)}; capture it again, or pass --salvage"
+            )
         start = self._buffer.offset
         self._find_next()
         self._damage.add(text, self._buffer.offset - start)
@@ -266,10 +268,6 @@ class FileReader:
     def _where(self) -> str:
         number = int(self._decoder.state[RECORD]) + 1
         return f"{self.name}: record {number} at byte {self._buffer.offset}"
-
-    def _good(self) -> str:
-        count = int(self._decoder.state[RECORD])
-        return f"{count} record{'s' if count != 1 else ''} before it are good"
 
     def _describe_cut(self, left: int) -> str:
         head = int(self._decoder.state[HEADER_SIZE])
@@ -302,3 +300,18 @@ class FileReader:
             return f"{where}: its interface {refusal(min(refused))}"
         assert status == BAD_TIME
         return f"{where} has a time more than ten years from the first record's"
+
+
+def _good(state: IntArray) -> str:
+    count = int(state[RECORD])
+    return f"{count} record{'s' if count != 1 else ''} before it are good"
+
+
+def _stream_failed(
+    name: str, state: IntArray, damage: Damage, salvage: bool, error: CaptureError, offset: int
+) -> None:
+    """Report that a stream cannot be read on; not a method, so that no cycle holds buffers."""
+    text = f"{name}: {error} after {offset} bytes; {_good(state)}"
+    if not salvage:
+        raise CaptureError(text) from error
+    damage.add(text, 0)

@@ -16,6 +16,7 @@ from netsynth.capture.compressed import open_compressed
 from netsynth.errors import CaptureError
 
 PathLike = Path | str
+STDIN = "standard input"  # how messages call it
 SUFFIXES = (".pcap", ".pcapng", ".cap", ".ntar", ".dmp")
 PACKED = (".gz", ".zst")
 
@@ -95,7 +96,7 @@ class ByteStream:
     """
 
     def __init__(self, path: Path) -> None:
-        self.name = "standard input" if str(path) == "-" else str(path)
+        self.name = STDIN if str(path) == "-" else str(path)
         self._closing = contextlib.ExitStack()
         try:
             if str(path) == "-":
@@ -117,6 +118,12 @@ class ByteStream:
         self.is_compressed = unpacked is not None
         self._plain = unpacked or self._counted
         self._closing.callback(self._plain.close)
+
+    @property
+    def known_bytes(self) -> int | None:
+        """Bytes there are to read, None where the end alone will tell."""
+        is_plain = not self.is_compressed and self.name != STDIN and self.size > 0
+        return self.size if is_plain else None
 
     @property
     def read_bytes(self) -> int:
