@@ -50,8 +50,8 @@ PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "answer": (("responder",), ("responder", "initiator")),
     "stretch": (
-        ("shape.volume",),
-        ("shape.volume", "service"),
+        ("answer.octave",),
+        ("shape.volume", "answer.octave"),
         ("shape", "service", "answer.octave"),
     ),
     "duration": (("shape.volume",), ("shape.volume", "service"), ("shape", "service")),
