@@ -129,6 +129,14 @@ def test_a_reader_that_goes_away_is_no_error_worth_a_word() -> None:
     assert result.returncode in (0, 141)  # 0: it fitted into the pipe before the reader went
 
 
+def _open_files(pid: int) -> set[str]:
+    """Paths that a process has open; empty where the system does not tell."""
+    try:
+        return {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    except OSError:
+        return set()
+
+
 def test_ctrl_c_ends_quietly(tmp_path: Path) -> None:
     fifo = tmp_path / "never.pcap"
     os.mkfifo(fifo)
@@ -136,7 +144,11 @@ def test_ctrl_c_ends_quietly(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [str(NETSYNTH), "inspect", "-q", str(fifo)], stderr=subprocess.PIPE, text=True
     )
-    time.sleep(2.0)
+    for _ in range(600):  # until it reads: before that, an import may swallow the signal
+        if str(fifo) in _open_files(process.pid):
+            break
+        time.sleep(0.1)
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     _, message = process.communicate(timeout=20)
     os.close(holder)
