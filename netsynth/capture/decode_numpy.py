@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsynth.capture.layers_numpy import Frames, read_ip, read_link_layer, read_shims
+from netsynth.capture.layers_numpy import Frames, read_link_layer, read_shims
+from netsynth.capture.network_numpy import read_ip
 from netsynth.capture.records import (
     ADDRESSES,
     ADDRESSES_FULL,

@@ -6,99 +6,25 @@ byte. Frames are laid out with all of their headers first, and cut afterwards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.capture.frames import (
     CARD_BYTE,
-    CUT,
     FILL_MASK,
     FRAGMENT_UNITS,
     MAC_KEY,
-    MAX_FRAME,
-    OUT_SIZE,
     PCAPNG_OUT,
     RESOLUTION,
 )
+from netsynth.capture.layout_numpy import Canvas, Layout, Sources, cut_frames, fold, lay_out, swap
 from netsynth.capture.sums import PrefixSums
 from netsynth.numbers import Array, IntArray
-from netsynth.tables import PACKET_COLUMNS
 
 HASH_A = np.uint64(0x9E3779B97F4A7C15)
 HASH_B = np.uint64(0xD6E8FEB86659FD93)
 HALF = np.uint64(32)
-MOST_ROWS = 1 << 14
 Keys = NDArray[np.uint64]
-
-
-@dataclass(kw_only=True, slots=True)
-class Layout:
-    """Sizes and places of R records; int64 [R] each.
-
-    Attributes:
-        columns: The packets' columns, int64 [R], by name.
-        later: bool [R], a fragment but the first.
-        head: Bytes of the transport header that are built.
-        ip_head: Bytes of the IP header, with a fragment header.
-        payload: Bytes of payload, shortened where IP cannot hold them.
-        wire, captured: Bytes of the frame, and of these kept.
-        record: Where the record begins, while headers are whole.
-        frame: Where the frame begins.
-        ip: Where IP begins.
-        l4: Where the transport header begins.
-        size: Bytes of the record in the file.
-        wide: Bytes of the record while headers are whole.
-    """
-
-    columns: dict[str, IntArray]
-    later: Array
-    head: IntArray
-    ip_head: IntArray
-    payload: IntArray
-    wire: IntArray
-    captured: IntArray
-    record: IntArray
-    frame: IntArray
-    ip: IntArray
-    l4: IntArray
-    size: IntArray
-    wide: IntArray
-
-
-@dataclass(kw_only=True, slots=True)
-class Sources:
-    """Where the bytes of R payloads come from.
-
-    Attributes:
-        prefix: uint8, beginnings of payloads.
-        pool: uint8, filler.
-        start: int64 [R], where in `prefix` each payload begins.
-        taken: int64 [R], bytes of it that come from there.
-        offset: int64 [R], where in `pool` the rest of it begins.
-    """
-
-    prefix: NDArray[np.uint8]
-    pool: NDArray[np.uint8]
-    start: IntArray
-    taken: IntArray
-    offset: IntArray
-
-
-class Canvas:
-    """Bytes to be filled, seen as words at every byte."""
-
-    def __init__(self, size: int) -> None:
-        self.data: NDArray[np.uint8] = np.zeros(size + 8, dtype=np.uint8)
-        self._views = {
-            kind: np.ndarray((size + 9 - width,), kind, self.data, strides=(1,))
-            for kind, width in (("u1", 1), (">u2", 2), (">u4", 4), ("<u4", 4), ("<u8", 8))
-        }
-
-    def put(self, kind: str, at: IntArray, values: Array | int) -> None:
-        """Write words of a kind at the places `at`."""
-        self._views[kind][at] = values
 
 
 def encode(
@@ -115,7 +41,7 @@ def encode(
     crc_table: NDArray[np.uint32],
 ) -> tuple[int, int]:
     """Write records from `first_row` on until packets or room end; see `encode_numba.encode`."""
-    layout = _lay_out(columns, first_row, settings)
+    layout = lay_out(columns, first_row, settings)
     count = layout.size.size
     rows = slice(first_row, first_row + count)
     source, target = keys[columns[1][rows]], keys[columns[2][rows]]  # [R, 2]
@@ -135,54 +61,8 @@ def encode(
     _mend_zeros(canvas, layout, sources)
     _put_payloads(canvas, layout, sources)
     _put_sctp(canvas, layout, crc_table)
-    used = _cut(canvas, layout, out, settings)
+    used = cut_frames(canvas, layout, out, settings)
     return first_row + count, used
-
-
-def _lay_out(columns: tuple[Array, ...], first_row: int, settings: IntArray) -> Layout:
-    named = {
-        name: column[first_row : first_row + MOST_ROWS].astype(np.int64)
-        for name, column in zip(PACKET_COLUMNS, columns, strict=True)
-    }
-    protocol, flags = named["protocol"], named["ip_flags"]
-    is_v4 = named["ip_version"] == 4
-    later = flags & 4 != 0
-    bits = named["option_bits"] & 15
-    options = np.where(bits & 1, 4, 0) + np.where(bits & 2, 4, 0)
-    options += np.where(bits & 8, 12, np.where(bits & 4, 4, 0))
-    short = np.isin(protocol, (17, 1, 58))
-    head = np.where(later, 0, np.where(protocol == 6, 20 + options, np.where(short, 8, 0)))
-    ip_head = np.where(is_v4, 20, np.where(flags & 5, 48, 40))
-    counted = np.where(is_v4, ip_head, ip_head - 40)
-    payload = np.minimum(named["payload_length"], 65535 - counted - head)
-    link_head = np.where(named["vlan"] & 0xFFFF, 18, 14)
-    wire = link_head + ip_head + head + payload
-    captured = np.minimum(wire, settings[CUT])
-    record_head = 28 if settings[PCAPNG_OUT] else 16
-    padding = (-captured & 3) + 4 if settings[PCAPNG_OUT] else 0
-    size = record_head + captured + padding
-    wide = record_head + np.maximum(captured, link_head + ip_head + head) + padding
-    begin = np.cumsum(size) - size
-    count = int(np.count_nonzero(begin <= settings[OUT_SIZE] - MAX_FRAME))
-    kept = slice(count)
-    record = (np.cumsum(wide) - wide)[kept]
-    frame = record + record_head
-    ip = frame + link_head[kept]
-    return Layout(
-        columns={name: column[kept] for name, column in named.items()},
-        later=later[kept],
-        head=head[kept],
-        ip_head=ip_head[kept],
-        payload=payload[kept],
-        wire=wire[kept],
-        captured=captured[kept],
-        record=record,
-        frame=frame,
-        ip=ip,
-        l4=ip + ip_head[kept],
-        size=size[kept],
-        wide=wide[kept],
-    )
 
 
 def _mix(keys: Keys, settings: IntArray) -> Keys:
@@ -258,7 +138,7 @@ def _put_ip(canvas: Canvas, layout: Layout, source: Keys, target: Keys) -> IntAr
     is_v4 = layout.columns["ip_version"] == 4
     words[is_v4] &= np.array([0, 0xFFFFFFFF << 32] * 2, dtype=np.uint64)
     halves = (words & np.uint64(0xFFFFFFFF)) + (words >> HALF)
-    pseudo = _swap(_fold(halves.astype(np.int64).sum(axis=1)))
+    pseudo = swap(fold(halves.astype(np.int64).sum(axis=1)))
     _put_ipv4(canvas, layout, np.flatnonzero(is_v4), source, target, pseudo)
     _put_ipv6(canvas, layout, np.flatnonzero(~is_v4), source, target)
     return pseudo
@@ -281,7 +161,7 @@ def _put_ipv4(
     ]
     total = pseudo[rows] + sum(words)
     at = layout.ip[rows]
-    for index, word in enumerate([*words, _fold(total) ^ 0xFFFF]):
+    for index, word in enumerate([*words, fold(total) ^ 0xFFFF]):
         canvas.put(">u2", at + 2 * index, word)
     canvas.put("<u4", at + 12, source[rows, 1] >> HALF)
     canvas.put("<u4", at + 16, target[rows, 1] >> HALF)
@@ -333,9 +213,9 @@ def _sum_payloads(layout: Layout, sources: Sources) -> IntArray:
     before = PrefixSums(padded, 0, prefix.size).between(start, start + taken) % 65535
     rest = layout.payload - taken
     filler = PrefixSums(pool, 0, pool.size - 8).between(offset, offset + rest) % 65535
-    total = np.where(start & 1, before, _swap(before))
+    total = np.where(start & 1, before, swap(before))
     odd = (offset ^ taken) & 1 != 0
-    return total + np.where(odd, filler, _swap(filler)) + 65535
+    return total + np.where(odd, filler, swap(filler)) + 65535
 
 
 def _put_transport(canvas: Canvas, layout: Layout, pseudo: IntArray, sums: IntArray) -> None:
@@ -345,7 +225,7 @@ def _put_transport(canvas: Canvas, layout: Layout, pseudo: IntArray, sums: IntAr
     rows = np.flatnonzero(protocol == 17)
     column = {name: values[rows] for name, values in layout.columns.items()}
     words = [column["src_port"], column["dst_port"], length[rows]]
-    check = _fold((pseudo + 17 + length + sums)[rows] + sum(words)) ^ 0xFFFF
+    check = fold((pseudo + 17 + length + sums)[rows] + sum(words)) ^ 0xFFFF
     for index, word in enumerate([*words, np.where(check, check, 0xFFFF)]):
         canvas.put(">u2", layout.l4[rows] + 2 * index, word)
     rows = np.flatnonzero((protocol == 1) | (protocol == 58))
@@ -354,7 +234,7 @@ def _put_transport(canvas: Canvas, layout: Layout, pseudo: IntArray, sums: IntAr
     check += np.where(protocol[rows] == 58, (pseudo + 58 + length)[rows], 0)
     at = layout.l4[rows]
     canvas.put(">u2", at, kind)
-    canvas.put(">u2", at + 2, _fold(check) ^ 0xFFFF)
+    canvas.put(">u2", at + 2, fold(check) ^ 0xFFFF)
     canvas.put(">u4", at + 4, seq)
 
 
@@ -401,7 +281,7 @@ def _put_tcp(canvas: Canvas, layout: Layout, rows: IntArray, check: IntArray) ->
             canvas.put(">u2", option[present], values[present])
             total += np.where(present, values, 0)
             option = option + np.where(present, 2, 0)
-    canvas.put(">u2", at + 16, _fold(total) ^ 0xFFFF)
+    canvas.put(">u2", at + 16, fold(total) ^ 0xFFFF)
 
 
 def _put_payloads(canvas: Canvas, layout: Layout, sources: Sources) -> None:
@@ -436,33 +316,3 @@ def _put_sctp(canvas: Canvas, layout: Layout, crc_table: NDArray[np.uint32]) -> 
         for byte in canvas.data[begin : begin + size].tolist():
             crc = table[(crc ^ byte) & 255] ^ (crc >> 8)
         canvas.put("<u4", np.array([begin + 8]), crc ^ 0xFFFFFFFF)
-
-
-def _cut(canvas: Canvas, layout: Layout, out: NDArray[np.uint8], settings: IntArray) -> int:
-    """Copy records to `out` without what the snap length cuts off; return their bytes."""
-    used = int(layout.size.sum())
-    excess = layout.wide - layout.size
-    if not excess.any():
-        out[:used] = canvas.data[:used]
-        return used
-    keep = layout.frame + layout.captured
-    tail = layout.record + layout.wide - (4 if settings[PCAPNG_OUT] else 0)
-    padding = np.where(settings[PCAPNG_OUT], -layout.captured & 3, 0)
-    marks = np.zeros(canvas.data.size + 1, dtype=np.int64)
-    np.add.at(marks, keep + padding, -1)  # what is kept ends, and begins again
-    np.add.at(marks, tail, 1)
-    for row in np.flatnonzero(padding).tolist():
-        canvas.data[keep[row] : keep[row] + padding[row]] = 0
-    kept = (1 + np.cumsum(marks))[: int(layout.record[-1] + layout.wide[-1])] > 0
-    out[:used] = canvas.data[: kept.size][kept]
-    return used
-
-
-def _fold(value: IntArray) -> IntArray:
-    value = (value & 0xFFFF) + (value >> 16)
-    value = (value & 0xFFFF) + (value >> 16)
-    return (value & 0xFFFF) + (value >> 16)
-
-
-def _swap(value: IntArray) -> IntArray:
-    return ((value & 255) << 8) | (value >> 8)

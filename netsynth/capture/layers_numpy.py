@@ -1,4 +1,4 @@
-"""Headers of many frames at once with numpy, layer by layer, as `decode_numba` does one by one.
+"""Link layers of many frames at once with numpy, layer by layer as `decode_numba` one by one.
 
 Every function takes `frames`, the numbers of the frames that it is about, and reads or writes the
 columns of `Frames` there. Bytes are only looked at where they are known to be there.
@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.capture.records import (
-    BAD_IPV4,
-    BAD_IPV6,
     CISCO_HDLC,
     COOKED,
     COOKED_2,
@@ -20,7 +18,6 @@ from netsynth.capture.records import (
     IGNORED,
     LLC,
     LOOPBACK,
-    MAX_EXTENSIONS,
     OTHER_FAMILY,
     PPP,
     RAW_IP,
@@ -31,8 +28,6 @@ from netsynth.capture.walk_numpy import Records
 from netsynth.numbers import Array, IntArray
 
 IPV4, IPV6 = 0x0800, 0x86DD
-EXTENSIONS = (0, 43, 51, 60, 135)
-MAPPED, HALF = np.uint64(0xFFFF0000), np.uint64(32)  # ::ffff:0:0/96, as `decode_numba` has it
 FIELDS = (
     *("at", "limit", "ethertype", "reason", "vlan", "version", "l4", "stop", "total"),
     *("tos", "ip_id", "flags", "ttl", "protocol", "addresses_at", "addresses_stop", "check"),
@@ -176,7 +171,7 @@ def read_shims(frames: Frames, rows: IntArray, *, in_tunnel: bool) -> IntArray:
     return rows[reason[rows] < 0]
 
 
-def _require(frames: Frames, rows: IntArray, count: int) -> IntArray:
+def require(frames: Frames, rows: IntArray, count: int) -> IntArray:
     """Return the frames that have `count` bytes left; the others are cut short."""
     enough = frames["at"][rows] + count <= frames["limit"][rows]
     frames["reason"][rows[~enough]] = CUT_SHORT
@@ -184,7 +179,7 @@ def _require(frames: Frames, rows: IntArray, count: int) -> IntArray:
 
 
 def _read_tags(frames: Frames, rows: IntArray, *, in_tunnel: bool) -> None:
-    rows = _require(frames, rows, 4)
+    rows = require(frames, rows, 4)
     begin = frames["at"][rows]
     if not in_tunnel:
         seen = frames["vlan"][rows]
@@ -194,11 +189,11 @@ def _read_tags(frames: Frames, rows: IntArray, *, in_tunnel: bool) -> None:
 
 
 def _read_llc(frames: Frames, rows: IntArray) -> None:
-    rows = _require(frames, rows, 3)
+    rows = require(frames, rows, 3)
     begin = frames["at"][rows]
     snap = (frames.u16(begin) == 0xAAAA) & (frames.u8(begin + 2) == 3)
     frames["reason"][rows[~snap]] = LLC + frames.u8(begin[~snap])
-    rows = _require(frames, rows[snap], 8)
+    rows = require(frames, rows[snap], 8)
     begin = frames["at"][rows]
     ethertype = frames.u16(begin + 6)
     plain = (frames.u32(begin + 2) & 0xFFFFFF == 0) & (ethertype > 1500)
@@ -211,7 +206,7 @@ def _read_labels(frames: Frames, rows: IntArray) -> None:
     at, limit = frames["at"], frames["limit"]
     left = rows
     while left.size:
-        left = _require(frames, left, 4)
+        left = require(frames, left, 4)
         bottom = frames.u8(at[left] + 2) & 1 != 0
         at[left] += 4
         left = left[~bottom]
@@ -225,125 +220,9 @@ def _read_labels(frames: Frames, rows: IntArray) -> None:
 
 
 def _read_session(frames: Frames, rows: IntArray) -> None:
-    rows = _require(frames, rows, 8)
+    rows = require(frames, rows, 8)
     family = frames.u16(frames["at"][rows] + 6)
     is_ip = (family == 0x0021) | (family == 0x0057)
     frames["reason"][rows[~is_ip]] = 0x8864
     frames["ethertype"][rows] = np.where(family == 0x0021, IPV4, IPV6)
     frames["at"][rows] += 8
-
-
-def read_ip(frames: Frames, rows: IntArray) -> IntArray:
-    """Read the IP headers of `rows`; return those that have a valid one."""
-    is_v4 = frames["ethertype"][rows] == IPV4
-    fours = _read_ipv4(frames, rows[is_v4])
-    sixes = _read_ipv6(frames, rows[~is_v4])
-    frames.accepted[fours] = True
-    frames.accepted[sixes] = True
-    if not sixes.size:
-        return fours
-    return np.sort(np.concatenate((fours, sixes))) if fours.size else sixes
-
-
-def _read_ipv4(frames: Frames, rows: IntArray) -> IntArray:
-    rows = _require(frames, rows, 20)
-    at = frames["at"][rows]
-    first = frames.u8(at)
-    header = (first & 15) * 4
-    length = frames.u16(at + 2)
-    unsaid = frames.records.wire[rows] - (at - frames.records.start[rows])
-    total = np.where(length == 0, unsaid, length)
-    good = (first >> 4 == 4) & (header >= 20) & (total >= header)
-    frames["reason"][rows[~good]] = BAD_IPV4
-    rows, at, header, total = rows[good], at[good], header[good], total[good]
-    fragment = frames.u16(at + 6)
-    later = np.where(fragment & 0x1FFF != 0, 4, 0)
-    for name, values in (
-        ("total", total),
-        ("l4", at + header),
-        ("stop", at + total),
-        ("tos", frames.u8(at + 1)),
-        ("ip_id", frames.u16(at + 4)),
-        ("flags", ((fragment >> 13) & 3) | later),
-        ("ttl", frames.u8(at + 8)),
-        ("protocol", frames.u8(at + 9)),
-        ("addresses_at", at + 12),
-        ("addresses_stop", at + 20),
-    ):
-        frames[name][rows] = values
-    frames["version"][rows] = 4
-    frames.rerouted[rows] = False
-    addresses = frames.u64_le(at + 12)  # both
-    frames.keys[rows, :, 0] = 0
-    frames.keys[rows, 0, 1] = MAPPED | (addresses << HALF)
-    frames.keys[rows, 1, 1] = MAPPED | (addresses >> HALF << HALF)
-    frames["check"][rows] = _check_ipv4(frames, at, header, frames["limit"][rows])
-    return rows
-
-
-def _check_ipv4(frames: Frames, at: IntArray, header: IntArray, limit: IntArray) -> IntArray:
-    total = np.zeros(at.size, dtype=np.int64)
-    left = np.flatnonzero(at + header <= limit)
-    begin = at[left]
-    total[left] = sum(frames.u32(begin + offset) for offset in range(0, 20, 4))
-    for offset in range(20, 60, 4):
-        left = left[header[left] > offset]
-        if not left.size:
-            break
-        total[left] += frames.u32(at[left] + offset)
-    return np.where(total % 65535 != 0, 1, 0)
-
-
-def _read_ipv6(frames: Frames, rows: IntArray) -> IntArray:
-    rows = _require(frames, rows, 40)
-    at = frames["at"][rows]
-    good = frames.u8(at) >> 4 == 6
-    frames["reason"][rows[~good]] = BAD_IPV6
-    rows, at = rows[good], at[good]
-    total = frames.u16(at + 4) + 40
-    protocol = frames.u8(at + 6)
-    unsaid = frames.records.wire[rows] - (at - frames.records.start[rows])
-    total = np.where((total == 40) & (protocol != 59), np.maximum(unsaid, 40), total)
-    for name, values in (
-        ("total", total),
-        ("l4", at + 40),
-        ("stop", at + total),
-        ("tos", (frames.u16(at) >> 4) & 0xFF),
-        ("ttl", frames.u8(at + 7)),
-        ("protocol", protocol),
-        ("addresses_at", at + 8),
-        ("addresses_stop", at + 40),
-    ):
-        frames[name][rows] = values
-    frames["version"][rows] = 6
-    for name in ("ip_id", "flags", "check"):
-        frames[name][rows] = 0
-    frames.rerouted[rows] = False
-    for index in range(4):
-        frames.keys[rows, index >> 1, index & 1] = frames.u64_le(at + 8 + 8 * index)
-    _read_extensions(frames, rows)
-    return rows
-
-
-def _read_extensions(frames: Frames, rows: IntArray) -> None:
-    """Follow the chain of extension headers, at most MAX_EXTENSIONS of them."""
-    protocol, l4 = frames["protocol"], frames["l4"]
-    inside = np.minimum(frames["limit"], frames["stop"])
-    left = rows
-    for _ in range(MAX_EXTENSIONS):
-        kind = protocol[left]
-        left = left[(kind == 44) | np.isin(kind, EXTENSIONS)]
-        left = left[l4[left] + 8 <= inside[left]]
-        if not left.size:
-            break
-        kind, at = protocol[left], l4[left]
-        split = kind == 44
-        fragment = frames.u16(at + 2)
-        flags = (fragment & 1) | np.where(fragment & 0xFFF8 != 0, 4, 0)
-        frames["flags"][left[split]] = flags[split]
-        frames.rerouted[left[kind == 43]] = True
-        units = frames.u8(at + 1)
-        step = np.where(kind == 51, (units + 2) * 4, (units + 1) * 8)
-        protocol[left] = frames.u8(at)
-        l4[left] = at + np.where(split, 8, step)
-        left = left[~(split & (flags & 4 != 0))]

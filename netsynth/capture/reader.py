@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import struct
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -51,29 +50,19 @@ from netsynth.capture.records import (
     SKIP,
     SWAP,
 )
-from netsynth.capture.salvage import LOOK_AHEAD, Search, find_record, typical_second
+from netsynth.capture.salvage import (
+    LOOK_AHEAD,
+    Damage,
+    Search,
+    find_record,
+    typical_second,
+)
 from netsynth.capture.sources import ByteStream
 from netsynth.errors import CaptureError
 from netsynth.numbers import Array, IntArray
 
 FIRST_BYTES = 1 << 16  # looked at before the first record is read
 logger = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True, slots=True)
-class Damage:
-    """What salvage skipped."""
-
-    places: int = 0
-    bytes: int = 0
-    reasons: list[str] = field(default_factory=list)
-
-    def add(self, reason: str, size: int) -> None:
-        """Count a damaged place of `size` bytes; the first hundred reasons are kept."""
-        self.places += 1
-        self.bytes += size
-        if len(self.reasons) < 100:
-            self.reasons.append(reason)
 
 
 class FileReader:

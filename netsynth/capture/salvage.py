@@ -8,7 +8,7 @@ asked of two headers in a row makes a false one unlikely.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,6 +20,22 @@ LOOK_AHEAD = MAX_BLOCK + (1 << 12)  # bytes that must follow a place to judge it
 SLICE = 1 << 14  # places judged at once
 NEAR_S = MAX_TIME_STEP_NS // 1_000_000_000
 BLOCK_KINDS = (SECTION_BLOCK, INTERFACE_BLOCK, 2, 3, 4, 5, 6)
+
+
+@dataclass(kw_only=True, slots=True)
+class Damage:
+    """What salvage skipped."""
+
+    places: int = 0
+    bytes: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, reason: str, size: int) -> None:
+        """Count a damaged place of `size` bytes; the first hundred reasons are kept."""
+        self.places += 1
+        self.bytes += size
+        if len(self.reasons) < 100:
+            self.reasons.append(reason)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

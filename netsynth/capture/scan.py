@@ -9,7 +9,7 @@ from netsynth.capture.columns import Arrays, GrowingColumns, empty_columns
 from netsynth.capture.decoder import Decoder
 from netsynth.capture.engines import Engine
 from netsynth.capture.info import CaptureInfo, name_counts
-from netsynth.capture.reader import Damage, FileReader
+from netsynth.capture.reader import FileReader
 from netsynth.capture.records import (
     FIRST_NS,
     FRAGMENTS,
@@ -25,6 +25,7 @@ from netsynth.capture.records import (
     UNTIMED,
     WIRE_BYTES,
 )
+from netsynth.capture.salvage import Damage
 from netsynth.capture.sources import PathLike, find_captures
 from netsynth.errors import CaptureError
 

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import gzip
-import io
-import os
 import struct
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self, cast
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +26,7 @@ from netsynth.capture.frames import (
     make_crc_table,
     make_pool,
 )
+from netsynth.capture.sinks import CaptureSink, Packing
 from netsynth.errors import CaptureError, ConfigError, TableError
 from netsynth.numbers import IntArray
 from netsynth.tables import PACKET_COLUMNS, PacketTable
@@ -41,11 +35,6 @@ OUT_BYTES = 1 << 20
 MAX_SNAPLEN = 262_144
 MAX_TIME_NS = (1 << 32) * 1_000_000_000
 Fill = Literal["random", "zero"]
-
-
-class _Sink(Protocol):
-    def write(self, data: memoryview, /) -> int | None: ...
-    def close(self) -> None: ...
 
 
 class CaptureWriter:
@@ -85,10 +74,11 @@ class CaptureWriter:
         if snaplen is not None and not 1 <= snaplen <= MAX_SNAPLEN:
             raise ConfigError(f"snaplen is {snaplen}, but must be 1 to {MAX_SNAPLEN}")
         self.path = Path(path)
-        self._name = "standard output" if str(path) == "-" else str(path)
         names = self.path.name.lower().split(".")[1:]
-        self._packed = names[-1] if names and names[-1] in ("gz", "zst") else ""
-        self._is_next_generation = "pcapng" in names[-2 if self._packed else -1 :]
+        self._packing: Packing = (
+            "gz" if "gz" in names[-1:] else "zst" if "zst" in names[-1:] else ""
+        )
+        self._is_next_generation = "pcapng" in names[-2 if self._packing else -1 :]
         self._resolution_ns = time_resolution_ns
         self._snaplen = snaplen
         self._settings: IntArray = np.zeros(SETTINGS_SIZE, dtype=np.int64)
@@ -103,17 +93,16 @@ class CaptureWriter:
         self._crc_table = make_crc_table()
         self._encode_rows = _load_encoder(engine)
         self._pools: dict[tuple[int, str], Pool] = {}
-        self._temporary: Path | None = None
-        self._sink: _Sink | None = None
+        self._sink: CaptureSink | None = None
         self._last_ns = 0
 
     def __enter__(self) -> Self:
+        self._sink = CaptureSink(self.path, self._packing)
         try:
-            self._open()
-            self._write_bytes(memoryview(self._file_header()))
-        except OSError as error:
-            self._discard()
-            raise self._failure(error) from error
+            self._sink.write(memoryview(self._file_header()))
+        except CaptureError:
+            self._sink.discard()
+            raise
         return self
 
     def __exit__(
@@ -122,18 +111,11 @@ class CaptureWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        assert self._sink is not None
         if kind is not None:
-            self._discard()
-            return
-        try:
-            assert self._sink is not None
-            self._sink.close()
-            if self._temporary is not None:
-                os.replace(self._temporary, self.path)
-                self._temporary = None
-        except OSError as failure:
-            self._discard()
-            raise self._failure(failure) from failure
+            self._sink.discard()
+        else:
+            self._sink.finish()
 
     def write(
         self,
@@ -191,6 +173,7 @@ class CaptureWriter:
         pool: Pool,
         prefixes: tuple[NDArray[np.uint8], IntArray, IntArray],
     ) -> None:
+        assert self._sink is not None
         columns = tuple(np.ascontiguousarray(getattr(packets, name)) for name in PACKET_COLUMNS)
         keys = np.ascontiguousarray(packets.addresses).view(np.uint64)
         row = 0
@@ -206,10 +189,7 @@ class CaptureWriter:
                 *prefixes,
                 self._crc_table,
             )
-            try:
-                self._write_bytes(self._view[:used])
-            except OSError as error:
-                raise self._failure(error) from error
+            self._sink.write(self._view[:used])
 
     def _check(self, packets: PacketTable) -> None:
         times_ns = packets.time_ns
@@ -234,66 +214,6 @@ class CaptureWriter:
         section = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
         options = struct.pack("<HHB3xHH", 9, 1, exponent, 0, 0)
         return section + struct.pack("<IIHHI", 1, 32, 1, 0, snaplen) + options + b"\x20\0\0\0"
-
-    def _open(self) -> None:
-        if str(self.path) == "-":
-            plain = io.FileIO(sys.stdout.fileno(), "wb", closefd=False)
-        else:
-            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-            self._temporary = Path(name)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.fchmod(handle, 0o666 & ~mask)
-            plain = io.FileIO(handle, "wb")
-        self._sink = plain
-        if self._packed == "gz":
-            self._sink = _Chain(cast(_Sink, gzip.GzipFile("", "wb", 6, plain, mtime=0)), plain)
-        elif self._packed == "zst":
-            import zstandard
-
-            self._sink = zstandard.ZstdCompressor(level=3).stream_writer(plain)
-
-    def _write_bytes(self, view: memoryview) -> None:
-        assert self._sink is not None
-        while view:
-            written = self._sink.write(view)
-            if self._packed or written is None:
-                return
-            view = view[written:]
-
-    def _discard(self) -> None:
-        if self._sink is not None:
-            with contextlib.suppress(OSError):
-                self._sink.close()
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
-            self._temporary = None
-
-    def _failure(self, error: OSError) -> CaptureError:
-        if error.errno == errno.ENOSPC:
-            return CaptureError(f"{self._name}: the disk is full; free space or write elsewhere")
-        if error.errno == errno.EPIPE:
-            return CaptureError(f"{self._name}: the program that read it has ended")
-        return CaptureError(
-            f"{self._name}: cannot be written ({error.strerror}); choose another path"
-        )
-
-
-class _Chain:
-    """A compressor that closes the file below it with itself."""
-
-    def __init__(self, upper: _Sink, lower: io.FileIO) -> None:
-        self._upper = upper
-        self._lower = lower
-
-    def write(self, data: memoryview, /) -> int | None:
-        return self._upper.write(data)
-
-    def close(self) -> None:
-        try:
-            self._upper.close()
-        finally:
-            self._lower.close()
 
 
 def _load_encoder(engine: Engine) -> Callable[..., tuple[int, int]]:
