@@ -273,6 +273,8 @@ class Codec:
         }
         records = self.records
         arrays: dict[str, Array] = {"hosts.addresses": self.hosts.addresses}
+        arrays["hosts.networks"] = self.hosts.networks
+        arrays["hosts.network_counts"] = self.hosts.network_counts
         for name in ("services", "shapes", "meta", "openings"):
             arrays |= getattr(self, name).to_arrays(name)
         arrays |= self.source_ports.named.to_arrays("source_ports.named")
@@ -315,7 +317,11 @@ class Codec:
                 tick_ns=int(header["tick_ns"]),
                 first_ns=int(header["first_ns"]),
                 label_names=tuple(header["label_names"]),
-                hosts=HostCodec(addresses=arrays["hosts.addresses"].astype(np.uint8)),
+                hosts=HostCodec(
+                    addresses=arrays["hosts.addresses"].astype(np.uint8),
+                    networks=arrays["hosts.networks"].astype(np.uint8).reshape(-1, 16),
+                    network_counts=arrays["hosts.network_counts"],
+                ),
                 source_ports=SourcePortCodec(
                     named=Vocabulary.from_arrays("source_ports.named", arrays),
                     ephemeral=NumberCodec.from_arrays("source_ports.ephemeral", arrays),

@@ -64,8 +64,8 @@ def decode(
         raise ConfigError(f"timestamps is {timestamps!r}; choose one of {', '.join(TIMESTAMPS)}")
     column = {f.name: trace.tokens[:, i].astype(np.int64) for i, f in enumerate(trace.token_fields)}
     service = codec.services.rows[column["service"]]  # [F, 3]
-    initiator = _addresses(codec, column["initiator"], trace.initiator_bits)
-    responder = _addresses(codec, column["responder"], trace.responder_bits)
+    initiator = _addresses(codec, column["initiator"], trace.initiator_bits, rng)
+    responder = _addresses(codec, column["responder"], trace.responder_bits, rng)
     version = np.where(is_v4(responder), 4, 6)
     initiator = _same_version(codec, initiator, version, column["initiator"])
     if map_addresses is not None:
@@ -239,8 +239,11 @@ def _fill_missing(meta: IntArray) -> IntArray:
     return np.concatenate([first, later], axis=1)
 
 
-def _addresses(codec: Codec, token: IntArray, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Addresses [F, 16] of host tokens; rare hosts take theirs from the bits."""
+def _addresses(
+    codec: Codec, token: IntArray, bits: NDArray[np.uint8], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Addresses [F, 16] of host tokens; rare hosts take theirs from the bits, or draw it where
+    the generator made none (all bits 0)."""
     rare = token < SPECIAL
     known = codec.hosts.addresses
     result = from_bits(bits)
@@ -251,6 +254,8 @@ def _addresses(codec: Codec, token: IntArray, bits: NDArray[np.uint8]) -> NDArra
     result[v4, 10:12] = 255
     wrong = (token == RARE_V6) & is_v4(result)
     result[wrong, 0] = 0x20  # 2000::/3, global unicast
+    empty = np.flatnonzero(rare & ~bits.any(axis=1))
+    result[empty] = codec.hosts.draw_rare(token[empty], rng)
     return result
 
 

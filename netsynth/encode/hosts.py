@@ -6,7 +6,7 @@ once are told apart by IP version alone and their addresses drawn bit by bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,14 @@ class HostCodec:
 
     Attributes:
         addresses: uint8 [V, 16]; token v + SPECIAL is addresses[v].
+        networks: uint8 [P, 16], the /24 (IPv4) and /64 (IPv6) networks of hosts without a token,
+            host part 0.
+        network_counts: int64 [P], how many such hosts each has.
     """
 
     addresses: NDArray[np.uint8]
+    networks: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 16), np.uint8))
+    network_counts: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def size(self) -> int:
@@ -50,6 +55,31 @@ class HostCodec:
         token = order[np.minimum(np.searchsorted(known[order], keys), known.size - 1)]
         return np.where(known[token] == keys, token + SPECIAL, rare).astype(np.int64)
 
+    def draw_rare(self, tokens: IntArray, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Draw an address for each token RARE_V4 or RARE_V6: uint8 [M, 16].
+
+        The network is drawn as the capture's were, the host part at random; where no network of
+        the version was seen, one of 198.18.0.0/15 (RFC 2544) or 2001:db8::/32 (RFC 3849).
+        """
+        result = np.zeros((tokens.size, 16), dtype=np.uint8)
+        network_is_v4 = is_v4(self.networks)
+        for token, fallback, first in (
+            (RARE_V4, [0] * 10 + [255, 255, 198, 18, 0, 0], 15),
+            (RARE_V6, [0x20, 1, 0xD, 0xB8] + [0] * 12, 8),
+        ):
+            rows = np.flatnonzero(tokens == token)
+            known = np.flatnonzero(network_is_v4 == (token == RARE_V4))
+            if known.size:
+                weight = self.network_counts[known] / self.network_counts[known].sum()
+                result[rows] = self.networks[rng.choice(known, rows.size, p=weight)]
+            else:
+                result[rows] = np.array(fallback, dtype=np.uint8)
+            host = rng.integers(0, 256, (rows.size, 16 - first), dtype=np.uint8)
+            if token == RARE_V4:
+                host = np.clip(host, 1, 254)  # neither the network nor its broadcast address
+            result[rows, first:] = host
+        return result
+
 
 def fit_host_codec(
     addresses: NDArray[np.uint8], flow_count: IntArray, *, limit: int, all_below: int
@@ -65,7 +95,18 @@ def fit_host_codec(
     wanted = flow_count >= (1 if int((flow_count > 0).sum()) < all_below else 2)
     order = np.argsort(-flow_count, kind="stable")
     order = order[wanted[order]][:limit]
-    return HostCodec(addresses=np.ascontiguousarray(addresses[order]))
+    rare = np.ones(addresses.shape[0], dtype=np.bool_)
+    rare[order] = False
+    networks = addresses[rare & (flow_count > 0)].copy()
+    v4 = is_v4(networks)
+    networks[v4, 15] = 0
+    networks[~v4, 8:] = 0
+    distinct, counts = np.unique(networks, axis=0, return_counts=True)
+    return HostCodec(
+        addresses=np.ascontiguousarray(addresses[order]),
+        networks=distinct.reshape(-1, 16),
+        network_counts=counts.astype(np.int64),
+    )
 
 
 def is_v4(addresses: NDArray[np.uint8]) -> NDArray[np.bool_]:

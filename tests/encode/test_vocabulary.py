@@ -86,3 +86,21 @@ def test_a_rare_host_keeps_its_version(text: str, token: int) -> None:
     packed = np.frombuffer(ipaddress.IPv6Address(text).packed, dtype=np.uint8)[None]
     for known in (v4("10.0.0.1"), v4()):
         assert HostCodec(addresses=known).encode(packed).tolist() == [token]
+
+
+def test_rare_hosts_are_drawn_in_the_networks_they_came_from() -> None:
+    addresses = np.zeros((12, 16), dtype=np.uint8)
+    addresses[:10, 10:12] = 255
+    addresses[:10, 12:15] = [192, 0, 2]
+    addresses[:10, 15] = np.arange(1, 11)
+    addresses[10:, :4] = [0x20, 1, 0xD, 0xB8]
+    addresses[10:, 15] = [1, 2]
+    codec = fit_host_codec(
+        addresses, np.ones(12, dtype=np.int64), limit=4, all_below=1
+    )  # one flow each: none gets a token
+    tokens = np.array([RARE_V4] * 50 + [RARE_V6] * 50)
+    drawn = codec.draw_rare(tokens, np.random.default_rng(1))
+    assert (drawn[:50, :15] == addresses[0, :15]).all()
+    assert ((drawn[:50, 15] >= 1) & (drawn[:50, 15] <= 254)).all()
+    assert (drawn[50:, :8] == addresses[10, :8]).all()
+    assert len(np.unique(drawn[50:], axis=0)) == 50
