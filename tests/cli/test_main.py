@@ -142,7 +142,11 @@ def test_ctrl_c_ends_quietly(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     holder = os.open(fifo, os.O_RDWR)  # keeps the reader waiting for bytes that never come
     process = subprocess.Popen(
-        [str(NETSYNTH), "inspect", "-q", str(fifo)], stderr=subprocess.PIPE, text=True
+        [str(NETSYNTH), "inspect", "-q", str(fifo)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background jobs, and what they start, ignore the signal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for _ in range(600):  # until it reads: before that, an import may swallow the signal
         if str(fifo) in _open_files(process.pid):
