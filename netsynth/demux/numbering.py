@@ -79,17 +79,17 @@ def number_segments(
     first_data = np.zeros(2, dtype=np.int64)  # position of the first byte that is no SYN
     fin_at = np.zeros(2, dtype=np.int64)
     acked = np.zeros(2, dtype=np.int64)  # highest position that this side acknowledged
-    last_acker = np.zeros(2, dtype=np.int64)  # its latest packet with ACK
+    latest = np.zeros(2, dtype=np.int64)  # its latest packet with ACK
+    last_acker = np.zeros(2, dtype=np.int64)  # the latest whose window counts
     edge = np.zeros(2, dtype=np.int64)  # position up to which this side may send
-    scale = np.zeros(2, dtype=np.int64)
+    scale = np.zeros(3, dtype=np.int64)  # the last for windows that are not scaled: 0
+    syn_row = np.zeros(2, dtype=np.int64)
     echo = np.zeros(2, dtype=np.int64)  # timestamp this side would echo
     reader = np.zeros(2, dtype=np.int64)  # next packet of the peer that it may acknowledge
     covered_count = np.zeros(2, dtype=np.int64)  # segments that this side acknowledged
-    repeated_to = np.zeros(2, dtype=np.int64)  # end and time of the last retransmission
-    repeated_ns = np.zeros(2, dtype=np.int64)
+    repeated_to, repeated_ns = np.zeros((2, 2), dtype=np.int64)  # the last retransmission's end
     hole_count = np.zeros(2, dtype=np.int64)
-    hole_start = np.zeros((2, _HOLE_LIMIT), dtype=np.int64)
-    hole_end = np.zeros((2, _HOLE_LIMIT), dtype=np.int64)
+    hole_start, hole_end = np.zeros((2, 2, _HOLE_LIMIT), dtype=np.int64)
     for f in range(offsets.size - 1):
         first, end = offsets[f], offsets[f + 1]
         if protocol[first] != 6:
@@ -97,12 +97,14 @@ def number_segments(
         has_syn, has_sent = np.zeros(2, dtype=np.bool_), np.zeros(2, dtype=np.bool_)
         for side in range(2):
             next_at[side] = first_data[side] = echo[side] = hole_count[side] = scale[side] = 0
+            syn_row[side] = first
             fin_at[side] = acked[side] = last_acker[side] = edge[side] = -1
             covered_count[side] = repeated_to[side] = 0
             reader[side] = first
         for i in range(first, end):
             side = 1 if reverse[i] else 0
             if tcp_flags[i] & 2 != 0:
+                syn_row[side] = syn_row[side] if has_syn[side] else i
                 has_syn[side] = True
                 scale[side] = window_scale[i] if option_bits[i] & 2 != 0 else -1
         is_windowed = has_syn[0] and has_syn[1]
@@ -130,7 +132,7 @@ def number_segments(
                 j = last_acker[peer]
                 is_full = False
                 if is_windowed and j >= 0:
-                    shift = np.int64(0) if tcp_flags[j] & 2 != 0 else scale[peer]
+                    shift = scale[peer] if tcp_flags[j] & 2 == 0 and j > syn_row[peer] else scale[2]
                     reach = in_order_at[j] + (np.int64(65535) << shift)
                     is_full = at + jump + payload > (reach if payload > 0 else edge[side])
                 if jump == 0 or is_full or next_at[side] == 0 or fin_at[side] >= 0:
@@ -198,17 +200,18 @@ def number_segments(
                 repeated_to[side] = at + payload
                 repeated_ns[side] = time_ns[i]
             # 2. Does it fit the window that the peer announced?
-            has_data = flags & 6 == 0 and payload > 0
-            if is_windowed and has_data and at + payload > edge[side] >= 0:
+            is_new = flags & 6 == 0 and payload > 0 and at + payload > next_at[side]
+            if is_windowed and is_new and at + payload > edge[side] >= 0:
                 j = last_acker[peer]
-                shift = np.int64(0) if tcp_flags[j] & 2 != 0 else scale[peer]
+                shift = scale[peer] if tcp_flags[j] & 2 == 0 and j > syn_row[peer] else scale[2]
                 covered = covered_at[j]
-                if ack_class[j] == 3:  # it may have covered more: in whole segments
+                is_last = latest[peer] == j  # none after it repeats its acknowledgement
+                if ack_class[j] == 3 and is_last:  # it may have covered more: in whole segments
                     step = np.int64(mss[first]) if mss[first] > 0 else np.int64(1448)
                     covered += (at + payload - edge[side] + step - 1) // step * step
                     covered = max(covered_at[j], min(covered, in_order_at[j]))
                 needed = (at + payload - covered + (np.int64(1) << shift) - 1) >> shift
-                if needed > 65535:
+                if needed > 65535 and is_last:
                     covered = max(covered, in_order_at[j])
                     needed = (at + payload - covered + (np.int64(1) << shift) - 1) >> shift
                 can_repeat = fin_at[side] < 0 and flags & 1 == 0
@@ -275,13 +278,14 @@ def number_segments(
                 covered_count[side] = sent[i]
             acked[side] = covered
             covered_at[i] = covered
+            latest[side] = i
             # analysers ignore the window of what repeats, so it opens none
             is_window = flags & 4 == 0 and (kind == 0 or last_acker[side] < 0)
             if is_window:
                 last_acker[side] = i
             in_order_at[i] = in_order
             ack[i] = np.uint32((np.int64(initial[f, peer]) + covered) & 0xFFFFFFFF)
-            shift = np.int64(0) if flags & 2 != 0 else scale[side]
+            shift = scale[side] if flags & 2 == 0 and i > syn_row[side] else scale[2]
             if is_window:
                 edge[peer] = max(edge[peer], covered + (np.int64(window[i]) << shift))
             # 4. Timestamps: echo the last segment that began at or before the acknowledgement.
