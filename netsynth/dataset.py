@@ -1,0 +1,304 @@
+"""Samples of metadata and a series each: what packet flows are one instance of.
+
+A dataset holds F samples; each has m metadata columns and a series of 1 to T records of K
+measurements. Letters: F samples, N records in all, m metadata columns, K measurements, T steps.
+
+References:
+    Lin et al., "Using GANs for Sharing Networked Time Series Data", IMC 2020, section 3.1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsynth.errors import ModelError, TableError
+from netsynth.numbers import FloatArray, IntArray
+
+CATEGORICAL, NUMERIC, COUNT = "categorical", "numeric", "count"
+KINDS = (CATEGORICAL, NUMERIC, COUNT)
+TIME_UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1, "iso": 1}  # in ns
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """A metadata column or a measurement.
+
+    Attributes:
+        name: Its name, no other column's.
+        kind: "categorical" (one of `values`), "numeric", or "count" (whole numbers from 0 on).
+        values: What a categorical column may hold; its cells are rows of this.
+        low: Smallest number of the others.
+        high: Largest.
+    """
+
+    name: str
+    kind: str
+    values: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise TableError(
+                f"column {self.name} is {self.kind!r}, but must be one of {', '.join(KINDS)}"
+            )
+        if self.kind == CATEGORICAL and not self.values:
+            raise TableError(f"column {self.name} is categorical, but lists no values")
+        if len(set(self.values)) != len(self.values):
+            raise TableError(f"column {self.name} lists a value twice")
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low <= self.high):
+            raise TableError(f"column {self.name} ranges from {self.low} to {self.high}")
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether cells are rows of `values`."""
+        return self.kind == CATEGORICAL
+
+    @property
+    def width(self) -> int:
+        """Numbers that stand for a cell where categories are one-hot."""
+        return len(self.values) if self.is_categorical else 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimeAxis:
+    """How the times of records follow from the other columns.
+
+    Even series step by `step_ns`; of others, a measurement named `gap` holds the seconds since
+    the record before (0 for the first). Where series begin at different times, a metadata column
+    named `start` holds the seconds since `origin_ns`.
+
+    Attributes:
+        column: Name of the column of times in the file.
+        unit: How it is written: a key of TIME_UNITS.
+        origin_ns: Earliest start, ns since the epoch.
+        step_ns: Distance of records where it is always the same, ns; 0 elsewhere.
+
+    References:
+        DoppelGANger (IMC 2020), section 4.1, on unequally spaced series.
+    """
+
+    column: str
+    unit: str
+    origin_ns: int
+    step_ns: int
+
+    @property
+    def start(self) -> str:
+        """Name of the metadata column of starts."""
+        return f"{self.column}_start"
+
+    @property
+    def gap(self) -> str:
+        """Name of the measurement of gaps."""
+        return f"{self.column}_gap"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeriesSchema:
+    """Names and types of all columns.
+
+    Attributes:
+        metadata: Columns with one cell a sample.
+        measurements: Columns with one cell a record; one at least.
+        max_length: Records of the longest series, T.
+        id_column: Name of the column that tells the samples of a long-form file apart.
+        time: How times follow, or None where there are none.
+        label: Metadata column that classifiers predict, or None.
+    """
+
+    metadata: tuple[Column, ...]
+    measurements: tuple[Column, ...]
+    max_length: int
+    id_column: str = "id"
+    time: TimeAxis | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.measurements:
+            raise TableError("a series needs one measurement at least")
+        if self.max_length < 1:
+            raise TableError(f"max_length is {self.max_length}, but must be at least 1")
+        names = [column.name for column in (*self.metadata, *self.measurements)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise TableError(f"there are two columns named {twice[0]}")
+        if self.label is not None:
+            self.metadata_place(self.label)
+
+    def metadata_place(self, name: str) -> int:
+        """Return the place of a metadata column.
+
+        Raises:
+            TableError: If there is none of that name; lists those there are.
+        """
+        names = [column.name for column in self.metadata]
+        if name not in names:
+            raise TableError(f"there is no metadata column {name}; there are {', '.join(names)}")
+        return names.index(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a model file."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> SeriesSchema:
+        """Inverse of `to_dict`.
+
+        Raises:
+            ModelError: If something is missing or of the wrong type.
+        """
+        try:
+            return SeriesSchema(
+                metadata=tuple(_column(part) for part in content["metadata"]),
+                measurements=tuple(_column(part) for part in content["measurements"]),
+                max_length=int(content["max_length"]),
+                id_column=str(content["id_column"]),
+                time=None if content["time"] is None else TimeAxis(**content["time"]),
+                label=content["label"],
+            )
+        except (KeyError, TypeError, ValueError, TableError) as error:
+            raise ModelError(f"the schema of the series is malformed ({error})") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeriesDataset:
+    """Samples with metadata and a series each, as flat arrays.
+
+    Attributes:
+        schema: What the columns are.
+        metadata: float64 [F, m]; categorical cells are rows of the column's values.
+        values: float64 [N, K], all series one after the other; categorical cells likewise.
+        offsets: int64 [F+1]; the records of sample f are offsets[f]:offsets[f+1].
+    """
+
+    schema: SeriesSchema
+    metadata: FloatArray
+    values: FloatArray
+    offsets: IntArray
+
+    def __post_init__(self) -> None:
+        count = self.offsets.size - 1
+        if self.metadata.shape != (count, len(self.schema.metadata)):
+            raise TableError(
+                f"metadata has shape {self.metadata.shape}, "
+                f"but must be ({count}, {len(self.schema.metadata)})"
+            )
+        if self.values.ndim != 2 or self.values.shape[1] != len(self.schema.measurements):
+            raise TableError(
+                f"values has shape {self.values.shape}, "
+                f"but must be [N, {len(self.schema.measurements)}]"
+            )
+        if self.offsets[0] != 0 or self.offsets[-1] != self.values.shape[0]:
+            raise TableError(f"offsets must run from 0 to {self.values.shape[0]}")
+        lengths = np.diff(self.offsets)
+        if count and (lengths.min() < 1 or lengths.max() > self.schema.max_length):
+            row = int(np.argmax((lengths < 1) | (lengths > self.schema.max_length)))
+            raise TableError(
+                f"sample {row} has {lengths[row]} records, "
+                f"but must have 1 to {self.schema.max_length}"
+            )
+        for cells, columns, what in (
+            (self.metadata, self.schema.metadata, "sample"),
+            (self.values, self.schema.measurements, "record"),
+        ):
+            _check_cells(cells, columns, what)
+
+    def __len__(self) -> int:
+        return int(self.offsets.size - 1)
+
+    @property
+    def lengths(self) -> IntArray:
+        """Records of each series, int64 [F]."""
+        return np.diff(self.offsets)
+
+    @property
+    def sample_of_record(self) -> IntArray:
+        """Sample that each record belongs to, int64 [N]."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)
+
+    @property
+    def step_of_record(self) -> IntArray:
+        """Place of each record in its series, int64 [N], from 0."""
+        return np.arange(self.values.shape[0]) - np.repeat(self.offsets[:-1], self.lengths)
+
+    def take(self, rows: IntArray | NDArray[np.bool_]) -> SeriesDataset:
+        """Return the samples at `rows` (places or a mask)."""
+        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        lengths = self.lengths[rows]
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        at = np.repeat(self.offsets[:-1][rows], lengths) + inside
+        return SeriesDataset(
+            schema=self.schema,
+            metadata=self.metadata[rows],
+            values=self.values[at],
+            offsets=offsets,
+        )
+
+    def dense(self) -> FloatArray:
+        """Return the series as float64 [F, T, K] with zeros behind their ends; T is the longest."""
+        width = int(self.lengths.max(initial=0))
+        table = np.zeros((len(self), width, self.values.shape[1]))
+        table[self.sample_of_record, self.step_of_record] = self.values
+        return table
+
+    def totals(self, measurement: int) -> FloatArray:
+        """Return the sum of one measurement over each series, float64 [F]."""
+        return np.add.reduceat(self.values[:, measurement], self.offsets[:-1])
+
+    def times_ns(self) -> IntArray:
+        """Return the time of each record, int64 [N], ns since the epoch.
+
+        Raises:
+            TableError: If the schema knows no times.
+        """
+        axis = self.schema.time
+        if axis is None:
+            raise TableError("these series have no times")
+        start = np.full(len(self), axis.origin_ns, dtype=np.int64)
+        names = [column.name for column in self.schema.metadata]
+        if axis.start in names:
+            seconds = self.metadata[:, names.index(axis.start)]
+            start += np.round(seconds * 1e9).astype(np.int64)
+        if axis.step_ns:
+            passed = self.step_of_record * axis.step_ns
+        else:
+            place = [column.name for column in self.schema.measurements].index(axis.gap)
+            gaps = np.round(self.values[:, place] * 1e9).astype(np.int64)
+            gaps[self.offsets[:-1]] = 0
+            whole = np.cumsum(gaps)
+            passed = whole - np.repeat(whole[self.offsets[:-1]], self.lengths)
+        return np.repeat(start, self.lengths) + passed
+
+
+def join_datasets(parts: list[SeriesDataset]) -> SeriesDataset:
+    """Put the samples of datasets of one schema after each other."""
+    lengths = np.concatenate([part.lengths for part in parts])
+    return SeriesDataset(
+        schema=parts[0].schema,
+        metadata=np.concatenate([part.metadata for part in parts]),
+        values=np.concatenate([part.values for part in parts]),
+        offsets=np.concatenate(([0], np.cumsum(lengths))),
+    )
+
+
+def _column(part: dict[str, Any]) -> Column:
+    return Column(**{**part, "values": tuple(str(value) for value in part["values"])})
+
+
+def _check_cells(cells: FloatArray, columns: tuple[Column, ...], what: str) -> None:
+    """Refuse cells that are no numbers, and categories that do not exist."""
+    bad = ~np.isfinite(cells)
+    for place, column in enumerate(columns):
+        cell = cells[:, place]
+        if column.is_categorical:
+            bad[:, place] |= (cell < 0) | (cell >= len(column.values)) | (cell != np.floor(cell))
+    if bad.any():
+        row, place = (int(index) for index in np.argwhere(bad)[0])
+        raise TableError(f"{what} {row} holds {cells[row, place]} in column {columns[place].name}")

@@ -1,0 +1,188 @@
+"""Files of series: what they hold comes back, and what is wrong is named by its line."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+from series_datasets import CSV, same_dataset, small_dataset
+
+from netsynth.dataset import TimeAxis
+from netsynth.errors import ConfigError, TableError
+from netsynth.series import (
+    format_schema,
+    plan_of_schema,
+    read_metadata,
+    read_schema_file,
+    read_series,
+    write_series,
+)
+
+
+def write(tmp_path: Path, text: str, name: str = "web.csv") -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_long_form_file_is_understood_without_a_schema(tmp_path: Path) -> None:
+    got = read_series(write(tmp_path, CSV))
+    assert got.schema.metadata == small_dataset().schema.metadata
+    assert [c.kind for c in got.schema.measurements] == ["count", "numeric"]
+    assert got.schema.id_column == "user"
+    assert same_dataset(got, small_dataset())
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npz"])
+def test_what_is_written_reads_back(tmp_path: Path, ending: str) -> None:
+    path, data = tmp_path / f"out.{ending}", small_dataset()
+    parts = [data.take(np.array([0])), data.take(np.array([1]))]
+    assert write_series(path, parts) == 2
+    again = read_series(path, schema=plan_of_schema(data.schema))
+    assert same_dataset(again, data)
+    assert again.schema.metadata == data.schema.metadata
+    assert [c.kind for c in again.schema.measurements] == ["count", "numeric"]
+
+
+def test_pandas_reads_what_is_written(tmp_path: Path) -> None:
+    write_series(tmp_path / "o.parquet", [small_dataset()])
+    frame = pandas.read_parquet(tmp_path / "o.parquet")
+    assert list(frame.columns) == ["user", "plan", "rate", "bytes", "loss"]
+    assert frame["bytes"].tolist() == [10, 20, 30, 0, 7]
+    assert frame["plan"].tolist() == ["home", "home", "home", "work", "work"]
+
+
+def test_a_printed_schema_reads_back(tmp_path: Path) -> None:
+    schema = small_dataset().schema
+    plan = read_schema_file(write(tmp_path, format_schema(schema), "s.toml"))
+    assert plan.id_column == "user"
+    assert [(c.name, c.kind) for c in plan.metadata] == [("plan", "categorical"),
+                                                         ("rate", "numeric")]  # fmt: skip
+    assert plan.metadata[0].values == ("home", "work")
+    assert plan.measurements[0].high == 30
+    assert same_dataset(read_series(write(tmp_path, CSV), schema=plan), small_dataset())
+
+
+BAD = [
+    ("a,home,1.5,ten,0", "line 5: bytes is 'ten', not a finite number"),
+    ("a,home,1.5,2.5,0", "line 5: bytes is 2.5, not a whole number from 0"),
+    ("a,home,1.5,3,", "line 5: loss is missing"),
+    ("a,home,1.5,3,nan", "line 5: loss is 'nan', not a finite number"),
+    ("a,cafe,1.5,3,0", "line 5: plan is 'cafe', none of its values"),
+    ("a,work,1.5,3,0", "line 5: plan is another than in line 3 of the same series"),
+    ("a,home,1.5,31,0", "line 5: bytes is 31, outside 0 .. 30"),
+    (",home,1.5,3,0", "line 5: user is missing"),
+    ("a,home,1.5,3", "line 5: 4 cells, not 5"),
+]
+
+
+@pytest.mark.parametrize(("row", "message"), BAD)
+def test_a_bad_row_is_named_by_its_line(tmp_path: Path, row: str, message: str) -> None:
+    plan = read_schema_file(write(tmp_path, format_schema(small_dataset().schema), "s.toml"))
+    lines = CSV.splitlines()
+    lines[4] = row
+    with pytest.raises(TableError, match="web.csv: " + message.replace(".", r"\.")):
+        read_series(write(tmp_path, "\n".join(lines) + "\n"), schema=plan)
+
+
+def test_salvaging_leaves_out_the_series_of_a_bad_row_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = read_schema_file(write(tmp_path, format_schema(small_dataset().schema), "s.toml"))
+    text = CSV.replace("a,home,1.5,20,0.25", "a,home,1.5,,0.25")
+    got = read_series(write(tmp_path, text), schema=plan, salvage=True)
+    assert same_dataset(got, small_dataset().take(np.array([1])))
+    assert "left out 1 series with bad rows (line 3: bytes is missing)" in caplog.text
+
+
+def test_records_follow_their_step(tmp_path: Path) -> None:
+    text = "id,step,x\na,2,30\nb,1,5\na,1,20\nb,0,4\na,0,10\n"
+    got = read_series(write(tmp_path, text))
+    assert got.values[:, 0].tolist() == [10, 20, 30, 4, 5]
+    assert got.schema.metadata == ()
+    with pytest.raises(TableError, match="line 6: another record of the series has this step"):
+        read_series(write(tmp_path, text.replace("a,0,10", "a,1,10")))
+
+
+def test_even_times_become_a_step_and_come_back(tmp_path: Path) -> None:
+    text = "id,time,x\na,100,1\na,160,2\nb,40,3\nb,100,4\nb,160,5\n"
+    got = read_series(write(tmp_path, text))
+    assert got.schema.time == TimeAxis(
+        column="time", unit="s", origin_ns=40_000_000_000, step_ns=60_000_000_000
+    )
+    assert got.metadata[:, 0].tolist() == [60, 0]  # starts, seconds after the earliest
+    write_series(tmp_path / "o.csv", [got])
+    assert pandas.read_csv(tmp_path / "o.csv")["time"].tolist() == [100, 160, 40, 100, 160]
+
+
+def test_uneven_times_become_gaps_and_come_back(tmp_path: Path) -> None:
+    text = "id,time,x\na,0.5,1\na,0.75,2\na,1.5,9\nb,2,3\nb,2,4\n"
+    got = read_series(write(tmp_path, text))
+    assert [c.name for c in got.schema.measurements] == ["x", "time_gap"]
+    assert got.values[:, 1].tolist() == [0, 0.25, 0.75, 0, 0]
+    assert got.metadata[:, 0].tolist() == [0, 1.5]
+    write_series(tmp_path / "o.csv", [got])
+    assert pandas.read_csv(tmp_path / "o.csv")["time"].tolist() == [0.5, 0.75, 1.5, 2, 2]
+    with pytest.raises(TableError, match="line 4: time is earlier than in the row before"):
+        read_series(write(tmp_path, text.replace("a,1.5,9", "a,0.6,9")))
+
+
+def test_dates_are_times(tmp_path: Path) -> None:
+    text = "id,date,x\na,2016-07-01,1\na,2016-07-02,2\na,2016-07-03,2\n"
+    got = read_series(write(tmp_path, text))
+    assert got.schema.time is not None
+    assert got.schema.time.step_ns == 86_400 * 10**9
+    assert got.schema.time.origin_ns == 1_467_331_200 * 10**9  # date -d 2016-07-01Z +%s
+    assert got.schema.metadata == ()
+
+
+def test_doppelgangers_layout(tmp_path: Path) -> None:
+    path = tmp_path / "web.npz"
+    np.savez(
+        path,
+        data_feature=np.array([[[0.5], [1.0]], [[0.25], [0.0]]], dtype=np.float32),
+        data_attribute=np.array([[1, 0, 0.2], [0, 1, 0.7]]),
+        data_gen_flag=np.array([[1.0, 1.0], [1.0, 0.0]]),
+        data_feature_min=np.array([10.0]),
+        data_feature_max=np.array([30.0]),
+    )
+    got = read_series(path)
+    assert [c.kind for c in got.schema.metadata] == ["categorical", "numeric"]
+    assert got.metadata.tolist() == [[0, 0.2], [1, 0.7]]
+    assert got.values[:, 0].tolist() == [20, 30, 15]
+    assert got.lengths.tolist() == [2, 1]
+
+
+def test_flags_with_a_hole_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "web.npz"
+    np.savez(path, data_feature=np.zeros((1, 3, 1)), data_attribute=np.zeros((1, 1)),
+             data_gen_flag=np.array([[1, 0, 1]]))  # fmt: skip
+    with pytest.raises(TableError, match="data_gen_flag of sample 0 is not ones, then zeros"):
+        read_series(path)
+
+
+def test_wanted_metadata_repeat_by_their_weight(tmp_path: Path) -> None:
+    schema = small_dataset().schema
+    rows = read_metadata(write(tmp_path, "rate,plan,weight\n2,work,2\n1.5,home,1\n"), schema)
+    assert rows.tolist() == [[1, 2], [1, 2], [0, 1.5]]
+    with pytest.raises(TableError, match="line 2: plan is none of home, work"):
+        read_metadata(write(tmp_path, "rate,plan\n2,cafe\n"), schema)
+    with pytest.raises(TableError, match=r"line 2: rate is no number in 1\.5 \.\. 2\.5"):
+        read_metadata(write(tmp_path, "rate,plan\n9,work\n"), schema)
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="holds no rows"):
+        read_series(write(tmp_path, "id,x\n"))
+    with pytest.raises(TableError, match="cannot read it"):
+        read_series(tmp_path / "none.csv")
+    with pytest.raises(TableError, match="not a Parquet file"):
+        read_series(write(tmp_path, "id,x\n1,2\n", "x.parquet"))
+    with pytest.raises(TableError, match=r"not a \.npz file"):
+        read_series(write(tmp_path, "id,x\n1,2\n", "x.npz"))
+    with pytest.raises(ConfigError, match=r"series are in files ending in \.npz"):
+        read_series(tmp_path / "x.txt")
+    with pytest.raises(TableError, match="every series has one record alone"):
+        read_series(write(tmp_path, "id,x\n1,2\n2,3\n"))
+    with pytest.raises(ConfigError, match=r"\[metadata.x\] knows no kindd"):
+        read_schema_file(write(tmp_path, '[metadata.x]\nkind = "count"\nkindd = 3\n', "s.toml"))
