@@ -2,7 +2,8 @@
 
 Exit codes:
     0    done
-    1    an error that the line on stderr explains (file, memory, disk, model, capture)
+    1    an error that the line on stderr explains (file, memory, disk, model, capture), or
+         `verify` found that a check fails
     2    the command line itself is wrong
     3    a report found the captures too far apart (--fail-over)
     70   a defect of netsynth; a traceback says where
@@ -31,6 +32,7 @@ COMMANDS = {
     "fit": "netsynth_cli.fit:fit",
     "sample": "netsynth_cli.sample:sample",
     "report": "netsynth_cli.report:report",
+    "verify": "netsynth_cli.verify:verify",
     "config": "netsynth_cli.config:config",
 }
 

@@ -11,11 +11,11 @@ import netsynth_cli.main as main_module
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("capture", "demux", "encode", "generate", "report", "series")
+ROOMS = ("verify", "capture", "demux", "encode", "generate", "report", "series")
 SOURCES = sorted((ROOT / "netsynth").rglob("*.py"))
 CLI_SOURCES = sorted((ROOT / "cli").glob("*.py"))
 # Modules that any room may import, and those only the walk through the rooms may.
-SHARED = {"dataset", "errors", "numbers", "progress", "tables"}
+SHARED = {"analysers", "dataset", "errors", "numbers", "progress", "tables"}
 WALK = {"__init__", "chain", "model", "pipeline", "reading", "sampling", "settings", "summary"}
 HEAVY = ("torch", "sklearn", "gensim", "numba", "scipy", "pandas", "matplotlib")
 

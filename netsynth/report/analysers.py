@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from netsynth.analysers import PACKETS, ask_suricata, ask_tshark, find_program
 from netsynth.report.fidelity import Figure
 from netsynth.report.pair import Pair
 
 _LOG = logging.getLogger(__name__)
-PACKETS = 200_000  # that tshark looks at; it takes a second for some 20,000
-TIMEOUT_S = 120
-_EXPERT = re.compile(r"^\s*(\d+)\s+(\S+)\s+(\S+)\s+(.*)$")
 
 
 def analyser_figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
@@ -32,10 +26,10 @@ def analyser_figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     figures, details = [], {}
     ways: dict[str, Callable[[Path], dict[str, int]]] = {
         "tshark": ask_tshark,
-        "suricata": ask_suricata,
+        "suricata": _suricata_complaints,
     }
     for name, ask in ways.items():
-        if shutil.which(name) is None:
+        if find_program(name) is None:
             continue
         if not pair.real.facts.paths or not pair.facts.paths:
             continue
@@ -64,67 +58,5 @@ def _per_thousand(frames: int, complaints: dict[str, int]) -> float:
     return 1000 * sum(complaints.values()) / max(min(frames, PACKETS), 1)
 
 
-def ask_tshark(path: Path) -> dict[str, int]:
-    """Count the errors and warnings of tshark's expert information over the first packets.
-
-    Raises:
-        subprocess.SubprocessError: If tshark fails or takes longer than two minutes.
-    """
-    command = ["tshark", "-n", "-r", str(path), "-c", str(PACKETS), "-q", "-z", "expert,warn"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, errors="replace"
-    )
-    return read_expert(done.stdout)
-
-
-def read_expert(text: str) -> dict[str, int]:
-    """Read tshark's expert table: "Errors: TCP: summary" -> how often."""
-    found: dict[str, int] = {}
-    severity = ""
-    for line in text.splitlines():
-        if line.startswith(("Errors", "Warns")):
-            severity = line.split(" ")[0].rstrip("s")
-        elif line.startswith(("Notes", "Chats")):
-            severity = ""
-        elif severity and (match := _EXPERT.match(line)):
-            kind = f"{severity}: {match[3]}: {match[4].strip()}"
-            found[kind] = found.get(kind, 0) + int(match[1])
-    return found
-
-
-def ask_suricata(path: Path) -> dict[str, int]:
-    """Count the decoder and stream anomalies that Suricata meets in a whole file.
-
-    Raises:
-        subprocess.SubprocessError: If Suricata fails or takes longer than two minutes.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["suricata", "-r", str(path), "-l", folder, "-S", "/dev/null", "-k", "all"]
-        subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=True)
-        return read_eve((Path(folder) / "eve.json").read_text(errors="replace"))
-
-
-def read_eve(text: str) -> dict[str, int]:
-    """Read the last statistics of an eve.json: events of decoder and stream -> how often."""
-    counts: dict[str, int] = {}
-    for line in text.splitlines():
-        if '"event_type":"stats"' not in line:
-            continue
-        stats = json.loads(line)["stats"]
-        counts = _leaves(stats.get("decoder", {}).get("event", {}), "decoder")
-        counts["decoder invalid"] = int(stats.get("decoder", {}).get("invalid", 0))
-        counts |= _leaves(
-            stats.get("tcp", {}), "tcp", only=("invalid_checksum", "pkt_on_wrong_thread")
-        )
-        counts |= _leaves(stats.get("stream", {}).get("event", {}), "stream")
-    return {kind: count for kind, count in counts.items() if count}
-
-
-def _leaves(tree: dict[str, Any], path: str, only: tuple[str, ...] = ()) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            found |= _leaves(value, f"{path} {key}", only)
-        elif isinstance(value, int) and (not only or key in only):
-            found[f"{path} {key}"] = value
-    return found
+def _suricata_complaints(path: Path) -> dict[str, int]:
+    return ask_suricata(path).complaints

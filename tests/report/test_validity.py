@@ -5,8 +5,8 @@ import shutil
 import pytest
 from report_tables import OFFICE, packet_table
 
+from netsynth.analysers import ask_tshark
 from netsynth.report import CaptureFacts, compare
-from netsynth.report.analysers import ask_tshark, read_eve, read_expert
 from netsynth.tables import (
     ACK,
     CHECKSUM_IP_BAD,
@@ -81,46 +81,6 @@ def test_order_is_that_of_the_file() -> None:
         packets, packets, families=["validity"], real_facts=facts, synthetic_facts=facts
     )
     assert report.figure("validity", "order").raw == 0.75
-
-
-EXPERT = """
-Errors (12)
-=============
-   Frequency      Group           Protocol  Summary
-          10  Malformed                TCP  New fragment overlaps old data (retransmission?)
-           2   Protocol                SSH  Invalid key length: 1190
-
-Warns (3)
-=============
-   Frequency      Group           Protocol  Summary
-           3   Sequence                TCP  Connection reset (RST)
-
-Notes (5)
-=============
-   Frequency      Group           Protocol  Summary
-           5   Sequence                TCP  This frame is a (suspected) retransmission
-"""
-
-
-def test_expert_information_is_read_by_kind() -> None:
-    assert read_expert(EXPERT) == {
-        "Error: TCP: New fragment overlaps old data (retransmission?)": 10,
-        "Error: SSH: Invalid key length: 1190": 2,
-        "Warn: TCP: Connection reset (RST)": 3,
-    }
-
-
-def test_suricatas_statistics_are_those_of_its_last_word() -> None:
-    first = '{"event_type":"stats","stats":{"decoder":{"invalid":9}}}'
-    last = (
-        '{"event_type":"stats","stats":{"decoder":{"pkts":70,"invalid":1,"event":{"ipv4":'
-        '{"trunc_pkt":4,"opt_pad_required":0}}},"tcp":{"invalid_checksum":2,"sessions":8}}}'
-    )
-    assert read_eve(f'{first}\n{{"event_type":"flow"}}\n{last}\n') == {
-        "decoder invalid": 1,
-        "decoder ipv4 trunc_pkt": 4,
-        "tcp invalid_checksum": 2,
-    }
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
