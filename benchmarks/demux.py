@@ -18,7 +18,7 @@ import pandas as pd
 
 from netsynth.capture import read_capture
 from netsynth.demux import assemble_flows, compile_flows
-from netsynth.demux.grouping import NEVER_NS, counting_sort, group_packets
+from netsynth.demux.grouping import FlowNumbers, counting_sort
 from netsynth.tables import ACK, PSH, SYN, TCP, PacketTable
 
 
@@ -69,23 +69,10 @@ def median_ns(run: Callable[[], object], count: int, repeats: int) -> float:
 
 def group(packets: PacketTable) -> object:
     """Number the flows and sort the packets by them."""
-    p = packets
-    flow, count = group_packets(
-        p.time_ns,
-        p.src,
-        p.dst,
-        p.src_port,
-        p.dst_port,
-        p.protocol,
-        p.ip_version,
-        p.ip_flags,
-        p.icmp,
-        p.seq,
-        p.tcp_flags,
-        NEVER_NS,
-        NEVER_NS,
-    )
-    return counting_sort(flow, count, np.empty(len(p), dtype=np.int32))
+    numbers = FlowNumbers()
+    flow = np.empty(len(packets), dtype=np.int32)
+    numbers.number(packets, flow)
+    return counting_sort(flow, numbers.count, np.empty(len(packets), dtype=np.int32))
 
 
 def group_with_pandas(packets: PacketTable) -> object:

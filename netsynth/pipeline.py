@@ -3,7 +3,7 @@
 fit        capture -> demux -> encode -> generate -> a Model
 sample     generate -> encode -> demux -> capture, in sampling.py
 compare    capture -> demux -> report
-summarise  capture -> demux -> a CaptureSummary
+summarise  capture -> demux -> a FlowCensus -> a CaptureSummary
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from netsynth import __version__
 from netsynth.errors import ConfigError, ModelError
 from netsynth.model import Model, layout_of
 from netsynth.progress import Progress, Silence
-from netsynth.reading import Paths, read_flows, read_packets
+from netsynth.reading import Paths, read_census, read_flows, read_packets
 from netsynth.settings import Sections, change_settings, flatten
 from netsynth.summary import CaptureSummary, summarise_flows
 
@@ -146,16 +146,20 @@ def summarise(
     Raises:
         CaptureError: If one cannot be read, or none of them holds IP packets.
     """
-    from netsynth.demux import assemble_flows, read_labels
+    from netsynth.demux import assemble_flows, census_of, read_labels
 
     progress = progress or Silence()
-    table = None if labels is None else read_labels(labels)
-    packets, info = read_packets(
-        captures, salvage=salvage, decapsulate=decapsulate, progress=progress
-    )
-    summary = summarise_flows(assemble_flows(packets, labels=table), info)
-    progress.finish()
-    return summary
+    if labels is None:
+        census, info = read_census(
+            captures, salvage=salvage, decapsulate=decapsulate, progress=progress
+        )
+    else:
+        table = read_labels(labels)
+        packets, info = read_packets(
+            captures, salvage=salvage, decapsulate=decapsulate, progress=progress
+        )
+        census = census_of(assemble_flows(packets, labels=table))
+    return summarise_flows(census, info)
 
 
 def load_model(path: Path | str, *, device: str = "auto") -> Model:

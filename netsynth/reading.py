@@ -14,6 +14,7 @@ from netsynth.tables import FlowTable, PacketTable
 
 if TYPE_CHECKING:
     from netsynth.capture import CaptureInfo
+    from netsynth.demux import FlowCensus
 
 Paths = Path | str | Sequence[Path | str]
 
@@ -28,26 +29,73 @@ def read_packets(
     """
     from netsynth.capture import read_capture
 
-    names = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    name = ", ".join(str(path) for path in names)
-    size = sum(os.path.getsize(path) for path in names if os.path.isfile(path))
-    progress.start(f"reading {name}", total=size or None, unit="bytes")
+    names, name = _start(paths, progress)
     packets, info = read_capture(
         names,
         salvage=salvage,
         decapsulate=decapsulate,
         progress=lambda done, total: progress.update(done),
     )
+    _require_packets(name, info)
+    progress.finish(f"{info.packet_count:,} packets")
+    return packets, info
+
+
+def read_census(
+    paths: Paths, *, salvage: bool, progress: Progress, decapsulate: bool = False
+) -> tuple[FlowCensus, CaptureInfo]:
+    """Count the flows of one capture, in memory that grows with their number alone.
+
+    Where packets are too late to be sorted on the way (files that overlap in time), the capture
+    is read again, whole.
+
+    Raises:
+        CaptureError: As `read_packets`; or if standard input would have to be read again.
+    """
+    from netsynth.capture import LatePacketsError, iter_capture
+    from netsynth.demux import assemble_flows, census_of, count_flows
+
+    names, name = _start(paths, progress)
+    chunks = iter_capture(
+        names,
+        salvage=salvage,
+        decapsulate=decapsulate,
+        skip_late=False,
+        progress=lambda done, total: progress.update(done),
+    )
+    try:
+        census = count_flows(chunks)
+    except LatePacketsError:
+        if "-" in map(str, names):
+            raise
+        packets, info = read_packets(
+            names, salvage=salvage, decapsulate=decapsulate, progress=progress
+        )
+        return census_of(assemble_flows(packets)), info
+    info = chunks.info()
+    _require_packets(name, info)
+    progress.finish(f"{info.packet_count:,} packets")
+    return census, info
+
+
+def _start(paths: Paths, progress: Progress) -> tuple[list[Path | str], str]:
+    """Begin the phase of reading; return the paths as a list, and how to call them."""
+    names = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    name = ", ".join(str(path) for path in names)
+    size = sum(os.path.getsize(path) for path in names if os.path.isfile(path))
+    progress.start(f"reading {name}", total=size or None, unit="bytes")
+    return names, name
+
+
+def _require_packets(name: str, info: CaptureInfo) -> None:
     if info.frame_count == 0:
         raise CaptureError(f"{name}: an empty capture, without a single packet")
-    if len(packets) == 0:
+    if info.packet_count == 0:
         kinds = ", ".join(list(info.non_ip_types)[:5])
         raise CaptureError(
             f"{name}: none of its {info.frame_count:,} frames holds IP ({kinds}); "
             "netsynth learns IP traffic only"
         )
-    progress.finish(f"{info.packet_count:,} packets")
-    return packets, info
 
 
 def read_flows(

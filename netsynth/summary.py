@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netsynth.numbers import Array, IntArray
-from netsynth.tables import ACK, FIN, ICMP, ICMPV6, RST, SYN, TCP, UDP, FlowTable
+from netsynth.numbers import IntArray
+from netsynth.tables import ICMP, ICMPV6, TCP, UDP
 
 if TYPE_CHECKING:
     from netsynth.capture import CaptureInfo
+    from netsynth.demux import FlowCensus
 
 TOP = 10  # services and hosts shown
 PROTOCOLS = {ICMP: "ICMP", 2: "IGMP", TCP: "TCP", UDP: "UDP", 41: "IPv6 in IP", 47: "GRE",
              50: "ESP", ICMPV6: "ICMPv6", 89: "OSPF", 103: "PIM", 132: "SCTP"}  # fmt: skip
-TCP_ENDS = ("whole", "open at the end", "refused", "unanswered", "begun before")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,60 +114,35 @@ class CaptureSummary:
         return "\n".join(lines)
 
 
-def summarise_flows(flows: FlowTable, info: CaptureInfo) -> CaptureSummary:
-    """Count what `flows` hold; `info` is of the capture they were read from."""
-    packets = flows.packets
+def summarise_flows(census: FlowCensus, info: CaptureInfo) -> CaptureSummary:
+    """Say what `census` counted; `info` is of the capture that it was counted in."""
+    from netsynth.demux import ENDS
+
     span_s = (info.last_ns - info.first_ns) / 1e9
-    version, version_count = np.unique(packets.ip_version, return_counts=True)
-    label_count = np.bincount(flows.label, minlength=len(flows.label_names))
+    label_count = np.bincount(census.label, minlength=len(census.label_names))
     capture = {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
     capture["paths"] = [str(path) for path in info.paths]
     capture["mac_count"] = int(capture.pop("macs").size)
+    ends = census.tcp_end[census.tcp_end >= 0]
+    end_count = np.bincount(ends, minlength=len(ENDS)).tolist()
     return CaptureSummary(
         capture=capture,
         span_s=span_s,
         packets_per_s=info.packet_count / span_s if span_s > 0 else None,
         bits_per_s=8 * info.wire_bytes / span_s if span_s > 0 else None,
-        ip_versions={str(v): int(n) for v, n in zip(version, version_count, strict=True)},
-        protocols=_shares(flows, flows.protocol.astype(np.int64), protocol_name),
-        flow_count=len(flows),
-        tcp_flows=count_tcp_ends(flows),
-        services=_services(flows)[:TOP],
-        hosts=_hosts(flows)[:TOP],
-        host_count=np.union1d(np.unique(packets.src), np.unique(packets.dst)).size,
-        vlans=tuple(int(vlan) for vlan in np.unique(packets.vlan) if vlan),
+        ip_versions={str(v): n for v, n in census.version_packets.items()},
+        protocols=_shares(census, census.protocol.astype(np.int64), protocol_name),
+        flow_count=len(census),
+        tcp_flows=dict(zip(ENDS, end_count, strict=True)) if ends.size else {},
+        services=_services(census)[:TOP],
+        hosts=_hosts(census)[:TOP],
+        host_count=np.union1d(np.unique(census.initiator), np.unique(census.responder)).size,
+        vlans=census.vlans,
         labels={
             name: int(count)
-            for name, count in zip(flows.label_names[1:], label_count[1:], strict=True)
+            for name, count in zip(census.label_names[1:], label_count[1:], strict=True)
         },
     )
-
-
-def count_tcp_ends(flows: FlowTable) -> dict[str, int]:
-    """Count TCP flows by how much of them was seen, keys as in TCP_ENDS; {} without TCP."""
-    is_tcp = flows.protocol == TCP
-    if not is_tcp.any():
-        return {}
-    flags, reverse = flows.packets.tcp_flags, flows.reverse
-    opening = flags & (SYN | ACK)
-
-    def any_of(condition: Array) -> Array:
-        return np.asarray(np.logical_or.reduceat(condition, flows.offsets[:-1])[is_tcp])
-
-    opened = any_of((opening == SYN) & ~reverse)
-    accepted = any_of((opening == SYN | ACK) & reverse)
-    answered = any_of(reverse)
-    reset = any_of(flags & RST != 0)
-    closed = any_of((flags & FIN != 0) & reverse) & any_of((flags & FIN != 0) & ~reverse)
-    whole = opened & accepted & (closed | reset)
-    counts = (
-        whole,
-        opened & accepted & ~whole,
-        opened & ~accepted & answered,
-        opened & ~answered,
-        ~opened,
-    )
-    return {name: int(mask.sum()) for name, mask in zip(TCP_ENDS, counts, strict=True)}
 
 
 def protocol_name(number: int) -> str:
@@ -175,14 +150,11 @@ def protocol_name(number: int) -> str:
     return PROTOCOLS.get(number, f"protocol {number}")
 
 
-def _shares(flows: FlowTable, group: IntArray, name: Any) -> tuple[Share, ...]:
+def _shares(census: FlowCensus, group: IntArray, name: Any) -> tuple[Share, ...]:
     """Sum flows, packets and bytes over groups of flows; most packets first."""
-    if not len(flows):
-        return ()
     key, inverse = np.unique(group, return_inverse=True)
-    packets = np.bincount(inverse, weights=np.diff(flows.offsets))
-    sizes = np.add.reduceat(flows.packets.wire_length, flows.offsets[:-1], dtype=np.int64)
-    volume = np.bincount(inverse, weights=sizes)
+    packets = np.bincount(inverse, weights=census.packets)
+    volume = np.bincount(inverse, weights=census.wire_bytes)
     count = np.bincount(inverse)
     order = np.argsort(-packets, kind="stable")
     return tuple(
@@ -196,20 +168,19 @@ def _shares(flows: FlowTable, group: IntArray, name: Any) -> tuple[Share, ...]:
     )
 
 
-def _services(flows: FlowTable) -> tuple[Share, ...]:
+def _services(census: FlowCensus) -> tuple[Share, ...]:
     """Sum over (protocol, responder's port), for protocols that have ports."""
-    group = flows.protocol.astype(np.int64) << 16 | flows.responder_port
-    shares = _shares(flows, group, lambda key: f"{protocol_name(key >> 16)} {key & 0xFFFF}")
+    group = census.protocol.astype(np.int64) << 16 | census.responder_port
+    shares = _shares(census, group, lambda key: f"{protocol_name(key >> 16)} {key & 0xFFFF}")
     return tuple(share for share in shares if not share.name.endswith(" 0"))
 
 
-def _hosts(flows: FlowTable) -> tuple[Share, ...]:
+def _hosts(census: FlowCensus) -> tuple[Share, ...]:
     """Sum over addresses; a flow counts for both of its ends."""
-    addresses = flows.packets.addresses
-    ends = np.concatenate([flows.initiator, flows.responder])  # [2F]
-    sizes = np.add.reduceat(flows.packets.wire_length, flows.offsets[:-1], dtype=np.int64)
-    packets = np.bincount(ends, weights=np.tile(np.diff(flows.offsets), 2))
-    volume = np.bincount(ends, weights=np.tile(sizes, 2))
+    addresses = census.addresses
+    ends = np.concatenate([census.initiator, census.responder])  # [2F]
+    packets = np.bincount(ends, weights=np.tile(census.packets, 2))
+    volume = np.bincount(ends, weights=np.tile(census.wire_bytes, 2))
     count = np.bincount(ends)
     rows = np.argsort(-packets, kind="stable")[:TOP]
     return tuple(

@@ -15,7 +15,7 @@ ROOMS = ("verify", "capture", "demux", "encode", "generate", "report", "series")
 SOURCES = sorted((ROOT / "netsynth").rglob("*.py"))
 CLI_SOURCES = sorted((ROOT / "cli").glob("*.py"))
 # Modules that any room may import, and those only the walk through the rooms may.
-SHARED = {"analysers", "dataset", "errors", "numbers", "progress", "tables"}
+SHARED = {"analysers", "dataset", "errors", "memory", "numbers", "progress", "tables"}
 WALK = {"__init__", "chain", "model", "pipeline", "reading", "sampling", "settings", "summary"}
 HEAVY = ("torch", "sklearn", "gensim", "numba", "scipy", "pandas", "matplotlib")
 

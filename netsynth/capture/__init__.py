@@ -1,7 +1,14 @@
 """Room 1: capture bytes <-> PacketTable."""
 
 from netsynth.capture.info import CaptureInfo, hash_capture
-from netsynth.capture.read import iter_capture, read_capture
+from netsynth.capture.read import LatePacketsError, iter_capture, read_capture
 from netsynth.capture.writer import CaptureWriter
 
-__all__ = ["CaptureInfo", "CaptureWriter", "hash_capture", "iter_capture", "read_capture"]
+__all__ = [
+    "CaptureInfo",
+    "CaptureWriter",
+    "LatePacketsError",
+    "hash_capture",
+    "iter_capture",
+    "read_capture",
+]

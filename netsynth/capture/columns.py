@@ -4,17 +4,20 @@ Columns lie in memory maps of their own where they are large. The system then mo
 by remapping, and backs them by huge pages, without which the first touch of a page costs more
 than decoding the packets in it. Room that is reserved and never touched costs nothing. Columns
 start at different distances from a page's start: else the same row of all of them would compete
-for the same few lines of the processor's cache.
+for the same few lines of the processor's cache. Columns that would take a good part of the
+machine's memory lie in files.
 """
 
 from __future__ import annotations
 
 import mmap
 import sys
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.memory import is_large, lengthen, new_array, open_scratch
 from netsynth.numbers import Array
 from netsynth.tables import PACKET_COLUMNS, PacketTable
 
@@ -22,6 +25,7 @@ MAPPED_ROWS = 1 << 19  # columns of more rows lie in memory maps
 MADV_HUGEPAGE = getattr(mmap, "MADV_HUGEPAGE", None)
 STAGGER = 128  # bytes from a column's start, within its page, to the next one's
 DTYPES = [np.dtype(dtype) for dtype in PACKET_COLUMNS.values()]
+ROW_BYTES = sum(dtype.itemsize for dtype in DTYPES)
 Arrays = tuple[Array, ...]
 
 
@@ -34,6 +38,17 @@ def make_table(arrays: Arrays, start: int, stop: int, addresses: NDArray[np.uint
     """Hand rows start:stop of columns over as a table, without copying them."""
     columns = {name: array[start:stop] for name, array in zip(PACKET_COLUMNS, arrays, strict=True)}
     return PacketTable(addresses=addresses, **columns)
+
+
+def sort_table(table: PacketTable) -> PacketTable:
+    """Return the packets in order of time, ties as they are; in files where they are large."""
+    rows = np.argsort(table.time_ns, kind="stable")
+    in_file = is_large(len(table) * ROW_BYTES)
+    columns = {}
+    for name, dtype in PACKET_COLUMNS.items():
+        columns[name] = new_array(len(table), dtype, in_file=in_file)
+        np.take(getattr(table, name), rows, out=columns[name], mode="clip")  # else it is buffered
+    return PacketTable(addresses=table.addresses, **columns)
 
 
 def cut_table(table: PacketTable, start: int, stop: int) -> PacketTable:
@@ -54,19 +69,15 @@ class GrowingColumns:
         self.rows = rows
         self.arrays = empty_columns(rows)
         self._maps: list[mmap.mmap] = []
+        self._files: list[IO[bytes]] = []  # behind the maps, where columns are large
 
     def grow(self, rows: int) -> None:
         """Make room for `rows` rows, more than there are; references to `arrays` must end."""
         if rows < MAPPED_ROWS:
             larger = empty_columns(rows)
         else:
-            if self._maps:
-                self.arrays = ()  # a map that is in use cannot be moved
             sizes = [rows * dtype.itemsize + mmap.PAGESIZE for dtype in DTYPES]
-            self._maps = [
-                _enlarge(self._maps[index], size) if self._maps else _reserve(size)
-                for index, size in enumerate(sizes)
-            ]
+            self._maps = self._make_room(sizes)
             larger = tuple(
                 np.frombuffer(space, dtype=dtype, count=rows, offset=STAGGER * index)
                 for index, (space, dtype) in enumerate(zip(self._maps, DTYPES, strict=True))
@@ -74,6 +85,26 @@ class GrowingColumns:
         for array, smaller in zip(larger, self.arrays, strict=False):
             array[: self.rows] = smaller
         self.arrays, self.rows = larger, rows
+
+    def close(self) -> None:
+        """Grow no more; the columns stay."""
+        for file in self._files:
+            file.close()
+
+    def _make_room(self, sizes: list[int]) -> list[mmap.mmap]:
+        """Return a map of each size, which begins as the one there is or is to be filled."""
+        if not self._files and is_large(sum(sizes)):
+            self._files = [open_scratch(size) for size in sizes]
+            return [
+                mmap.mmap(file.fileno(), size)
+                for file, size in zip(self._files, sizes, strict=True)
+            ]
+        if not self._maps:
+            return [_reserve(size) for size in sizes]
+        self.arrays = ()  # a map that is in use cannot be moved
+        for file, size in zip(self._files, sizes, strict=False):
+            lengthen(file, size)
+        return [_enlarge(space, size) for space, size in zip(self._maps, sizes, strict=True)]
 
 
 class ColumnBlocks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from netsynth.capture.columns import (
     GrowingColumns,
     cut_table,
     make_table,
+    sort_table,
 )
 from netsynth.capture.engines import Engine
 from netsynth.capture.info import CaptureInfo
@@ -24,6 +26,10 @@ from netsynth.tables import PACKET_COLUMNS, PacketTable
 FIRST_ROWS = 1 << 16
 CHUNK_ROWS = 1 << 17  # packets of a chunk
 HELD_ROWS = 1 << 15  # packets kept back, into which late ones can be sorted
+
+
+class LatePacketsError(CaptureError):
+    """Packets are out of order by more than can be sorted while they stream by."""
 
 
 def read_capture(
@@ -47,22 +53,24 @@ def read_capture(
 
     Returns:
         The packets, at most 63 bytes each plus 16 for each distinct address; and what was
-        counted. Packets out of order are sorted (stable), and counted there.
+        counted. Packets out of order are sorted (stable), and counted there. Columns that would
+        take a good part of the machine's memory lie in files, see `netsynth.memory`.
 
     Raises:
         CaptureError: If a file is missing, no capture, damaged or cut off, or its link type
-            unreadable.
+            unreadable; or the disk has no room for such columns.
     """
     scan = CaptureScan(
         paths, salvage=salvage, decapsulate=decapsulate, progress=progress, engine=engine
     )
     columns = GrowingColumns(FIRST_ROWS)
     scan.decoder.state[ROW_LIMIT] = columns.rows
-    scan.fill_growing(columns)
+    with contextlib.closing(columns):
+        scan.fill_growing(columns)
     count = int(scan.decoder.state[ROW])
     packets = make_table(columns.arrays, 0, count, scan.decoder.addresses())
     if scan.decoder.state[OUT_OF_ORDER]:
-        packets = packets.take(np.argsort(packets.time_ns, kind="stable"))
+        packets = sort_table(packets)
     return packets, scan.info()
 
 
@@ -71,6 +79,7 @@ def iter_capture(
     *,
     salvage: bool = False,
     decapsulate: bool = False,
+    skip_late: bool | None = None,
     progress: Progress | None = None,
     engine: Engine = "auto",
 ) -> CaptureChunks:
@@ -83,6 +92,8 @@ def iter_capture(
         paths: As for `read_capture`.
         salvage: Skip what is damaged instead of raising.
         decapsulate: Read what is inside tunnels.
+        skip_late: Skip packets that are late by more than HELD_ROWS packets, and count them among
+            what was skipped; None: as `salvage`.
         progress: Called now and then with (bytes read, bytes in all; 0 where unknown).
         engine: As for `read_capture`.
 
@@ -91,21 +102,22 @@ def iter_capture(
         was counted so far.
 
     Raises:
-        CaptureError: As `read_capture`, some of it while iterating; or if a packet is late by
-            more than HELD_ROWS packets (with salvage it is skipped).
+        CaptureError: As `read_capture`, some of it while iterating.
+        LatePacketsError: If a packet is late by more than HELD_ROWS packets; `read_capture` can
+            sort it.
     """
     scan = CaptureScan(
         paths, salvage=salvage, decapsulate=decapsulate, progress=progress, engine=engine
     )
-    return CaptureChunks(scan, salvage=salvage)
+    return CaptureChunks(scan, skip_late=salvage if skip_late is None else skip_late)
 
 
 class CaptureChunks(Iterator[PacketTable]):
     """Chunks of a capture."""
 
-    def __init__(self, scan: CaptureScan, *, salvage: bool) -> None:
+    def __init__(self, scan: CaptureScan, *, skip_late: bool) -> None:
         self._scan = scan
-        self._chunks = _read_chunks(scan, salvage=salvage)
+        self._chunks = _read_chunks(scan, skip_late=skip_late)
 
     def __next__(self) -> PacketTable:
         return next(self._chunks)
@@ -115,7 +127,7 @@ class CaptureChunks(Iterator[PacketTable]):
         return self._scan.info()
 
 
-def _read_chunks(scan: CaptureScan, *, salvage: bool) -> Iterator[PacketTable]:
+def _read_chunks(scan: CaptureScan, *, skip_late: bool) -> Iterator[PacketTable]:
     state = scan.decoder.state
     blocks = ColumnBlocks(CHUNK_ROWS + HELD_ROWS)
     state[ROW_LIMIT] = blocks.rows
@@ -129,7 +141,7 @@ def _read_chunks(scan: CaptureScan, *, salvage: bool) -> Iterator[PacketTable]:
         if disordered != state[OUT_OF_ORDER]:
             disordered = int(state[OUT_OF_ORDER])
             table = table.take(np.argsort(table.time_ns, kind="stable"))
-            table = _drop_late(table, last_ns, scan, salvage=salvage)
+            table = _drop_late(table, last_ns, scan, skip_late=skip_late)
         if is_last:
             yield table
             return
@@ -146,9 +158,9 @@ def _read_chunks(scan: CaptureScan, *, salvage: bool) -> Iterator[PacketTable]:
 
 
 def _drop_late(
-    table: PacketTable, last_ns: int, scan: CaptureScan, *, salvage: bool
+    table: PacketTable, last_ns: int, scan: CaptureScan, *, skip_late: bool
 ) -> PacketTable:
-    """Refuse, or with salvage leave out, packets before the last one of the chunk before."""
+    """Refuse or leave out packets before the last one of the chunk before."""
     late = int(np.searchsorted(table.time_ns, last_ns))
     if not late:
         return table
@@ -157,8 +169,8 @@ def _drop_late(
         f"{', '.join(map(str, scan.paths))}: {late} packets are up to {behind_s:.6f} s late, more "
         f"than {HELD_ROWS} packets; sort with reordercap, or join files with mergecap"
     )
-    if not salvage:
-        raise CaptureError(text)
+    if not skip_late:
+        raise LatePacketsError(text)
     scan.damage.add(f"skipped: {text}", 0)
     return cut_table(table, late, len(table))
 

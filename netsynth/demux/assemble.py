@@ -6,12 +6,14 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netsynth.demux.census import group_addresses
 from netsynth.demux.labels import LabelTable, assign_labels
 from netsynth.errors import ConfigError
+from netsynth.memory import is_large, new_array
 from netsynth.tables import PACKET_COLUMNS, FlowTable, PacketTable
 
+ROW_BYTES = sum(np.dtype(dtype).itemsize for dtype in PACKET_COLUMNS.values())
 logger = logging.getLogger(__name__)
 
 
@@ -53,7 +55,11 @@ def assemble_flows(
         labels: Windows of labelled traffic, see `assign_labels`.
 
     Returns:
-        Flows by time of first packet; equal times by input order.
+        Flows by time of first packet; equal times by input order. Their packets lie in files
+        where they would take a good part of the machine's memory, see `netsynth.memory`.
+
+    Raises:
+        CaptureError: If the disk has no room for such packets.
 
     References:
         RFC 5103 sections 5.3 and 5.5 (bidirectional flows, who initiated); RFC 7011 section 2.
@@ -61,32 +67,29 @@ def assemble_flows(
     from netsynth.demux import grouping, segments
 
     config = config or DemuxConfig()
-    if not _is_sorted(packets.time_ns):
+    if not grouping.is_sorted(packets.time_ns):
         logger.info("packets are out of order in time and were sorted")
         packets = packets.take(np.argsort(packets.time_ns, kind="stable"))
-    never = grouping.NEVER_NS
-    flow_of_packet, flow_count = grouping.group_packets(
-        packets.time_ns,
-        packets.src,
-        packets.dst,
-        packets.src_port,
-        packets.dst_port,
-        packets.protocol,
-        packets.ip_version,
-        packets.ip_flags,
-        packets.icmp,
-        packets.seq,
-        packets.tcp_flags,
-        config.idle_timeout_ns or never,
-        config.active_timeout_ns or never,
+    in_file = is_large(len(packets) * ROW_BYTES)
+    numbers = grouping.FlowNumbers(
+        idle_ns=config.idle_timeout_ns or grouping.NEVER_NS,
+        active_ns=config.active_timeout_ns or grouping.NEVER_NS,
     )
+    flow_of_packet = new_array(len(packets), np.int32, in_file=in_file)
+    numbers.number(packets, flow_of_packet)
+    flow_count = numbers.count
+    del numbers
     is_small = len(packets) < 1 << 31  # narrow rows are read faster
-    order = np.empty(len(packets), dtype=np.int32 if is_small else np.int64)
+    order = new_array(len(packets), np.int32 if is_small else np.int64, in_file=in_file)
     offsets = grouping.counting_sort(flow_of_packet, flow_count, order)
     del flow_of_packet
-    columns = {name: grouping.take_rows(getattr(packets, name), order) for name in PACKET_COLUMNS}
+    columns = {}
+    for name, dtype in PACKET_COLUMNS.items():
+        columns[name] = new_array(len(packets), dtype, in_file=in_file)
+        grouping.take_rows(getattr(packets, name), order, columns[name])
+    del order
     packets = PacketTable(addresses=packets.addresses, **columns)
-    reverse = np.empty(len(packets), dtype=np.bool_)
+    reverse = new_array(len(packets), np.bool_, in_file=in_file)
     is_forward = grouping.find_initiators(
         offsets,
         packets.src,
@@ -96,7 +99,7 @@ def assemble_flows(
         packets.protocol,
         packets.icmp,
         packets.tcp_flags,
-        _group_addresses(packets.addresses),
+        group_addresses(packets.addresses),
         reverse,
     )
     segment, ack_class = segments.classify_segments(
@@ -127,22 +130,3 @@ def assemble_flows(
         label=np.zeros(flow_count, dtype=np.int16),
     )
     return flows if labels is None else assign_labels(flows, labels)
-
-
-def _is_sorted(time_ns: NDArray[np.int64]) -> bool:
-    return bool((time_ns[1:] >= time_ns[:-1]).all())
-
-
-def _group_addresses(addresses: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Say which addresses [A, 16] are multicast or limited broadcast, bool [A].
-
-    References:
-        RFC 1112 section 4 (224.0.0.0/4), RFC 919 section 7, RFC 4291 section 2.7 (ff00::/8).
-    """
-    is_v4 = (addresses[:, :10] == 0).all(axis=1) & (addresses[:, 10:12] == 255).all(axis=1)
-    is_multicast_v4 = (addresses[:, 12] & 0xF0) == 0xE0
-    is_broadcast = (addresses[:, 12:] == 255).all(axis=1)
-    result: NDArray[np.bool_] = np.where(
-        is_v4, is_multicast_v4 | is_broadcast, addresses[:, 0] == 255
-    )
-    return result

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from netsynth.demux.jit import compiled
 from netsynth.numbers import Array, IntArray
+from netsynth.tables import PacketTable
 
 NEVER_NS = np.iinfo(np.int64).max
 
@@ -16,7 +17,7 @@ _SYN_SEEN, _MORE_SEEN = 1, 2  # bits of _STATE
 
 
 @compiled
-def group_packets(
+def number_flows(
     time_ns: IntArray,
     src: NDArray[np.int32],
     dst: NDArray[np.int32],
@@ -28,32 +29,35 @@ def group_packets(
     icmp: NDArray[np.uint16],
     seq: NDArray[np.uint32],
     tcp_flags: NDArray[np.uint8],
+    first_row: int,
     idle_ns: int,
     active_ns: int,
-) -> tuple[NDArray[np.int32], int]:
-    """Number the flows by their first packet and say which one each packet is part of.
-
-    Both directions share a key: the two endpoints in ascending order, protocol, IP version. An
-    ICMP echo has its identifier in place of ports, other ICMP its type, a later fragment zeros.
-    A SYN of another number than the flow's own opens a new flow once the old one has gone past
-    its handshake: who sends it has no such connection any more.
+    slots: NDArray[np.int32],
+    entries: IntArray,
+    counts: IntArray,
+    flow_of_packet: NDArray[np.int32],
+) -> int:
+    """Say which flow each packet from `first_row` on is part of; see `FlowNumbers`.
 
     Args:
         time_ns: int64 [N], ns, ascending; the other columns likewise [N] (PACKET_COLUMNS).
+        first_row: Packet to begin with.
         idle_ns: A packet this long after the flow's last one, or longer, opens a new flow.
         active_ns: A packet this long after the flow's first one, or longer, opens a new flow.
+        slots: int32 [2^k], hash table of rows of `entries`, -1 where free.
+        entries: int64 [E, 8], a cache line for each key seen, see _LOW_KEY and so on.
+        counts: int64 [2], entries and flows so far; updated.
+        flow_of_packet: int32 [N], filled.
 
     Returns:
-        Flow of each packet, int32 [N], and the number of flows.
+        N, or the packet at which there was no free entry.
     """
     packet_count = time_ns.size
-    flow_of_packet = np.empty(packet_count, dtype=np.int32)
-    slot_mask = 4095
-    slots = np.full(slot_mask + 1, -1, dtype=np.int32)  # a row of entries, or -1
-    entries = np.empty((2048, 8), dtype=np.int64)  # a cache line each, see _LOW_KEY and so on
-    entry_count = 0
-    flow_count = 0
-    for i in range(packet_count):
+    slot_mask = slots.size - 1
+    entry_count = counts[0]
+    flow_count = counts[1]
+    i = first_row
+    while i < packet_count:
         is_fragment = ip_flags[i] & 4 != 0
         number = protocol[i]
         kind = 1 if is_fragment else 0
@@ -91,18 +95,7 @@ def group_packets(
         is_new = False
         if entry < 0:
             if entry_count == len(entries):
-                entries = np.concatenate((entries, np.empty_like(entries)))
-                slot_mask = 2 * len(entries) - 1
-                slots = np.full(slot_mask + 1, -1, dtype=np.int32)
-                for j in range(entry_count + 1):  # the new entry last
-                    old_low = low if j == entry_count else entries[j, _LOW_KEY]
-                    old_high = high if j == entry_count else entries[j, _HIGH_KEY]
-                    mixed = ((old_low & _LOW_31) * 0x5BD1E995) ^ ((old_low >> 31) * 0x27D4EB2F)
-                    mixed ^= ((old_high & _LOW_31) * 0x45D9F3B5) ^ ((old_high >> 31) * 0x3C6EF372)
-                    slot = (mixed ^ (mixed >> 29)) & slot_mask
-                    while slots[slot] >= 0:
-                        slot = (slot + 1) & slot_mask
-                    slots[slot] = j
+                break
             entry = entry_count
             slots[slot] = entry
             entries[entry, _LOW_KEY] = low
@@ -133,7 +126,85 @@ def group_packets(
                 entries[entry, _STATE] = state | _SYN_SEEN
                 entries[entry, _SYN_NUMBER] = np.int64(seq[i])
         flow_of_packet[i] = entries[entry, _FLOW]
-    return flow_of_packet, flow_count
+        i += 1
+    counts[0] = entry_count
+    counts[1] = flow_count
+    return i
+
+
+@compiled
+def enter_keys(slots: NDArray[np.int32], entries: IntArray, entry_count: int) -> None:
+    """Enter the keys of the first `entry_count` entries into `slots`, which is all -1."""
+    slot_mask = slots.size - 1
+    for j in range(entry_count):
+        low = entries[j, _LOW_KEY]
+        high = entries[j, _HIGH_KEY]
+        mixed = ((low & _LOW_31) * 0x5BD1E995) ^ ((low >> 31) * 0x27D4EB2F)
+        mixed ^= ((high & _LOW_31) * 0x45D9F3B5) ^ ((high >> 31) * 0x3C6EF372)
+        slot = (mixed ^ (mixed >> 29)) & slot_mask
+        while slots[slot] >= 0:
+            slot = (slot + 1) & slot_mask
+        slots[slot] = j
+
+
+class FlowNumbers:
+    """Numbers flows in order of their first packet, while packets come in chunks.
+
+    Both directions share a key: the two endpoints in ascending order, protocol, IP version. An
+    ICMP echo has its identifier in place of ports, other ICMP its type, a later fragment zeros.
+    A SYN of another number than the flow's own opens a new flow once the old one has gone past
+    its handshake: who sends it has no such connection any more.
+
+    Args:
+        idle_ns: A packet this long after the flow's last one, or longer, opens a new flow.
+        active_ns: A packet this long after the flow's first one, or longer, opens a new flow.
+    """
+
+    def __init__(self, *, idle_ns: int = NEVER_NS, active_ns: int = NEVER_NS) -> None:
+        self._timeouts = (idle_ns, active_ns)
+        self._entries: IntArray = np.empty((2048, 8), dtype=np.int64)
+        self._slots: NDArray[np.int32] = np.full(4096, -1, dtype=np.int32)
+        self._counts: IntArray = np.zeros(2, dtype=np.int64)
+
+    @property
+    def count(self) -> int:
+        """Flows so far."""
+        return int(self._counts[1])
+
+    def number(self, packets: PacketTable, flow_of_packet: NDArray[np.int32]) -> None:
+        """Fill `flow_of_packet`, int32 [N], with the flow of each packet.
+
+        Args:
+            packets: N packets in order of time, none before those that came earlier; rows of
+                `addresses` mean the same from call to call.
+            flow_of_packet: To be filled.
+        """
+        row = 0
+        while True:
+            row = number_flows(
+                packets.time_ns,
+                packets.src,
+                packets.dst,
+                packets.src_port,
+                packets.dst_port,
+                packets.protocol,
+                packets.ip_version,
+                packets.ip_flags,
+                packets.icmp,
+                packets.seq,
+                packets.tcp_flags,
+                row,
+                *self._timeouts,
+                self._slots,
+                self._entries,
+                self._counts,
+                flow_of_packet,
+            )
+            if row == len(packets):
+                return
+            self._entries = np.concatenate((self._entries, np.empty_like(self._entries)))
+            self._slots = np.full(2 * len(self._entries), -1, dtype=np.int32)
+            enter_keys(self._slots, self._entries, int(self._counts[0]))
 
 
 @compiled
@@ -222,9 +293,16 @@ def find_initiators(
 
 
 @compiled
-def take_rows(column: Array, rows: Array) -> Array:
-    """Return column[rows] for rows known to be in range."""
-    taken = np.empty(rows.size, dtype=column.dtype)
+def take_rows(column: Array, rows: Array, taken: Array) -> None:
+    """Fill `taken` with column[rows] for rows known to be in range."""
     for i in range(rows.size):
         taken[i] = column[rows[i]]
-    return taken
+
+
+@compiled
+def is_sorted(time_ns: IntArray) -> bool:
+    """Say if no time is before the one before it."""
+    for i in range(1, time_ns.size):  # noqa: SIM110 (numba knows no generators)
+        if time_ns[i] < time_ns[i - 1]:
+            return False
+    return True
