@@ -5,9 +5,13 @@ from __future__ import annotations
 import signal
 import types
 from pathlib import Path
+from typing import Any
 
 import click
 
+from netsynth.errors import ConfigError
+
+from . import series
 from .main import EXIT_INTERRUPTED
 from .progress_bar import make_progress
 
@@ -101,6 +105,18 @@ class StopSignal:
     help="One setting, such as encode.series.step_count=100; may be repeated.",
 )
 @click.option("--salvage", is_flag=True, help="Read on past damaged records, and say how many.")
+@click.option(
+    "--schema",
+    type=click.Path(path_type=Path),
+    metavar="TOML",
+    help="Columns of a file of series; guessed, and printed, by default.",
+)
+@click.option(
+    "--metadata",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="Retrain a model of series to these metadata: fit MODEL --metadata CSV -o NEW.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was fitted as a JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 def fit(
@@ -116,6 +132,8 @@ def fit(
     config_path: Path | None,
     assignments: tuple[str, ...],
     salvage: bool,
+    schema: Path | None,
+    metadata: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -123,12 +141,35 @@ def fit(
 
     PCAP is a file (pcap or pcapng, gzip or zstd), a folder, a pattern, or a rotation set. Several
     are learned together. Training ends by itself; Ctrl-C ends it early and keeps the model.
+    A .npz, .csv or .parquet file is one of series that are no packets (docs/series.md).
     """
     from netsynth import pipeline  # late: --help stays fast
     from netsynth.settings import parse_assignment, read_settings
 
     changes = read_settings(config_path) if config_path else {}
     changes |= dict(parse_assignment(text) for text in assignments)
+    if metadata is not None or any(series.names_series(path) for path in captures):
+        shared: dict[str, Any] = {
+            "output": output, "device": device, "seed": seed, "as_json": as_json, "quiet": quiet,
+        }  # fmt: skip
+        with StopSignal() as stop:
+            if metadata is not None:
+                series.retrain_metadata(captures, metadata, stop=stop, **shared)
+            else:
+                if resume or labels:
+                    raise ConfigError("--resume and --labels are for captures, not for series")
+                series.fit_series(
+                    captures,
+                    generator=generator,
+                    schema=schema,
+                    minutes=minutes,
+                    max_epochs=max_epochs,
+                    settings=changes,
+                    salvage=salvage,
+                    stop=stop,
+                    **shared,
+                )
+        return EXIT_INTERRUPTED if stop.is_set else 0
     target = output or default_output(captures[0])
     with StopSignal() as stop:
         model = pipeline.fit(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from . import series
 from .progress_bar import make_progress
 from .quantities import CountType, DurationType, Rate, RateType
 
@@ -17,7 +18,7 @@ from .quantities import CountType, DurationType, Rate, RateType
     "-n",
     type=CountType(),
     metavar="N",
-    help="Packets to write: 1000000, 1_000_000, 1e6, 250k, 3M. "
+    help="Packets (or, of a model of series, series) to write: 1000000, 1_000_000, 1e6, 250k, 3M. "
     "Default, where neither --flows nor --duration is given: as many as were learned.",
 )
 @click.option("--flows", type=CountType(), metavar="N", help="Flows to write, instead of -n.")
@@ -79,6 +80,18 @@ from .quantities import CountType, DurationType, Rate, RateType
     help="Cut each frame to this length; default: whole frames.",
 )
 @click.option(
+    "--metadata",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="Metadata that the series are to have, a row each (models of series).",
+)
+@click.option(
+    "--length",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Records of every series (models of series).",
+)
+@click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
@@ -105,6 +118,8 @@ def sample(
     timestamps: str,
     payload: str,
     snaplen: int | None,
+    metadata: Path | None,
+    length: int | None,
     device: str,
     as_json: bool,
     quiet: bool,
@@ -112,6 +127,7 @@ def sample(
     """Write a capture that behaves like the one a model was fitted to.
 
     OUT is a pcap file, or - for standard output: netsynth sample -n 1e6 - | tcpreplay -i eth0 -
+    Of a model of series, OUT is a .csv, .parquet or .npz file (docs/series.md).
     """
     from netsynth.errors import ConfigError
     from netsynth.pipeline import find_model, load_model  # late: --help stays fast
@@ -130,6 +146,22 @@ def sample(
             click.echo(
                 f"using {model}" + (f", the newest of {count}" if count > 1 else ""), err=True
             )
+    if series.names_series(output) or metadata is not None or length is not None:
+        if flows is not None or duration_ns is not None:
+            raise ConfigError("of a model of series, say how many with -n")
+        series.sample_series(
+            model,
+            output,
+            count=packets,
+            metadata=metadata,
+            where=where,
+            length=length,
+            device=device,
+            seed=seed,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
     summary = load_model(model, device=device).sample(
         output,
         packets=packets,

@@ -44,6 +44,8 @@ class Model:
         from netsynth.generate import choose_device, find_generator, read_model
 
         header, arrays = read_model(path)
+        if header.get("kind") == "series":
+            raise ModelError(f"{path} is a model of series; sample it to .csv, .parquet or .npz")
         parts = {
             name: {k.partition("/")[2]: v for k, v in arrays.items() if k.startswith(f"{name}/")}
             for name in ("codec", "generator")

@@ -16,7 +16,17 @@ SOURCES = sorted((ROOT / "netsynth").rglob("*.py"))
 CLI_SOURCES = sorted((ROOT / "cli").glob("*.py"))
 # Modules that any room may import, and those only the walk through the rooms may.
 SHARED = {"analysers", "dataset", "errors", "memory", "numbers", "progress", "tables"}
-WALK = {"__init__", "chain", "model", "pipeline", "reading", "sampling", "settings", "summary"}
+WALK = {
+    "__init__",
+    "chain",
+    "model",
+    "pipeline",
+    "reading",
+    "sampling",
+    "series_model",
+    "settings",
+    "summary",
+}
 HEAVY = ("torch", "sklearn", "gensim", "numba", "scipy", "pandas", "matplotlib")
 
 

@@ -2,15 +2,26 @@
 
 from netsynth.generate.contract import Generator, TraceLayout
 from netsynth.generate.model_file import read_header, read_model, write_model
-from netsynth.generate.registry import GENERATORS, choose_device, find_config, find_generator
+from netsynth.generate.registry import (
+    GENERATORS,
+    SERIES_GENERATORS,
+    choose_device,
+    find_config,
+    find_generator,
+    find_series_generator,
+)
+from netsynth.generate.series_contract import SeriesGenerator
 
 __all__ = [
     "GENERATORS",
+    "SERIES_GENERATORS",
     "Generator",
+    "SeriesGenerator",
     "TraceLayout",
     "choose_device",
     "find_config",
     "find_generator",
+    "find_series_generator",
     "read_header",
     "read_model",
     "write_model",

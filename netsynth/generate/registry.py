@@ -7,10 +7,15 @@ from typing import Any
 
 from netsynth.errors import ConfigError
 from netsynth.generate.contract import Generator
+from netsynth.generate.series_contract import SeriesGenerator
 
 # Name -> "module:Class", imported on use: importing torch costs seconds. The module also has
 # `Config`, the settings, best without importing torch.
 GENERATORS = {"transformer": "netsynth.generate.transformer:TransformerGenerator"}
+# The same, of generators that learn series instead of captures.
+SERIES_GENERATORS = {
+    "doppelganger": "netsynth.generate.doppelganger:DoppelgangerGenerator",
+}
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -20,8 +25,19 @@ def find_generator(name: str) -> type[Generator]:
     Raises:
         ConfigError: If there is none of that name.
     """
-    module, attribute = _place(name)
+    module, attribute = _place(name, GENERATORS)
     found: type[Generator] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def find_series_generator(name: str) -> type[SeriesGenerator]:
+    """Import the class of a generator of series.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    module, attribute = _place(name, SERIES_GENERATORS)
+    found: type[SeriesGenerator] = getattr(importlib.import_module(module), attribute)
     return found
 
 
@@ -31,7 +47,7 @@ def find_config(name: str) -> type[Any]:
     Raises:
         ConfigError: If there is no generator of that name.
     """
-    module, _ = _place(name)
+    module, _ = _place(name, SERIES_GENERATORS if name in SERIES_GENERATORS else GENERATORS)
     found: type[Any] = importlib.import_module(module).Config
     return found
 
@@ -55,8 +71,8 @@ def choose_device(name: str) -> str:
     return "cpu"
 
 
-def _place(name: str) -> tuple[str, str]:
-    if name not in GENERATORS:
-        raise ConfigError(f"there is no generator {name}; there are {', '.join(GENERATORS)}")
-    module, _, attribute = GENERATORS[name].partition(":")
+def _place(name: str, table: dict[str, str]) -> tuple[str, str]:
+    if name not in table:
+        raise ConfigError(f"there is no generator {name}; there are {', '.join(table)}")
+    module, _, attribute = table[name].partition(":")
     return module, attribute
