@@ -18,7 +18,7 @@ from netsynth import __version__
 from netsynth.errors import ConfigError, ModelError
 from netsynth.model import Model, layout_of
 from netsynth.progress import Progress, Silence
-from netsynth.reading import Paths, read_census, read_flows, read_packets
+from netsynth.reading import Paths, learned_part, read_census, read_flows, read_packets
 from netsynth.settings import Sections, change_settings, flatten
 from netsynth.summary import CaptureSummary, summarise_flows
 
@@ -89,11 +89,12 @@ def fit(
         tables.append(flows)
         facts["captures"].append(about)
     _forbid_overwriting(output, paths)
+    tables, learned = learned_part(tables, sections, progress=progress)
     if resume:
         model = _unfinished(output, facts, device=device)
     else:
         progress.start("learning vocabularies")
-        codec = fit_codec(tables, config=sections["encode"], seed=seed)
+        codec = fit_codec(tables, config=learned["encode"], seed=seed)
         made = find_generator(generator)
         fresh = made(layout=layout_of(codec), config=sections[generator], seed=seed)
         model = Model(codec=codec, generator=fresh.to(target), facts=facts)

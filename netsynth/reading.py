@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from netsynth.errors import CaptureError
 from netsynth.progress import Progress
@@ -140,3 +143,53 @@ def read_flows(
         "skipped_bytes": info.skipped_bytes,
     }
     return flows, about
+
+
+def learned_part(
+    tables: list[FlowTable], sections: Sections, *, progress: Progress
+) -> tuple[list[FlowTable], Sections]:
+    """Keep whole windows, spread evenly, of captures with more than `demux.learned_packets`.
+
+    Args:
+        tables: Flows of each capture; emptied, so that each goes when it is no longer needed.
+        sections: Settings; `demux` and `encode` are read.
+        progress: Told what is done.
+
+    Returns:
+        The flows to learn from, and settings with the windows' length where flows were left out:
+        it follows from the whole captures.
+    """
+    most, series = sections["demux"].learned_packets, sections["encode"].series
+    if all(len(flows.packets) <= most for flows in tables):
+        return list(tables), sections
+    spans = [int(np.ptp(flows.packets.time_ns)) + 1 for flows in tables]
+    pieces = [-(-len(flows.packets) // series.window_packets) for flows in tables]
+    shortest = min(span // count for span, count in zip(spans, pieces, strict=True))
+    window_ns = series.window_ns or max(shortest, 1)
+    return _spread(tables, window_ns=window_ns, most=most, progress=progress), {
+        **sections,
+        "encode": dataclasses.replace(
+            sections["encode"], series=dataclasses.replace(series, window_ns=window_ns)
+        ),
+    }
+
+
+def _spread(
+    tables: list[FlowTable], *, window_ns: int, most: int, progress: Progress
+) -> list[FlowTable]:
+    from netsynth.demux import spread_windows
+
+    progress.start("choosing windows")
+    total = sum(len(flows.packets) for flows in tables)
+    kept = []
+    while tables:
+        flows = tables.pop(0)
+        if len(flows.packets) > most:
+            flows = spread_windows(flows, window_ns=window_ns, most_packets=most)
+        kept.append(flows)
+    learned = sum(len(flows.packets) for flows in kept)
+    progress.finish(
+        f"{learned:,} of {total:,} packets, in windows of {window_ns / 1e9:,.1f} s; "
+        "demux.learned_packets sets how many"
+    )
+    return kept

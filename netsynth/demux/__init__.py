@@ -4,6 +4,7 @@ from netsynth.demux.assemble import DemuxConfig, assemble_flows
 from netsynth.demux.census import ENDS, FlowCensus, census_of, count_flows
 from netsynth.demux.compile import CompiledPackets, compile_flows
 from netsynth.demux.labels import LabelTable, assign_labels, read_labels
+from netsynth.demux.windows import spread_windows
 
 __all__ = [
     "ENDS",
@@ -17,4 +18,5 @@ __all__ = [
     "compile_flows",
     "count_flows",
     "read_labels",
+    "spread_windows",
 ]
