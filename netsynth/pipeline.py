@@ -66,7 +66,7 @@ def fit(
         ModelError: If the model cannot be written, or `resume` finds none that fits.
     """
     from netsynth.encode import fit_codec
-    from netsynth.generate import choose_device, find_generator
+    from netsynth.generate import STATIC_VIEW, choose_device, find_generator
 
     progress = progress or Silence()
     changes = dict(settings or {})
@@ -94,12 +94,14 @@ def fit(
         model = _unfinished(output, facts, device=device)
     else:
         progress.start("learning vocabularies")
-        codec = fit_codec(tables, config=learned["encode"], seed=seed)
+        static = generator in STATIC_VIEW
+        codec = fit_codec(tables, config=learned["encode"], seed=seed, static=static)
         made = find_generator(generator)
         fresh = made(layout=layout_of(codec), config=sections[generator], seed=seed)
         model = Model(codec=codec, generator=fresh.to(target), facts=facts)
     progress.start("encoding")
-    traces = [trace for flows in tables for trace in model.codec.encode(flows)]
+    static = generator in STATIC_VIEW
+    traces = [t for flows in tables for t in model.codec.encode(flows, static=static)]
     del tables
     _train(model, traces, output, seed=seed, minutes=minutes, progress=progress, stop=stop)
     return model

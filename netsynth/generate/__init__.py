@@ -5,6 +5,7 @@ from netsynth.generate.model_file import read_header, read_model, write_model
 from netsynth.generate.registry import (
     GENERATORS,
     SERIES_GENERATORS,
+    STATIC_VIEW,
     choose_device,
     find_config,
     find_generator,
@@ -15,6 +16,7 @@ from netsynth.generate.series_contract import SeriesGenerator
 __all__ = [
     "GENERATORS",
     "SERIES_GENERATORS",
+    "STATIC_VIEW",
     "Generator",
     "SeriesGenerator",
     "TraceLayout",

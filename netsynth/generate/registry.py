@@ -11,7 +11,11 @@ from netsynth.generate.series_contract import SeriesGenerator
 
 # Name -> "module:Class", imported on use: importing torch costs seconds. The module also has
 # `Config`, the settings, best without importing torch.
-GENERATORS = {"transformer": "netsynth.generate.transformer:TransformerGenerator"}
+GENERATORS = {
+    "cascade": "netsynth.generate.cascade:CascadeGenerator",
+    "transformer": "netsynth.generate.transformer:TransformerGenerator",
+}
+STATIC_VIEW = ("cascade",)  # generators that learn from EncodedTrace.static
 # The same, of generators that learn series instead of captures.
 SERIES_GENERATORS = {
     "doppelganger": "netsynth.generate.doppelganger:DoppelgangerGenerator",

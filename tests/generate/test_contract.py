@@ -15,6 +15,10 @@ from netsynth.tables import EncodedTrace
 
 # Settings with which each generator learns a few hundred flows in seconds.
 SMALL: dict[str, dict[str, Any]] = {
+    "cascade": {
+        "width": 32, "critic_layers": 2, "generator_layers": 1, "series_width": 16, "noise": 8,
+        "condition_width": 32, "batch": 128, "max_epochs": 6,
+    },
     "transformer": {
         "width": 48, "hidden": 48, "layers": 1, "heads": 2, "record_width": 64,
         "batch_flows": 512, "batch_records": 1024, "max_epochs": 5, "learning_rate": 4e-3,

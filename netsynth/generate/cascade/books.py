@@ -1,0 +1,165 @@
+"""Counts of rows under given columns, drawn from the finest that were seen: headers and habits.
+
+What belongs to a host or a path (TTL, options, how it chooses ports) is the same in all its
+packets. It is counted by host and service, not drawn packet by packet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from netsynth.numbers import Array, FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CountBook:
+    """How often rows occurred under given columns.
+
+    Attributes:
+        given: int64 [M, G].
+        rows: int64 [M, A].
+        counts: int64 [M].
+    """
+
+    given: IntArray
+    rows: IntArray
+    counts: IntArray
+
+    def draw(
+        self, given: IntArray, *, chain: tuple[tuple[int, ...], ...], rng: np.random.Generator
+    ) -> IntArray:
+        """Draw a row for each row of `given` [N, G]: int64 [N, A].
+
+        Args:
+            given: What is known.
+            chain: Which columns must agree, from fine to coarse; the first set that was seen
+                decides. Where none was, any row may come.
+            rng: Source of randomness.
+        """
+        chosen = np.full(given.shape[0], -1, dtype=np.int64)
+        for columns in (*chain, ()):
+            lost = np.flatnonzero(chosen < 0)
+            if lost.size == 0:
+                break
+            known, wanted = self._codes(given[lost], columns)
+            order = np.argsort(known, kind="stable")
+            weight = np.cumsum(self.counts[order]).astype(np.float64)
+            first = np.searchsorted(known[order], wanted, side="left")
+            last = np.searchsorted(known[order], wanted, side="right")
+            low = np.where(first > 0, weight[np.maximum(first - 1, 0)], 0.0)
+            high = weight[np.maximum(last - 1, 0)]
+            place = low + rng.random(lost.size) * (high - low)
+            row = np.minimum(np.searchsorted(weight, place, side="right"), np.maximum(last - 1, 0))
+            found = last > first
+            chosen[lost[found]] = order[row[found]]
+        return self.rows[np.maximum(chosen, 0)]
+
+    def _codes(self, given: IntArray, columns: tuple[int, ...]) -> tuple[IntArray, IntArray]:
+        """One number a tuple of the columns, of what was counted and of what is wanted."""
+        known = np.zeros(self.counts.size, dtype=np.int64)
+        wanted = np.zeros(given.shape[0], dtype=np.int64)
+        for column in columns:
+            size = 2 + max(
+                int(self.given[:, column].max(initial=0)), int(given[:, column].max(initial=0))
+            )
+            known = known * size + self.given[:, column]
+            wanted = wanted * size + given[:, column]
+        return known, wanted
+
+    def to_arrays(self, name: str) -> dict[str, Array]:
+        """Return the book as named arrays, for a model file."""
+        return {
+            f"{name}.given": self.given,
+            f"{name}.rows": self.rows,
+            f"{name}.counts": self.counts,
+        }
+
+    @staticmethod
+    def from_arrays(name: str, arrays: dict[str, Array]) -> CountBook:
+        """Inverse of `to_arrays`."""
+        return CountBook(
+            given=arrays[f"{name}.given"],
+            rows=arrays[f"{name}.rows"],
+            counts=arrays[f"{name}.counts"],
+        )
+
+
+def fit_count_book(given: Array, rows: Array) -> CountBook:
+    """Count `rows` [N, A] under `given` [N, G]; N is at least 1."""
+    width = given.shape[1]
+    both = np.concatenate([given, rows], axis=1).astype(np.int64)
+    unique, counts = np.unique(both, axis=0, return_counts=True)
+    return CountBook(
+        given=np.ascontiguousarray(unique[:, :width]),
+        rows=np.ascontiguousarray(unique[:, width:]),
+        counts=counts.astype(np.int64),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TupleBook:
+    """The combinations of endpoints, service and state that occurred, as G1 is to make them.
+
+    Attributes:
+        targets: float32 [M, D], what G1 was shown.
+        tokens: int64 [M, E], the tokens of each.
+        counts: int64 [M].
+        weights: float64 [M], learned share of each over the share that G1 makes.
+        new_share: Share of flows whose combination is new (Good-Turing: of those seen once).
+    """
+
+    targets: Array
+    tokens: IntArray
+    counts: IntArray
+    weights: FloatArray
+    new_share: float
+
+    def nearest(self, made: Array) -> IntArray:
+        """Row whose target is nearest to each of `made` [N, D]: int64 [N]."""
+        return nearest_rows(made, self.targets)
+
+    def to_arrays(self, name: str) -> dict[str, Array]:
+        """Return the book as named arrays, for a model file."""
+        return {
+            f"{name}.targets": self.targets,
+            f"{name}.tokens": self.tokens,
+            f"{name}.counts": self.counts,
+            f"{name}.weights": self.weights,
+            f"{name}.new_share": np.array([self.new_share]),
+        }
+
+    @staticmethod
+    def from_arrays(name: str, arrays: dict[str, Array]) -> TupleBook:
+        """Inverse of `to_arrays`."""
+        return TupleBook(
+            targets=arrays[f"{name}.targets"],
+            tokens=arrays[f"{name}.tokens"],
+            counts=arrays[f"{name}.counts"],
+            weights=arrays[f"{name}.weights"],
+            new_share=float(arrays[f"{name}.new_share"][0]),
+        )
+
+
+def fit_tuple_book(targets: Array, tokens: IntArray) -> TupleBook:
+    """List the distinct rows of `targets` [F, D] with their `tokens` [F, E]."""
+    both = np.concatenate([tokens.astype(np.float64), targets], axis=1)
+    _, first, counts = np.unique(both, axis=0, return_index=True, return_counts=True)
+    return TupleBook(
+        targets=np.ascontiguousarray(targets[first], dtype=np.float32),
+        tokens=np.ascontiguousarray(tokens[first]),
+        counts=counts.astype(np.int64),
+        weights=np.ones(first.size),
+        new_share=float((counts == 1).sum() / max(counts.sum(), 1)),
+    )
+
+
+def nearest_rows(made: Array, known: Array) -> IntArray:
+    """Row of `known` [M, D] nearest (Euclid) to each of `made` [N, D]: int64 [N]."""
+    squares = (known.astype(np.float64) ** 2).sum(axis=1)
+    result = np.empty(made.shape[0], dtype=np.int64)
+    for at in range(0, made.shape[0], 4096):
+        piece = made[at : at + 4096]
+        result[at : at + 4096] = np.argmin(squares - 2.0 * (piece @ known.T), axis=1)
+    return result

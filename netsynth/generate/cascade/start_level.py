@@ -1,0 +1,228 @@
+"""Level 0: when flows start, and their conditions, by likelihood; nothing is replayed.
+
+A feed-forward net over the last few flows predicts the gap to the next one, its label and its
+packets; how many bytes, how long and how regularly follow from those. The levels below are
+generative adversarial nets and get these numbers as conditions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from netsynth.generate.cascade.flow_data import CONDITIONS
+from netsynth.generate.transformer.flow_level import CLOCK_WIDTH, clock_features
+from netsynth.generate.transformer.layers import FieldDecoder, FieldEmbedding, draw
+from netsynth.generate.transformer.numbers import NumberTable
+from netsynth.numbers import FloatArray, IntArray, NumberCodec, fit_number_codec
+from netsynth.tables import TokenField
+
+FLOWS_BEFORE = 8  # that a flow sees
+SKELETON = ("gap", "label", "packets_forward", "packets_reverse")
+DETAILS = (
+    "bytes_forward", "bytes_reverse", "duration_ns", "active_steps", "rate_max", "rate_std",
+    "interval_mean",
+)  # fmt: skip
+PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "packets_forward": (("label",),),
+    "packets_reverse": (("packets_forward",), ("packets_forward", "label")),
+    "bytes_forward": (("packets_forward",), ("packets_forward", "packets_reverse")),
+    "bytes_reverse": (
+        ("packets_reverse",),
+        ("packets_forward", "packets_reverse"),
+        ("packets_forward", "packets_reverse", "bytes_forward"),
+    ),
+    "duration_ns": (
+        ("packets_forward", "packets_reverse"),
+        ("packets_forward", "packets_reverse", "bytes_forward"),
+        ("packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse"),
+    ),
+    "active_steps": (("duration_ns",), ("duration_ns", "packets_forward")),
+    "rate_max": (("active_steps",), ("active_steps", "packets_forward", "packets_reverse")),
+    "rate_std": (("active_steps",), ("active_steps", "rate_max")),
+    "interval_mean": (("active_steps",), ("active_steps", "duration_ns")),
+}
+
+
+def fit_condition_codecs(gaps_ns: IntArray, numbers: FloatArray) -> dict[str, NumberCodec]:
+    """Choose tokens for the numbers of level 0.
+
+    Args:
+        gaps_ns: int64 [F], from the start of the flow before.
+        numbers: float64 [F, 11], CONDITIONS.
+    """
+    column = {name: numbers[:, i] for i, name in enumerate(CONDITIONS)}
+    packets = numbers[:, 2:4]
+    size = numbers[:, 4:6]
+    exact = {"bin_count": 48, "atom_count": 64, "atom_share": 1.0, "exact_below": 33}
+    frequent = {"bin_count": 96, "atom_count": 256, "atom_share": 0.0005, "exact_below": 1}
+    some = {"bin_count": 32, "atom_count": 32, "atom_share": 0.005, "exact_below": 1}
+
+    def codec(values: FloatArray, **settings: float) -> NumberCodec:
+        return fit_number_codec(values, **settings)  # type: ignore[arg-type]
+
+    return {
+        "gap": codec(gaps_ns.astype(np.float64), bin_count=64, atom_count=8, atom_share=0.01),
+        "packets_forward": codec(packets, **exact),
+        "packets_reverse": codec(packets, **exact),
+        "bytes_forward": codec(size, **frequent),
+        "bytes_reverse": codec(size, **frequent),
+        "duration_ns": codec(
+            column["duration_ns"], bin_count=128, atom_count=8, atom_share=0.01, exact_below=1
+        ),
+        "active_steps": codec(column["active_steps"], **exact),
+        "rate_max": codec(column["rate_max"], **exact),
+        "rate_std": codec(column["rate_std"], **some),
+        "interval_mean": codec(column["interval_mean"], **some),
+    }
+
+
+class StartLevel(nn.Module):
+    """Predict (gap, label, packets either way) of the next flow, then its other conditions."""
+
+    def __init__(
+        self, codecs: dict[str, NumberCodec], *, label_count: int, width: int, dropout: float
+    ) -> None:
+        super().__init__()
+        size = {"label": label_count, **{name: codec.size for name, codec in codecs.items()}}
+        self.skeleton_fields = tuple(TokenField(name=n, size=size[n]) for n in SKELETON)
+        self.detail_fields = tuple(TokenField(name=n, size=size[n]) for n in DETAILS)
+        self.numbers = nn.ModuleDict({name: NumberTable(codec) for name, codec in codecs.items()})
+        lagged = tuple(
+            TokenField(name=f"{f.name} {lag}", size=f.size + 1)
+            for lag in range(FLOWS_BEFORE)
+            for f in self.skeleton_fields
+        )
+        self.embed = FieldEmbedding(lagged, width=width)
+        self.clock = nn.Linear(CLOCK_WIDTH, width)
+        self.mix = nn.Sequential(nn.GELU(), nn.Linear(width, width), nn.GELU())
+        self.skeleton = FieldDecoder(
+            self.skeleton_fields, width=width, hidden=width, dropout=dropout, parents=PARENTS
+        )
+        self.join = nn.Linear(width, width)
+        self.detail_embed = FieldEmbedding(self.skeleton_fields, width=width)
+        self.detail_clock = nn.Linear(CLOCK_WIDTH, width)
+        self.details = FieldDecoder(
+            self.detail_fields,
+            width=width,
+            hidden=width,
+            dropout=dropout,
+            given=self.skeleton_fields,
+            parents=PARENTS,
+            sharp=("duration_ns",),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def number(self, name: str) -> NumberTable:
+        """Return what the tokens of the column `name` stand for."""
+        table = self.numbers[name]
+        assert isinstance(table, NumberTable)
+        return table
+
+    def set_counts(self, tokens: Tensor, *, choose: bool) -> None:
+        """Count flows [M, 11]; see `CountPrior.set_counts`."""
+        count = len(SKELETON)
+        self.skeleton.set_counts(tokens[:, :count], tokens[:, :0], choose=choose)
+        self.details.set_counts(tokens[:, count:], tokens[:, :count], choose=choose)
+
+    def state(self, before: Tensor, clock: Tensor) -> Tensor:
+        """Map the flows before [M, 8 x 4] (tokens + 1, 0: none) and the time to [M, H]."""
+        return self.mix(self.dropout(self.embed(before)) + self.clock(clock))  # type: ignore[no-any-return]
+
+    def detail_state(self, state: Tensor, skeleton: Tensor, clock: Tensor) -> Tensor:
+        """State of the detail decoder [M, H] from the skeleton's and the flow's own start."""
+        x = self.dropout(self.detail_embed(skeleton)) + self.detail_clock(clock)
+        return functional.gelu(self.join(self.dropout(state))) + x  # type: ignore[no-any-return]
+
+    def loss(self, before: Tensor, clock: Tensor, own_clock: Tensor, tokens: Tensor) -> Tensor:
+        """Negative log-likelihood in nats of flows [M, 11]: [M].
+
+        Args:
+            before: int64 [M, 8 x 4], see `state`.
+            clock: float32 [M, CLOCK_WIDTH], when the flow before started.
+            own_clock: float32 [M, CLOCK_WIDTH], when the flow starts.
+            tokens: int64 [M, 11].
+        """
+        count = len(SKELETON)
+        skeleton, details = tokens[:, :count], tokens[:, count:]
+        state = self.state(before, clock)
+        loss = self.skeleton.loss(state, skeleton, tokens[:, :0])
+        detail_state = self.detail_state(state, skeleton, own_clock)
+        return loss.sum(1) + self.details.loss(detail_state, details, skeleton).sum(1)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        window_count: int,
+        *,
+        window_ns: int,
+        flow_limit: int,
+        random: torch.Generator,
+        boosts: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw the flows of windows, all windows side by side.
+
+        Args:
+            window_count: Windows to draw.
+            window_ns: Their length.
+            flow_limit: Most flows a window may have.
+            random: Source of randomness.
+            boosts: Log weights of tokens, by column; [size], or [size of the parent, size] for
+                packets_reverse, whose parent is packets_forward.
+
+        Returns:
+            Window int64 [F], start in ns float64 [F], tokens int64 [F, 11]; in order of window
+            and start.
+        """
+        device = self.clock.weight.device
+        rows = torch.arange(window_count, device=device)
+        time = torch.zeros(window_count, dtype=torch.float64, device=device)
+        before = torch.zeros(window_count, FLOWS_BEFORE * len(SKELETON), dtype=torch.int64)
+        before = before.to(device)
+        found: list[tuple[Tensor, ...]] = []
+        for _ in range(flow_limit):
+            state = self.state(before, clock_features(time, window_ns))
+            skeleton = draw_fields(self.skeleton, state, before[:, :0], random, boosts or {})
+            time = time + self.number("gap").draw(skeleton[:, 0], random).round()
+            go = torch.nonzero(time < window_ns)[:, 0]
+            if go.numel() < rows.numel():
+                rows, time, before = rows[go], time[go], before[go]
+                state, skeleton = state[go], skeleton[go]
+                if rows.numel() == 0:
+                    break
+            found.append((rows, time, skeleton, state))
+            before = torch.cat([skeleton + 1, before[:, : -len(SKELETON)]], dim=1)
+        if not found:
+            none = torch.zeros(0, dtype=torch.int64, device=device)
+            return none, none.double(), none.new_zeros(0, len(SKELETON) + len(DETAILS))
+        window, start, skeleton, state = (torch.cat(part) for part in zip(*found, strict=True))
+        order = torch.argsort(window, stable=True)
+        window, start, skeleton, state = window[order], start[order], skeleton[order], state[order]
+        hidden = self.detail_state(state, skeleton, clock_features(start, window_ns))
+        details = self.details.sample(hidden, skeleton, random=random)
+        return window, start, torch.cat([skeleton, details], dim=1)
+
+
+def draw_fields(
+    decoder: FieldDecoder,
+    state: Tensor,
+    given: Tensor,
+    random: torch.Generator,
+    boosts: dict[str, Tensor],
+) -> Tensor:
+    """Draw token columns as `FieldDecoder.sample` does, with log weights added: int64 [M, K]."""
+    seen = given
+    for place, item in enumerate(decoder.fields):
+        if item.size == 1:
+            token = torch.zeros_like(state[:, 0], dtype=torch.int64)
+        else:
+            logits = decoder.logits(place, state, seen)
+            if item.name in boosts:
+                boost = boosts[item.name]
+                logits = logits + (boost[seen[:, -1]] if boost.dim() == 2 else boost)
+            token = draw(logits, random)
+            state = state + decoder.embed[place](token)
+        seen = torch.cat([seen, token[:, None]], dim=1)
+    return seen[:, given.shape[1] :]

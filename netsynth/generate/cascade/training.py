@@ -1,0 +1,209 @@
+"""The two phases: each pair alone on real inputs, then all together; stopped on evidence."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from netsynth.errors import ModelError
+from netsynth.generate.cascade.config import CascadeConfig
+from netsynth.generate.cascade.pairs import Batches, sliced_distance
+from netsynth.generate.cascade.wgan import critic_loss
+from netsynth.generate.transformer.training import FitControl
+
+log = logging.getLogger(__name__)
+
+EVALUATE_STEPS = 60  # generator steps between two looks at held-out data
+JUDGED = 4096  # rows that are compared at most
+AVERAGE = 0.99  # of the generator's weights that are judged and kept
+BETAS = (0.5, 0.9)  # Gulrajani et al. 2017, algorithm 1
+SMALLEST_BATCH = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseOutcome:
+    """What a phase gave.
+
+    Attributes:
+        name: A pair, or "joint".
+        steps: Of the generator.
+        seconds: Wall time.
+        first_distance: Of samples from held-out data, before.
+        best_distance: The same, of the weights that were kept.
+    """
+
+    name: str
+    steps: int
+    seconds: float
+    first_distance: float
+    best_distance: float
+
+    def to_header(self) -> dict[str, float | int | str]:
+        """Return the outcome in plain values."""
+        return asdict(self)
+
+
+class _Phase:
+    """Steps of the critics and generators of some pairs, and their judgement."""
+
+    def __init__(
+        self, batches: Batches, names: tuple[str, ...], *, alone: bool, config: CascadeConfig
+    ) -> None:
+        self.batches, self.names, self.alone, self.config = batches, names, alone, config
+        cascade = batches.cascade
+        self.rows = {name: batches.rows(name, held_out=False) for name in names}
+        self.critic_of = {
+            name: torch.optim.Adam(
+                cascade.critic(name).parameters(), lr=config.learning_rate, betas=BETAS
+            )
+            for name in names
+        }
+        self.weights = [p for n in names for p in cascade.generator(n).parameters()]
+        self.maker = torch.optim.Adam(self.weights, lr=config.learning_rate, betas=BETAS)
+        self.share = {"tuples": config.alpha, "series": config.beta, "records": 1.0}
+        self.critic_steps = 0
+
+    def draw(self, name: str) -> Tensor:
+        """Draw rows of a batch."""
+        rows = self.rows[name]
+        size = min(self.config.batch, max(rows.numel(), SMALLEST_BATCH))
+        return rows[torch.randint(rows.numel(), (size,), device=rows.device)]
+
+    def step_critics(self) -> None:
+        """Train each critic once; what is made has no graph, so the generator costs its forward."""
+        config, batches = self.config, self.batches
+        due = self.critic_steps % config.penalty_every == 0
+        weight = config.penalty * config.penalty_every if due else 0.0
+        self.critic_steps += 1
+        for name in self.names:
+            with torch.no_grad():
+                rows = self.draw(name)  # the same, so that interpolates differ in samples alone
+                made = batches.made(name, rows, alone=self.alone)
+                real = batches.real(name, rows)
+            loss, _ = critic_loss(batches.cascade.critic(name), real, made, penalty=weight)
+            if not torch.isfinite(loss):
+                raise ModelError(f"{name}: the critic's loss is {loss.item()}; lower learning_rate")
+            self.critic_of[name].zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.critic_of[name].step()
+
+    def step_generators(self) -> None:
+        """Train the generators once: L = alpha L1 + beta L2 + L3."""
+        cascade = self.batches.cascade
+        critics = [cascade.critic(name) for name in self.names]
+        for critic in critics:
+            critic.requires_grad_(False)
+        total = torch.zeros((), device=self.weights[0].device)
+        for name in self.names:
+            made = self.batches.made(name, self.draw(name), alone=self.alone)
+            share = 1.0 if self.alone else self.share[name]
+            total = total - share * cascade.critic(name)(made).mean()
+        self.maker.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.weights, 10.0)
+        self.maker.step()
+        for critic in critics:
+            critic.requires_grad_(True)
+
+    @torch.no_grad()
+    def judge(self) -> float:
+        """Sum of the levels' distances of samples from held-out data."""
+        total = 0.0
+        for name in self.names:
+            rows = self.batches.rows(name, held_out=True)
+            if rows.numel() < 2:
+                rows = self.rows[name]
+            rows = rows[torch.linspace(0, rows.numel() - 1, min(JUDGED, rows.numel())).long()]
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                made = self.batches.made(name, rows, alone=self.alone)
+            total += sliced_distance(self.batches.real(name, rows), made)
+        return total
+
+
+def train_phase(
+    batches: Batches,
+    names: tuple[str, ...],
+    *,
+    config: CascadeConfig,
+    control: FitControl,
+    most_steps: int,
+) -> PhaseOutcome:
+    """Train pairs until the distance of their samples from held-out data stops falling.
+
+    Args:
+        batches: The pairs and what they learn from; the weights are left at the best.
+        names: One pair: phase 1, on real inputs. All: phase 2, each on what the others make.
+        config: Sizes and rates; the learning rate halves whenever a look brings no gain.
+        control: How the fit is watched and ended from outside.
+        most_steps: Generator steps at most.
+    """
+    name = names[0] if len(names) == 1 else "joint"
+    phase = _Phase(batches, names, alone=len(names) == 1, config=config)
+    began = time.monotonic()
+    if any(rows.numel() == 0 for rows in phase.rows.values()):
+        return PhaseOutcome(name=name, steps=0, seconds=0.0, first_distance=0.0, best_distance=0.0)
+    batches.cascade.train()
+    average = [p.detach().clone() for p in phase.weights]
+    best = [p.clone() for p in average]
+    first = best_distance = phase.judge()
+    misses, step, text, running = 0, 0, "", True
+    while running and step < most_steps:
+        for _ in range(config.critic_steps):
+            phase.step_critics()
+        phase.step_generators()
+        step += 1
+        blend = min(AVERAGE, step / (step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(average, [p.detach() for p in phase.weights], 1 - blend)
+        late = control.deadline is not None and time.monotonic() > control.deadline
+        last = control.stop() or late or step == most_steps
+        if step % EVALUATE_STEPS == 0 or last:
+            distance = _judge_with(phase, average)
+            if distance < best_distance * 0.995:
+                misses = 0
+            else:
+                misses += 1
+            if distance < best_distance:
+                best_distance = distance
+                best = [p.clone() for p in average]
+            rate = config.learning_rate * 0.5 ** max(misses - 1, 0)
+            for optimiser in [phase.maker, *phase.critic_of.values()]:
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+            text = f"distance {distance:.3f}, best {best_distance:.3f}"
+            log.debug("%s step %d %s, %.1f s", name, step, text, time.monotonic() - began)
+        running = not last and misses < config.patience
+        control.report(min(0.99, max(step / most_steps, misses / (config.patience + 1))), text)
+    with torch.no_grad():
+        for parameter, kept in zip(phase.weights, best, strict=True):
+            parameter.copy_(kept)
+    batches.cascade.eval()
+    control.report(1.0, f"distance {best_distance:.3f}")
+    return PhaseOutcome(
+        name=name, steps=step, seconds=time.monotonic() - began, first_distance=first,
+        best_distance=best_distance,
+    )  # fmt: skip
+
+
+def phase_steps(batches: Batches, names: tuple[str, ...], config: CascadeConfig) -> int:
+    """Generator steps in max_epochs passes over what the pairs learn from."""
+    rows = max(batches.rows(name, held_out=False).numel() for name in names)
+    epochs = config.max_epochs if len(names) == 1 else config.max_epochs * config.joint_share
+    return max(1, round(epochs * rows / (config.batch * config.critic_steps)))
+
+
+def _judge_with(phase: _Phase, weights: list[Tensor]) -> float:
+    """Judge with other weights in place, then put the phase's own back."""
+    own = [p.detach().clone() for p in phase.weights]
+    with torch.no_grad():
+        for parameter, weight in zip(phase.weights, weights, strict=True):
+            parameter.copy_(weight)
+        distance = phase.judge()
+        for parameter, kept in zip(phase.weights, own, strict=True):
+            parameter.copy_(kept)
+    return distance

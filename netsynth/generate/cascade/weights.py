@@ -1,0 +1,132 @@
+"""Re-weighting of conditions at sampling time: more elephants, fewer mice, more of a label.
+
+References:
+    CascadeNet section 10 names it as what conditional inputs make possible.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netsynth.errors import ConfigError
+from netsynth.generate.cascade.flow_data import CONDITIONS
+from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec
+
+ELEPHANTS = 0.01  # share of flows, those of most packets, that are elephants
+CLASSES = ("elephant", "mouse")
+LABEL = "label:"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightClasses:
+    """What level 0 must favour for a class of flows.
+
+    Attributes:
+        pairs: int64 [M, 2], tokens of packets forward and reverse that occurred together.
+        counts: int64 [M].
+        packets: float64 [M], packets of such flows both ways, on average.
+        sizes: int64 [3], tokens of packets forward and reverse, and labels.
+        elephant: Packets an elephant has at least.
+        mouse: Packets a mouse has at most.
+    """
+
+    pairs: IntArray
+    counts: IntArray
+    packets: FloatArray
+    sizes: IntArray
+    elephant: float
+    mouse: float
+
+    def boosts(self, weights: dict[str, float], *, device: torch.device) -> dict[str, Tensor]:
+        """Turn weights of classes into log weights of tokens, see `StartLevel.sample`.
+
+        A pair of tokens (forward, reverse) of weight w is drawn w times as often: the first token
+        by its mean weight over the second, the second given the first.
+
+        Raises:
+            ConfigError: If a class is unknown, or a weight is no positive number.
+        """
+        boosts: dict[str, Tensor] = {}
+        pair = np.ones(self.counts.size)
+        label = np.zeros(int(self.sizes[2]))
+        for name, weight in weights.items():
+            if not (math.isfinite(weight) and weight > 0):
+                raise ConfigError(f"the weight of {name} is {weight}, but must be above 0")
+            if name == "elephant":
+                pair[self.packets >= self.elephant] *= weight
+            elif name == "mouse":
+                pair[self.packets <= self.mouse] *= weight
+            elif name.startswith(LABEL):
+                label[int(name.removeprefix(LABEL))] = math.log(weight)
+            else:
+                raise ConfigError(f"there is no class {name}; there are {', '.join(CLASSES)}")
+        if (label != 0).any():
+            boosts["label"] = torch.as_tensor(label, dtype=torch.float32, device=device)
+        if (pair != 1).any():
+            forward = np.bincount(self.pairs[:, 0], self.counts, int(self.sizes[0]))
+            heavy = np.bincount(self.pairs[:, 0], self.counts * pair, int(self.sizes[0]))
+            mean = np.where(forward > 0, heavy / np.maximum(forward, 1), 1.0)
+            table = np.zeros((int(self.sizes[0]), int(self.sizes[1])))
+            table[self.pairs[:, 0], self.pairs[:, 1]] = np.log(pair)
+            boosts["packets_forward"] = torch.as_tensor(
+                np.log(mean), dtype=torch.float32, device=device
+            )
+            boosts["packets_reverse"] = torch.as_tensor(table, dtype=torch.float32, device=device)
+        return boosts
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Return the classes as named arrays, for a model file."""
+        return {
+            "classes.pairs": self.pairs,
+            "classes.counts": self.counts,
+            "classes.packets": self.packets,
+            "classes.sizes": self.sizes,
+            "classes.bounds": np.array([self.elephant, self.mouse]),
+        }
+
+    @staticmethod
+    def from_arrays(arrays: dict[str, Array]) -> WeightClasses:
+        """Inverse of `to_arrays`."""
+        elephant, mouse = arrays["classes.bounds"].tolist()
+        return WeightClasses(
+            pairs=arrays["classes.pairs"],
+            counts=arrays["classes.counts"],
+            packets=arrays["classes.packets"],
+            sizes=arrays["classes.sizes"],
+            elephant=float(elephant),
+            mouse=float(mouse),
+        )
+
+
+def fit_weight_classes(
+    codecs: dict[str, NumberCodec], numbers: FloatArray, *, label_count: int
+) -> WeightClasses:
+    """Learn which flows are elephants and mice.
+
+    Args:
+        codecs: Of level 0.
+        numbers: float64 [F, 11], CONDITIONS.
+        label_count: Labels, the first for none.
+    """
+    columns = [CONDITIONS.index(f"packets_{way}") for way in ("forward", "reverse")]
+    names = ("packets_forward", "packets_reverse")
+    tokens = np.stack(
+        [codecs[n].encode(numbers[:, c]) for n, c in zip(names, columns, strict=True)], axis=1
+    )
+    packets = numbers[:, columns].sum(axis=1)
+    pairs, place, counts = np.unique(tokens, axis=0, return_inverse=True, return_counts=True)
+    ordered = np.sort(packets)
+    elephants = max(1, round(ELEPHANTS * packets.size))
+    return WeightClasses(
+        pairs=pairs,
+        counts=counts.astype(np.int64),
+        packets=np.bincount(place.ravel(), packets) / counts,
+        sizes=np.array([codecs[names[0]].size, codecs[names[1]].size, label_count]),
+        elephant=float(ordered[-elephants]),
+        mouse=float(np.median(packets)),
+    )
