@@ -60,7 +60,7 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
     Reads times, directions, ports, flags, payload lengths, segment and ack classes, windows,
     options and ICMP types; computes seq, ack, ip_id, timestamps, ip_length and wire_length, and
     mends what no host would send (counted in `repairs`). Packet count, times and directions
-    stay as they are.
+    stay as they are, but for clients that did not wait for their SYN-ACK.
 
     Args:
         flows: Packets agree with their flow's initiator and responder.
@@ -72,10 +72,12 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
     Raises:
         ConfigError: If payload is unknown.
     """
-    from netsynth.demux import dialogue
+    from netsynth.demux import dialogue, handshakes
 
     if payload not in PAYLOADS:
         raise ConfigError(f"payload is {payload!r}, but must be one of {', '.join(PAYLOADS)}")
+    repairs = np.zeros(len(dialogue.REPAIRS), dtype=np.int64)
+    flows = handshakes.order_handshakes(flows, repairs)
     columns = {name: getattr(flows.packets, name).copy() for name in _REWRITTEN}
     flows = replace(
         flows,
@@ -83,7 +85,6 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
         segment=flows.segment.copy(),
         ack_class=flows.ack_class.copy(),
     )
-    repairs = np.zeros(len(dialogue.REPAIRS), dtype=np.int64)
     words = hash_flows(flows, seed)
     data_at = _fill_columns(flows, words, seed, repairs)
     _fill_lengths(flows.packets)
@@ -125,7 +126,8 @@ _REWRITTEN = (
 
 def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) -> IntArray:
     """Fill numbers and flags of all packets in place; return data_at, int64 [N]."""
-    from netsynth.demux import datagrams, dialogue, options
+    from netsynth.demux import closings, datagrams, dialogue, openings, options
+    from netsynth.demux.payloads import find_short_datagrams
 
     p = flows.packets
     for name in ("ip_id", "seq", "ack", "ts_val", "ts_ecr", "checksums"):
@@ -133,6 +135,9 @@ def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) 
     is_fragment = (p.ip_flags & (IP_MF | IP_FRAGMENT)) != 0
     repairs[dialogue.REPAIRS.index("fragment_joined")] = np.count_nonzero(is_fragment)
     p.ip_flags[:] &= IP_DF
+    short, least = find_short_datagrams(flows)
+    p.payload_length[short] = least
+    repairs[dialogue.REPAIRS.index("datagram_filled")] = short.size
     dialogue.repair_flags(
         flows.offsets,
         flows.reverse,
@@ -143,6 +148,17 @@ def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) 
         flows.ack_class,
         repairs,
     )
+    closings.repair_closings(
+        flows.offsets,
+        flows.reverse,
+        p.protocol,
+        p.tcp_flags,
+        p.payload_length,
+        flows.segment,
+        flows.ack_class,
+        repairs,
+    )
+    completed = openings.complete_openings(flows, repairs)
     options.negotiate_options(
         flows.offsets,
         flows.reverse,
@@ -153,6 +169,7 @@ def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) 
         p.option_bits,
         p.mss,
         p.window_scale,
+        completed,
         repairs,
     )
     clock = _clocks(p, seed)

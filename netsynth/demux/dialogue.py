@@ -22,13 +22,17 @@ REPAIRS = (
     "early_fin",  # FIN dropped before new data of its side, or put off until after the peer's
     "early_reset",  # RST dropped from a segment after which its side sent data
     "after_reset",  # a segment after the side's own RST became an RST
-    "after_fin",  # new data or a second FIN after FIN became a retransmission
+    "after_fin",  # new data after FIN became a retransmission; a second FIN, too, or was dropped
     "options_dropped",  # options that the SYNs did not agree on, or that only a SYN may carry
     "options_added",  # timestamps that the SYNs did agree on
     "window_raised",  # a window was raised so that the peer's data fits
     "window_blocked",  # data that no window could hold became a retransmission, or were cut
     "nothing_to_repeat",  # a retransmission or keep-alive before anything was sent, now in order
     "fragment_joined",  # fragment flags dropped
+    "opening_completed",  # SYNs took options that their hosts offer elsewhere, see openings.py
+    "fin_moved",  # the last FIN came earlier, so that the peer acknowledges it, see closings.py
+    "datagram_filled",  # a datagram too short for its application was filled up
+    "early_moved",  # what a client sent before its SYN-ACK came after it, see handshakes.py
 )
 _SYN_MIXED, _LATE_SYN, _LATE_SYN_ACK, _SYN_ACK_ADDED, _EARLY, _ACK_ADDED = 0, 1, 2, 3, 4, 5
 _LONGEST_ANSWER = 2  # segments that follow the peer's FIN where hosts half-close, as few do
@@ -111,6 +115,7 @@ def repair_flags(
         last_fin = np.full(2, -1, dtype=np.int64)
         last = np.full(2, -1, dtype=np.int64)
         answers = np.zeros(2, dtype=np.int64)  # segments of new data after the peer's FIN
+        is_fin_acked = np.zeros(2, dtype=np.bool_)
         for i in range(first, end):
             side = 1 if reverse[i] else 0
             if tcp_flags[i] & 2 != 0:
@@ -191,12 +196,17 @@ def repair_flags(
                     segment[i] == 2 and payload_length[i] <= 1 and flags & 1 == 0
                 )
                 if state[side] & 8 != 0 and is_data and not is_repeat:
-                    segment[i] = 1
+                    if is_fin_acked[side] and payload_length[i] == 0:
+                        flags &= ~1
+                        segment[i] = 0
+                    else:
+                        segment[i] = 1
                     repairs[_AFTER_FIN] += 1
                 if flags & 1 != 0:
                     state[side] |= 8
             elif flags & 16 != 0:
                 segment[i] = 1 if state[side] & 2 != 0 else 0
+                ack_class[i] = 2 if state[side] & 2 != 0 else 1  # repeats what it said
                 state[side] = (state[side] & ~16) | 2
             else:
                 segment[i] = 1 if state[side] & 1 != 0 else 0
@@ -209,4 +219,5 @@ def repair_flags(
                 ack_class[i] = 0
             elif ack_class[i] == 0:
                 ack_class[i] = 1
+            is_fin_acked[peer] |= state[peer] & 8 != 0 and ack_class[i] == 1
             tcp_flags[i] = flags

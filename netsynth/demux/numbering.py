@@ -46,7 +46,8 @@ def number_segments(
 
     Positions count bytes from the initial number, SYN and FIN one each. In order means: at the
     furthest position sent. A retransmission fills the oldest hole; else repeats the segment at
-    the peer's acknowledgement if it is as long, else the last one as long, else the last bytes.
+    the peer's acknowledgement if it is as long, else the last one as long, else the last bytes
+    of its side's turn; where that was shorter, it brings new data.
     Data ahead leaves a hole as long as the retransmission that will fill it; where none will,
     of one segment, which the peer is taken to have received. A reset without ACK stands where
     the peer acknowledged last; one that refuses a SYN is number 0 (RFC 9293 section 3.10.7.1).
@@ -88,6 +89,7 @@ def number_segments(
     reader = np.zeros(2, dtype=np.int64)  # next packet of the peer that it may acknowledge
     covered_count = np.zeros(2, dtype=np.int64)  # segments that this side acknowledged
     repeated_to, repeated_ns = np.zeros((2, 2), dtype=np.int64)  # the last retransmission's end
+    turn_start = np.zeros(2, dtype=np.int64)  # where its data since the peer's last begin
     hole_count = np.zeros(2, dtype=np.int64)
     hole_start, hole_end = np.zeros((2, 2, _HOLE_LIMIT), dtype=np.int64)
     for f in range(offsets.size - 1):
@@ -99,7 +101,7 @@ def number_segments(
             next_at[side] = first_data[side] = echo[side] = hole_count[side] = scale[side] = 0
             syn_row[side] = first
             fin_at[side] = acked[side] = last_acker[side] = edge[side] = -1
-            covered_count[side] = repeated_to[side] = 0
+            covered_count[side] = repeated_to[side] = turn_start[side] = 0
             reader[side] = first
         for i in range(first, end):
             side = 1 if reverse[i] else 0
@@ -110,6 +112,7 @@ def number_segments(
         is_windowed = has_syn[0] and has_syn[1]
         if not is_windowed or scale.min() < 0:  # scaled only where both sides offered it
             scale[:] = 0
+        speaker = -1
         for i in range(first, end):
             side = 1 if reverse[i] else 0
             peer = 1 - side
@@ -197,6 +200,10 @@ def number_segments(
                             break
                     if found >= 0:
                         at = found
+                    elif at < turn_start[side] < last and fin_at[side] < 0:
+                        kind = np.int64(0)  # across messages, bytes could differ: go on instead
+                        at = next_at[side]
+                        repairs[_NOTHING_TO_REPEAT] += 1
                 repeated_to[side] = at + payload
                 repeated_ns[side] = time_ns[i]
             # 2. Does it fit the window that the peer announced?
@@ -237,6 +244,9 @@ def number_segments(
                     edge[side] = covered + (np.int64(window[j]) << shift)
             if flags & 1 != 0 and fin_at[side] < 0:
                 fin_at[side] = at + payload
+            if payload > 0 and flags & 4 == 0 and at >= next_at[side] and side != speaker:
+                speaker = side
+                turn_start[side] = at
             has_sent[side] = True
             segment[i] = kind
             position[i] = at

@@ -17,6 +17,7 @@ _OPTIONS_DROPPED, _OPTIONS_ADDED = 10, 11  # rows of dialogue.REPAIRS
 def _agree_on_stamps(
     first: int,
     end: int,
+    is_completed: bool,
     tcp_flags: NDArray[np.uint8],
     option_bits: NDArray[np.uint8],
     mss: NDArray[np.uint16],
@@ -46,7 +47,7 @@ def _agree_on_stamps(
     has_stamps = True
     for i in (offer, answer):
         has_stamps = has_stamps and (i < 0 or option_bits[i] & 8 != 0)
-    if has_stamps == (stamped > plain) or stamped == plain:
+    if has_stamps == (stamped > plain) or stamped == plain or is_completed:
         return has_stamps, offer, answer
     for i in (offer, answer):
         other = answer if i == offer else offer
@@ -110,6 +111,7 @@ def negotiate_options(
     option_bits: NDArray[np.uint8],
     mss: NDArray[np.uint16],
     window_scale: NDArray[np.uint8],
+    completed: NDArray[np.bool_],
     repairs: IntArray,
 ) -> None:
     """Let each TCP flow keep to the options its SYNs agreed on, in place.
@@ -119,6 +121,9 @@ def negotiate_options(
     without), and only SYNs carry the other three; most segments decide. SACK blocks are dropped:
     what they would name is not generated.
 
+    Args:
+        completed: Flows whose SYNs were completed, bool [F]: these decide on timestamps.
+
     References:
         RFC 7323 sections 2.2 and 3.2; RFC 2018 section 2; RFC 9293 section 3.7.1.
     """
@@ -127,7 +132,7 @@ def negotiate_options(
         if protocol[first] != 6:
             continue
         has_stamps, offer, answer = _agree_on_stamps(
-            first, end, tcp_flags, option_bits, mss, window_scale, repairs
+            first, end, completed[f], tcp_flags, option_bits, mss, window_scale, repairs
         )
         if offer >= 0 and answer >= 0:
             repairs[_OPTIONS_ADDED] += _agree_on_scale(
@@ -144,6 +149,7 @@ def negotiate_options(
                 bits = np.int64(option_bits[original])
                 mss[i] = mss[original]
                 window_scale[i] = window_scale[original]
+                window[i] = window[original]
                 if flags & 16 != 0 and offer >= 0:
                     bits &= np.int64(option_bits[offer]) | 1
                 if window_scale[i] == 255:

@@ -249,7 +249,10 @@ REPAIRED: dict[str, tuple[list[Action], list[str]]] = {
     "late_syn": ([*HANDSHAKE, Action("S")], ["S", "SA", "A", "A"]),
     "late_syn_ack": ([*HANDSHAKE, Action("PA", True, 9), Action("SA", True)], ["A", "PA", "A"]),
     "syn_ack_added": ([Action("S"), Action("A", True), Action("A")], ["S", "SA", "A"]),
-    "early_data": ([Action("S"), Action("PA", payload=9), Action("SA", True)], ["S", "S", "SA"]),
+    "early_data": (
+        [Action("S"), Action("A"), Action("R"), Action("SA", True)],
+        ["S", "S", "R", "SA"],
+    ),
     "ack_added": ([*HANDSHAKE, Action("P", payload=9)], ["A", "PA"]),
     "early_fin": ([*HANDSHAKE, Action("FA"), Action("PA", payload=3)], ["A", "A", "PA"]),
     "early_reset": ([*HANDSHAKE, Action("R"), Action("PA", payload=3)], ["A", "A", "PA"]),

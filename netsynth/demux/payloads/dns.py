@@ -13,6 +13,7 @@ from netsynth.demux.payloads.shape import Patch, Shape, Template
 from netsynth.demux.payloads.words import text, wire_name
 
 _A, _CNAME, _PTR, _TXT, _AAAA, _OPT, _HTTPS = 1, 5, 12, 16, 28, 41, 65
+_HEADER = 12  # bytes of a message without questions and answers
 _TO_QUESTION = b"\xc0\x0c"
 _RECORD_SIZE = {_A: 16, _AAAA: 28}
 
@@ -151,9 +152,9 @@ def _half_ascii(name: str) -> bytes:
 
 
 _USES = frozenset({"size", "asked_size", "is_client", "variant"})
-DNS = Template(build_dns, _USES, patches=(Patch(0, 2, "exchange"),))
+DNS = Template(build_dns, _USES, patches=(Patch(0, 2, "exchange"),), shortest=_HEADER)
 DNS_OVER_TCP = Template(build_dns_over_tcp, _USES, patches=(Patch(2, 2, "exchange"),))
-MULTICAST_DNS = Template(build_multicast_dns, frozenset({"size", "variant"}))
+MULTICAST_DNS = Template(build_multicast_dns, frozenset({"size", "variant"}), shortest=_HEADER)
 NETBIOS_NAME = Template(build_netbios_name, _USES, patches=(Patch(0, 2, "exchange"),))
 NETBIOS_DATAGRAM = Template(
     build_netbios_datagram, _USES, patches=(Patch(2, 2, "message"), Patch(4, 4, "source"))

@@ -68,6 +68,22 @@ def all_templates() -> tuple[Template, ...]:
     return (*by_port, *_BY_ICMP6, network.IGMP, network.IGMP_RECORDS, network.SCTP)
 
 
+def find_short_datagrams(flows: FlowTable) -> tuple[IntArray, IntArray]:
+    """Find datagrams shorter than any of their application.
+
+    Returns:
+        Their rows, and the bytes of its shortest.
+    """
+    shortest = np.array([*(template.shortest for template in all_templates()), 0])
+    rows = np.flatnonzero((flows.packets.protocol == UDP) & (flows.packets.payload_length > 0))
+    if rows.size == 0:
+        return rows, rows
+    chosen, _ = choose_templates(flows)
+    least = shortest[chosen[flows.flow_of_packet[rows]]]
+    is_short = flows.packets.payload_length[rows] < least
+    return rows[is_short], least[is_short]
+
+
 def choose_templates(flows: FlowTable) -> tuple[IntArray, NDArray[np.bool_]]:
     """Choose by the responder's port, else the initiator's; for ICMPv6 by the type.
 

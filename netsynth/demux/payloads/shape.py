@@ -63,6 +63,7 @@ class Template(NamedTuple):
         opening_turns: Messages of a side that differ from its later ones.
         patches: Written over what it returns, where that is long enough.
         has_records: Whether the stream goes on in TLS records.
+        shortest: Bytes of its shortest datagram.
         checksum_at: Where the Internet checksum of the whole message belongs; -1 for none.
     """
 
@@ -73,3 +74,4 @@ class Template(NamedTuple):
     patches: tuple[Patch, ...] = ()
     has_records: bool = False
     checksum_at: int = -1
+    shortest: int = 0

@@ -1,0 +1,185 @@
+"""Repairs that look at a whole flow, by hand: openings, closings, and who speaks too early."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from demux_actions import HANDSHAKE, STEP_NS, Action, dialogue, flow_table
+
+from netsynth.demux import CompiledPackets, compile_flows
+from netsynth.tables import (
+    ACK,
+    NO_WINDOW_SCALE,
+    OPTION_MSS,
+    OPTION_SACK_PERMITTED,
+    OPTION_TIMESTAMPS,
+    OPTION_WINDOW_SCALE,
+    RETRANSMIT,
+    SYN,
+    UDP,
+)
+
+FULL = OPTION_MSS | OPTION_WINDOW_SCALE | OPTION_SACK_PERMITTED | OPTION_TIMESTAMPS
+OFFER = {"option_bits": FULL, "mss": 1460, "window_scale": 7, "window": 64_240}
+SCALED = {"option_bits": OPTION_TIMESTAMPS, "window": 502}
+
+
+def compiled(*flows: list[Action]) -> CompiledPackets:
+    return compile_flows(flow_table(list(flows)), seed=1, payload="zero")
+
+
+def letters(result: CompiledPackets) -> list[str]:
+    """Return each packet's direction and flags, as in ">S" or "<SA"."""
+    p = result.packets
+    client = p.src[0]
+    return [
+        (">" if p.src[i] == client else "<")
+        + "".join(c for bit, c in enumerate("FSRPAUEC") if p.tcp_flags[i] >> bit & 1)
+        for i in range(len(p))
+    ]
+
+
+def open_as(client: dict[str, int], server: dict[str, int]) -> list[Action]:
+    """Return a small exchange over whose scaled windows the SYNs decide."""
+    return [
+        Action("S", **client),
+        Action("SA", True, **server),
+        Action("A", **SCALED),
+        Action("PA", payload=100, **SCALED),
+        Action("PA", True, 1448, **SCALED),
+        Action("A", **SCALED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("client", "server"),
+    [
+        (OFFER, {"option_bits": 0, "window": 502}),
+        ({"option_bits": OPTION_MSS, "mss": 1460, "window": 64_240}, {"window": 65_160}),
+    ],
+    ids=["SYN-ACK without an MSS", "scaled windows without a scale"],
+)
+def test_an_incomplete_opening_takes_its_hosts_options(
+    client: dict[str, int], server: dict[str, int]
+) -> None:
+    usual = {**OFFER, "window": 65_160, "window_scale": 9}
+    result = compiled(open_as(OFFER, usual), open_as(OFFER, usual), open_as(client, server))
+    p = result.packets
+    assert result.repairs["opening_completed"] == 1
+    assert p.option_bits[12:14].tolist() == [FULL, FULL]
+    assert p.mss[12:14].tolist() == [1460, 1460]
+    assert p.window_scale[12:14].tolist() == [7, 9]
+    assert p.window[12:14].tolist() == [64_240, 65_160]
+    assert result.repairs["window_raised"] == 0
+
+
+def test_a_host_that_never_scales_is_left_alone() -> None:
+    plain = {"option_bits": OPTION_MSS, "mss": 1460, "window": 8192}
+    later = {"option_bits": 0, "window": 8192}
+    flow = [Action("S", **plain), Action("SA", True, **plain), Action("A", **later)]
+    flow += [Action("PA", payload=100, **later), Action("A", True, **later)]
+    result = compiled(open_as(OFFER, OFFER), flow)
+    assert not any(result.repairs.values())
+    assert result.packets.window_scale[6:8].tolist() == [NO_WINDOW_SCALE] * 2
+
+
+def test_a_repeated_syn_repeats_its_window() -> None:
+    again = Action("S", option_bits=FULL, window=63)
+    result = compiled([Action("S", **OFFER), again])
+    assert result.packets.window.tolist() == [64_240, 64_240]
+
+
+CLOSINGS: dict[str, tuple[list[Action], list[str]]] = {
+    "after the other's data": (
+        [Action("PA", payload=9), Action("FA", True), Action("FA")],
+        [">FPA", "<FA", ">A"],
+    ),
+    "where the first FIN is all that is left": (
+        [Action("A", True), Action("PA", payload=9), Action("FA"), Action("FA", True)],
+        ["<FA", ">PA", ">FA", "<A"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CLOSINGS)
+def test_the_last_fin_is_acknowledged(name: str) -> None:
+    actions, expected = CLOSINGS[name]
+    result = compiled([*HANDSHAKE, *actions])
+    assert letters(result)[3:] == expected
+    assert result.repairs["fin_moved"] == 1
+    p = result.packets
+    last = len(p) - 1
+    # the last packet acknowledges everything of the other side, its FIN included
+    other = [i for i in range(len(p)) if p.src[i] != p.src[last]]
+    end = max(
+        int(p.seq[i]) + int(p.payload_length[i]) + int(p.tcp_flags[i] & 1)
+        + (int(p.tcp_flags[i]) >> 1 & 1)
+        for i in other
+    )  # fmt: skip
+    assert int(p.ack[last]) == end % 2**32
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        [Action("FA"), Action("FA", True), Action("A")],
+        [Action("FA"), Action("PA", True, 5), Action("FA", True)],  # data between: no room
+        [Action("FA"), Action("FA", True), Action("R")],
+        [Action("FA"), Action("A", True)],
+    ],
+)
+def test_other_closings_stay_as_they_are(tail: list[Action]) -> None:
+    result = compiled([*HANDSHAKE, *tail])
+    assert result.repairs["fin_moved"] == 0
+    assert sum("F" in each for each in letters(result)) == sum("F" in a.flags for a in tail)
+
+
+def test_a_second_fin_of_what_is_acknowledged_is_none() -> None:
+    result = compiled([*HANDSHAKE, Action("FA"), Action("A", True), Action("FA")])
+    assert letters(result)[3:] == [">FA", "<A", ">A"]
+
+
+def test_a_client_waits_for_its_syn_ack() -> None:
+    """1 ms a step: S at 0, A and PA at 1 and 2, SYN-ACK at 3, data at 4."""
+    actions = [Action("S"), Action("A"), Action("PA", payload=9), Action("SA", True)]
+    table = flow_table([[*actions, Action("PA", True, 20)]])
+    before = table.packets.time_ns.copy()
+    result = compile_flows(table, seed=1, payload="zero")
+    assert letters(result) == [">S", "<SA", ">A", ">PA", "<PA"]
+    start = int(before[0])
+    # 1 and 2 ms after the SYN-ACK would be too late: the server goes on at 4 ms
+    assert ((result.packets.time_ns - start) / STEP_NS).tolist() == [0, 3, 3.5, 4, 4]
+    assert result.packets.payload_length.tolist() == [0, 0, 0, 9, 20]
+    assert result.repairs["early_moved"] == 2
+    assert np.array_equal(table.packets.time_ns, before)
+
+
+def test_a_repeated_syn_ack_acknowledges_the_syn_alone() -> None:
+    actions = [*HANDSHAKE[:2], Action("A"), Action("PA", payload=70), Action("SA", True)]
+    p = compiled(actions).packets
+    rows = np.flatnonzero(p.tcp_flags & (SYN | ACK) == SYN | ACK)
+    assert rows.tolist() == [1, 4]
+    assert ((p.ack[rows].astype(np.int64) - int(p.seq[0])) % 2**32).tolist() == [1, 1]
+
+
+def test_a_retransmission_does_not_span_two_messages() -> None:
+    """Its bytes would have to be those of both; it brings new data instead."""
+    actions = [*HANDSHAKE, Action("PA", payload=300), Action("PA", True, 50)]
+    actions += [Action("PA", payload=100), Action("PA", payload=200, segment=RETRANSMIT)]
+    p = compiled(actions).packets
+    sent = [int(p.seq[i]) - int(p.seq[3]) for i in (3, 5, 6)]
+    assert [number % 2**32 for number in sent] == [0, 300, 400]
+
+
+def test_a_datagram_is_no_shorter_than_the_header_of_its_application() -> None:
+    table = flow_table(
+        [[Action("", payload=2), Action("", True, payload=40)]], protocol=UDP, port=53
+    )
+    result = compile_flows(table, seed=1)
+    assert result.packets.payload_length.tolist() == [12, 40]
+    assert result.packets.ip_length.tolist() == [40, 68]
+    assert result.repairs["datagram_filled"] == 1
+
+
+def test_whole_dialogues_are_left_as_they_are() -> None:
+    assert not any(compiled(dialogue(100, 2000, 50)).repairs.values())
