@@ -57,6 +57,14 @@ from .quantities import CountType, DurationType, Rate, RateType
     help="Only flows of this kind, such as label=portscan; may be repeated.",
 )
 @click.option(
+    "--weight",
+    "weightings",
+    multiple=True,
+    metavar="CLASS=FACTOR",
+    help="Make flows of a class likelier: elephant, mouse or label:NAME (cascade only); "
+    "may be repeated.",
+)
+@click.option(
     "--keep-addresses", is_flag=True, help="Write the learned addresses instead of fresh ones."
 )
 @click.option(
@@ -114,6 +122,7 @@ def sample(
     model: Path | None,
     seed: int,
     conditions: tuple[str, ...],
+    weightings: tuple[str, ...],
     keep_addresses: bool,
     timestamps: str,
     payload: str,
@@ -140,6 +149,7 @@ def sample(
         if not equals:
             raise ConfigError(f"--where {condition} is no condition; write it as key=value")
         where[key.strip()] = value.strip()
+    weights = dict(parse_weight(text) for text in weightings)
     if model is None:
         model, count = find_model(Path())
         if not quiet:
@@ -171,6 +181,7 @@ def sample(
         packets_per_s=rate.packets_per_second if rate else None,
         seed=seed,
         where=where,
+        weights=weights,
         keep_addresses=keep_addresses,
         timestamps=timestamps,
         payload=payload,
@@ -181,3 +192,20 @@ def sample(
         click.echo(summary.to_json(), err=output == "-")
     elif not quiet:
         click.echo(summary.describe(), err=True)
+
+
+def parse_weight(text: str) -> tuple[str, float]:
+    """Split CLASS=FACTOR.
+
+    Raises:
+        ConfigError: If there is no "=", or no number behind it.
+    """
+    from netsynth.errors import ConfigError
+
+    name, equals, factor = text.partition("=")
+    try:
+        if equals and name.strip():
+            return name.strip(), float(factor)
+    except ValueError:
+        pass
+    raise ConfigError(f"--weight {text} is no weight; write it as elephant=3")

@@ -120,6 +120,7 @@ class Model:
         packets_per_s: float | None = None,
         seed: int = 0,
         where: Mapping[str, str] | None = None,
+        weights: Mapping[str, float] | None = None,
         keep_addresses: bool = False,
         timestamps: str = "ml",
         payload: str = "templates",
@@ -141,6 +142,8 @@ class Model:
             packets_per_s: Mean rate to reach, in place of `rate`.
             seed: Of all that is random.
             where: Conditions that every flow fulfils, see `netsynth.encode.allowed_tokens`.
+            weights: How much likelier flows of a class become: "elephant", "mouse" or
+                "label:NAME"; for generators in `netsynth.generate.WEIGHTED`.
             keep_addresses: Write the learned addresses, not fresh ones.
             timestamps: "ml" as generated, "eq" even in a step, "sp" even in its sub-period.
             payload: "templates", "zero", "random", or "none" to cut frames behind the headers.
@@ -162,6 +165,7 @@ class Model:
             packets_per_s=packets_per_s,
             seed=seed,
             where=dict(where or {}),
+            weights=dict(weights or {}),
             keep_addresses=keep_addresses,
             timestamps=timestamps,
             payload=payload,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,6 +88,7 @@ class SampleRequest:
     packets_per_s: float | None = None
     seed: int = 0
     where: dict[str, str] = dataclasses.field(default_factory=dict)
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
     keep_addresses: bool = False
     timestamps: str = "ml"
     payload: str = "templates"
@@ -177,6 +179,27 @@ def _forbid_overwriting(output: Path | str) -> None:
         raise ConfigError(f"{output} is named like a model; name a .pcap or .pcapng file")
 
 
+def _class_weights(model: Model, weights: dict[str, float]) -> dict[str, float]:
+    """Check that the model's generator knows weights; name labels by their token.
+
+    Raises:
+        ConfigError: If it knows none, or no such label.
+    """
+    from netsynth.generate import WEIGHTED
+
+    if not weights:
+        return {}
+    kind = model.facts["generator"]
+    if kind not in WEIGHTED:
+        raise ConfigError(f"a {kind} knows no weights; fit with --generator {WEIGHTED[0]}")
+    known = {f"label:{name}": f"label:{i}" for i, name in enumerate(model.codec.label_names)}
+    unknown = [n for n in weights if n.startswith("label:") and n not in known]
+    if unknown:
+        labels = ", ".join(model.codec.label_names[1:]) or "none; fit with --labels"
+        raise ConfigError(f"the model knows no {unknown[0]}; its labels are {labels}")
+    return {known.get(name, name): weight for name, weight in weights.items()}
+
+
 class _Drawing:
     """The walk back for one request: windows, flows, packets.
 
@@ -190,6 +213,7 @@ class _Drawing:
 
         self._model, self._request = model, request
         self._allowed = allowed_tokens(model.codec, request.where)
+        self._weights = _class_weights(model, request.weights)
         self._window_ns = model.codec.window_ns
         learned_per_s = model.learned_packets / (model.learned_span_ns / 1e9)
         self._rate = request.rate if request.rate is not None else 1.0
@@ -284,11 +308,14 @@ class _Drawing:
             "s": self._window_ns / 1e9 / self._rate,
         }
         largest = max(1, int(GROUP_FLOWS / max(per_window["flows"], 1)))
+        draw: Any = model.generator.sample
+        if self._weights:
+            draw = functools.partial(draw, weights=self._weights)
         for group in itertools.count():
             mean = made / windows if made else per_window[unit]
             count = min(max(1, math.ceil((goal - made) / mean)), largest)
             seed = int(np.random.default_rng([self._request.seed, 2, group]).integers(2**62))
-            for trace in model.generator.sample(count, seed=seed, allowed=self._allowed):
+            for trace in draw(count, seed=seed, allowed=self._allowed):
                 size = {"packets": int(trace.record_offsets[-1]), "flows": len(trace)}
                 made += size.get(unit, per_window["s"])
                 windows += 1

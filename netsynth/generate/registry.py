@@ -16,6 +16,7 @@ GENERATORS = {
     "transformer": "netsynth.generate.transformer:TransformerGenerator",
 }
 STATIC_VIEW = ("cascade",)  # generators that learn from EncodedTrace.static
+WEIGHTED = ("cascade",)  # generators whose `sample` takes weights of classes of flows
 # The same, of generators that learn series instead of captures.
 SERIES_GENERATORS = {
     "doppelganger": "netsynth.generate.doppelganger:DoppelgangerGenerator",
