@@ -1,0 +1,62 @@
+"""Counts of rows under given columns, and combinations by their nearest targets."""
+
+import numpy as np
+
+from netsynth.generate.cascade.books import (
+    CountBook,
+    TupleBook,
+    fit_count_book,
+    fit_tuple_book,
+    nearest_rows,
+)
+
+GIVEN = np.array([[1, 5], [1, 5], [1, 5], [1, 5], [1, 6], [2, 5]])
+ROWS = np.array([[10], [10], [10], [11], [12], [13]])
+
+
+def test_rows_come_as_often_as_they_were_counted() -> None:
+    book = fit_count_book(GIVEN, ROWS)
+    drawn = book.draw(
+        np.tile([1, 5], (4000, 1)), chain=((0, 1), (0,)), rng=np.random.default_rng(1)
+    )[:, 0]
+    assert set(drawn.tolist()) == {10, 11}
+    assert abs((drawn == 10).mean() - 0.75) < 0.03  # 3 of 4; deviation 0.007
+
+
+def test_the_finest_columns_that_were_seen_decide() -> None:
+    book = fit_count_book(GIVEN, ROWS)
+    rng = np.random.default_rng(2)
+    chain = ((0, 1), (0,))
+    assert book.draw(np.array([[2, 5]]), chain=chain, rng=rng).tolist() == [[13]]
+    assert book.draw(np.array([[2, 99]]), chain=chain, rng=rng).tolist() == [[13]]
+    anything = book.draw(np.tile([77, 5], (200, 1)), chain=chain, rng=rng)
+    assert set(anything[:, 0].tolist()) == {10, 11, 12, 13}
+
+
+def test_arrays_restore_a_book() -> None:
+    book = fit_count_book(GIVEN, ROWS)
+    again = CountBook.from_arrays("b", book.to_arrays("b"))
+    wanted, rng = np.tile([1, 5], (20, 1)), np.random.default_rng
+    assert np.array_equal(
+        book.draw(wanted, chain=((0, 1),), rng=rng(3)),
+        again.draw(wanted, chain=((0, 1),), rng=rng(3)),
+    )
+
+
+def test_combinations_are_listed_once_and_those_seen_once_tell_what_is_new() -> None:
+    targets = np.array([[0, 0], [0, 0], [1, 0], [1, 1]], dtype=np.float32)
+    tokens = np.array([[3, 4], [3, 4], [5, 4], [5, 6]])
+    book = fit_tuple_book(targets, tokens)
+    assert book.counts.sum() == 4
+    assert book.tokens.tolist() == [[3, 4], [5, 4], [5, 6]]
+    assert book.new_share == 2 / 4  # Good-Turing: two of four flows are alone
+    assert book.tokens[book.nearest(np.array([[0.9, 0.8]], np.float32))].tolist() == [[5, 6]]
+    again = TupleBook.from_arrays("t", book.to_arrays("t"))
+    assert again.new_share == book.new_share
+
+
+def test_nearest_rows_are_those_of_least_distance() -> None:
+    rng = np.random.default_rng(4)
+    made, known = rng.normal(size=(50, 6)), rng.normal(size=(9, 6))
+    distance = ((made[:, None] - known[None]) ** 2).sum(axis=2)
+    assert np.array_equal(nearest_rows(made, known), distance.argmin(axis=1))
