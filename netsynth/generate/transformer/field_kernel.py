@@ -1,0 +1,188 @@
+"""FieldDecoder on a CPU: token columns one after the other, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from netsynth.generate.transformer.counts import ENOUGH
+from netsynth.generate.transformer.field_arrays import (
+    BASE,
+    CATEGORY,
+    EMBED,
+    HEAD,
+    HEAD_BIAS,
+    HIDDEN,
+    HIDDEN_BIAS,
+    LEVEL,
+    LEVELS,
+    PAIR,
+    PAIRS,
+    SHARP,
+    SIZE,
+    FieldArrays,
+)
+from netsynth.generate.transformer.kernels import (
+    add_to,
+    compiled,
+    exponential,
+    gelu,
+    keep_likely,
+    linear,
+    next_uniform,
+    normalise,
+    pick,
+)
+from netsynth.generate.transformer.layers import UNLIKELY
+from netsynth.numbers import Array
+
+LIKELY = np.float32(UNLIKELY)
+MASKED, UNSEEN, FORBIDDEN = 1, 2, 4  # why a token is not to be drawn
+
+
+@compiled
+def draw_fields(
+    a: FieldArrays,
+    state: Array,
+    tokens: Array,
+    given: int,
+    rows: int,
+    allowed: Array,
+    streams: Array,
+) -> None:
+    """Draw the columns of `rows` rows.
+
+    Args:
+        a: The decoder.
+        state: float32 [M, H], M at least `rows` rounded up to LANES; columns are added to it.
+        tokens: int64 [M, given + K], the given columns filled.
+        given: Columns that are given.
+        rows: Rows to draw.
+        allowed: uint8, tokens each column may take, laid out as `a.base`.
+        streams: uint64 [M], one number a column is drawn from each.
+    """
+    width = state.shape[1]
+    height = state.shape[0]
+    largest = np.max(a.fields[:, SIZE])
+    normed = np.zeros((height, width), dtype=np.float32)
+    hidden = np.zeros((height, a.hidden_width), dtype=np.float32)
+    logits = np.zeros((height, largest), dtype=np.float32)
+    share = np.empty(largest, dtype=np.float32)
+    barred = np.empty(largest, dtype=np.uint8)
+    for place in range(a.fields.shape[0]):
+        field = a.fields[place]
+        size = field[SIZE]
+        if size == 1:
+            tokens[:rows, given + place] = 0
+            continue
+        normalise(state, rows, width, normed)
+        linear(
+            normed,
+            rows,
+            matrix(a.weights, field[HIDDEN], width, a.hidden_width),
+            a.weights[field[HIDDEN_BIAS] : field[HIDDEN_BIAS] + a.hidden_width],
+            hidden,
+        )
+        gelu(hidden, rows, a.hidden_width)
+        linear(
+            hidden,
+            rows,
+            matrix(a.weights, field[HEAD], a.hidden_width, size),
+            a.weights[field[HEAD_BIAS] : field[HEAD_BIAS] + size],
+            logits,
+        )
+        for row in range(rows):
+            prior_shares(a, place, tokens[row], share)
+            bar_tokens(a, place, tokens[row], allowed, barred)
+            token = draw_token(
+                logits[row], share, barred, size, field[SHARP] > 0, next_uniform(streams, row)
+            )
+            tokens[row, given + place] = token
+            at = field[EMBED] + token * width
+            add_to(state[row], a.weights[at : at + width])
+
+
+@compiled
+def matrix(weights: Array, at: int, height: int, width: int) -> Array:
+    """View the matrix [height, width] that begins at `at`."""
+    return weights[at : at + height * width].reshape((height, width))
+
+
+@compiled
+def _find_row(a: FieldArrays, level: int, tokens: Array) -> int:
+    """Row of counts under the parents among `tokens`; -1 where they never occurred."""
+    first, count, start, keys = a.levels[level]
+    code = 0
+    for parent in range(first, first + count):
+        column, classes, size = a.parents[parent]
+        token = tokens[column]
+        code = code * size + (token if classes < 0 else a.classes[classes + token])
+    row = start + np.searchsorted(a.keys[start : start + keys], code)
+    return int(row) if row < start + keys and a.keys[row] == code else -1
+
+
+@compiled
+def prior_shares(a: FieldArrays, place: int, tokens: Array, share: Array) -> None:
+    """Set share[:size] to what counts tell of column `place`; see `CountPrior`.
+
+    `tokens` holds the given columns and those before.
+    """
+    size, base = a.fields[place, SIZE], a.fields[place, BASE]
+    for i in range(size):
+        share[i] = a.base[base + i]
+    first = a.fields[place, LEVEL]
+    for level in range(first, first + a.fields[place, LEVELS]):
+        row = _find_row(a, level, tokens)
+        if row < 0:
+            continue
+        total = a.row_total[row] + a.strength[level]
+        kept = a.strength[level] / total
+        for i in range(size):
+            share[i] = share[i] * kept
+        for i in range(a.row_start[row], a.row_start[row + 1]):
+            share[a.token[i]] += a.times[i] / total
+
+
+@compiled
+def bar_tokens(a: FieldArrays, place: int, tokens: Array, allowed: Array, barred: Array) -> None:
+    """Set barred[:size] to why each token of column `place` is not to be drawn; 0: it may be."""
+    field = a.fields[place]
+    size, base = field[SIZE], field[BASE]
+    unseen = np.uint8(0)
+    row = -1
+    if field[CATEGORY] > 0 and field[LEVELS] > 0:
+        row = _find_row(a, field[LEVEL] + field[LEVELS] - 1, tokens)
+        if row >= 0 and a.row_total[row] >= ENOUGH:
+            unseen = np.uint8(UNSEEN)
+    for i in range(size):
+        barred[i] = unseen if allowed[base + i] else unseen | np.uint8(FORBIDDEN)
+    if unseen:
+        for i in range(a.row_start[row], a.row_start[row + 1]):
+            barred[a.token[i]] &= np.uint8(255 - UNSEEN)
+    for pair in range(field[PAIR], field[PAIR] + field[PAIRS]):
+        at = a.pairs[pair, 1] + tokens[a.pairs[pair, 0]] * size
+        for i in range(size):
+            barred[i] |= np.uint8(0) if a.masks[at + i] else np.uint8(MASKED)
+
+
+@compiled
+def draw_token(
+    logits: Array, share: Array, barred: Array, size: int, sharp: bool, uniform: float
+) -> int:
+    """Draw a token from softmax(logits) * share; share is overwritten.
+
+    Where no token is free of bars, those that never occurred are let in, then those that do not
+    go together, then all.
+    """
+    for excused in (0, UNSEEN, UNSEEN | MASKED, UNSEEN | MASKED | FORBIDDEN):
+        largest = np.float32(-np.inf)
+        for i in range(size):
+            if (barred[i] & ~excused) == 0:
+                largest = max(largest, logits[i])
+        if largest > -np.inf:
+            break
+    for i in range(size):
+        free = (barred[i] & ~excused) == 0
+        share[i] = share[i] * exponential(logits[i] - largest) if free else np.float32(0)
+    if sharp:
+        keep_likely(share, size, LIKELY)
+    return pick(share, size, uniform)

@@ -1,0 +1,272 @@
+"""The flow level on a CPU: the loop over the flows of a few windows, and their details."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from netsynth.generate.transformer.attention_kernel import (
+    AttentionArrays,
+    AttentionCache,
+    attention_step,
+    make_cache,
+    pack_attention,
+    padded,
+)
+from netsynth.generate.transformer.field_arrays import (
+    FieldArrays,
+    as_float32,
+    embedding_table,
+    pack_fields,
+)
+from netsynth.generate.transformer.field_kernel import draw_fields
+from netsynth.generate.transformer.flow_level import CLOCK_RATES, CLOCK_WIDTH, FlowLevel
+from netsynth.generate.transformer.kernels import (
+    add_to,
+    compiled,
+    gelu,
+    linear,
+    next_uniform,
+)
+from netsynth.generate.transformer.number_arrays import NumberArrays, from_token, pack_numbers
+from netsynth.numbers import Array, FloatArray, IntArray
+
+DETAIL_ROWS = 64  # flows whose details are drawn together
+
+
+class FlowArrays(NamedTuple):
+    """A FlowLevel as arrays."""
+
+    attention: AttentionArrays
+    skeleton: FieldArrays
+    details: FieldArrays
+    table: Array  # float32 [sum of sizes, H], embeddings of the skeleton
+    starts: Array  # int64 [6], first row of each column's
+    clock: Array  # float32 [CLOCK_WIDTH, H]
+    clock_bias: Array  # float32 [H]
+    begin: Array  # float32 [H]
+    gap: NumberArrays
+    detail_table: Array
+    detail_starts: Array
+    detail_clock: Array
+    detail_clock_bias: Array
+    join: Array  # float32 [H, H]
+    join_bias: Array  # float32 [H]
+
+
+class WindowLanes(NamedTuple):
+    """Windows whose flows are being drawn; those that end move out of the first `alive` rows."""
+
+    alive: Array  # int64 [1]
+    position: Array  # int64 [W], flows drawn so far
+    window: Array  # int64 [W], number of the window
+    sequence: Array  # int64 [W], its place in the cache
+    time: Array  # float64 [W], of its last flow
+    streams: Array  # uint64 [W]
+    x: Array  # float32 [W rounded up, H], what the transformer sees next
+    cache: AttentionCache
+
+
+class DrawnSkeletons(NamedTuple):
+    """Flows in the order in which they were drawn."""
+
+    window: IntArray  # [F]
+    ordinal: IntArray  # [F], place in the window
+    start_ns: FloatArray  # [F]
+    tokens: IntArray  # [F, 6]
+    state: Array  # float32 [F, H], of the transformer
+
+
+def pack_flow_level(level: FlowLevel) -> FlowArrays:
+    """Copy what `level` learned to arrays."""
+    table, starts = embedding_table(level.embed)
+    detail_table, detail_starts = embedding_table(level.detail_embed)
+    return FlowArrays(
+        attention=pack_attention(level.transformer),
+        skeleton=pack_fields(level.skeleton),
+        details=pack_fields(level.details),
+        table=table,
+        starts=starts,
+        clock=as_float32(level.clock.weight.T),
+        clock_bias=as_float32(level.clock.bias),
+        begin=as_float32(level.begin),
+        gap=pack_numbers((level.gap,)),
+        detail_table=detail_table,
+        detail_starts=detail_starts,
+        detail_clock=as_float32(level.detail_clock.weight.T),
+        detail_clock_bias=as_float32(level.detail_clock.bias),
+        join=as_float32(level.join.weight.T),
+        join_bias=as_float32(level.join.bias),
+    )
+
+
+def start_windows(a: FlowArrays, windows: IntArray, streams: Array, window_ns: int) -> WindowLanes:
+    """Return lanes at the start of `windows`, each with its stream."""
+    count, width = windows.size, a.begin.size
+    x = np.zeros((padded(count), width), dtype=np.float32)
+    features = np.zeros(CLOCK_WIDTH, dtype=np.float32)
+    for row in range(count):
+        clock_features(0.0, float(window_ns), features)
+        x[row] = a.begin
+        add_clock(x[row], features, a.clock, a.clock_bias)
+    return WindowLanes(
+        alive=np.array([count], dtype=np.int64),
+        position=np.zeros(count, dtype=np.int64),
+        window=windows.copy(),
+        sequence=np.arange(count),
+        time=np.zeros(count),
+        streams=streams.copy(),
+        x=x,
+        cache=make_cache(a.attention, count, longest=a.attention.context),
+    )
+
+
+def draw_skeletons(
+    a: FlowArrays, lanes: WindowLanes, *, steps: int, window_ns: int, allowed: Array
+) -> DrawnSkeletons:
+    """Draw the next flows of each window, `steps` at most; see `field_arrays.pack_allowed`."""
+    room = steps * int(lanes.alive[0])
+    drawn = DrawnSkeletons(
+        window=np.zeros(room, dtype=np.int64),
+        ordinal=np.zeros(room, dtype=np.int64),
+        start_ns=np.zeros(room),
+        tokens=np.zeros((room, a.skeleton.fields.shape[0]), dtype=np.int64),
+        state=np.zeros((room, a.begin.size), dtype=np.float32),
+    )
+    count = _draw_skeletons(a, lanes, steps, float(window_ns), allowed, drawn)
+    return DrawnSkeletons(
+        window=drawn.window[:count],
+        ordinal=drawn.ordinal[:count],
+        start_ns=drawn.start_ns[:count],
+        tokens=drawn.tokens[:count],
+        state=drawn.state[:count],
+    )
+
+
+@compiled
+def _draw_skeletons(
+    a: FlowArrays,
+    lanes: WindowLanes,
+    steps: int,
+    window_ns: float,
+    allowed: Array,
+    drawn: DrawnSkeletons,
+) -> int:
+    """`draw_skeletons` into the arrays of `drawn`; return the number of flows."""
+    height, width = lanes.x.shape
+    columns = a.skeleton.fields.shape[0]
+    state = np.zeros((height, width), dtype=np.float32)
+    working = np.zeros((height, width), dtype=np.float32)
+    tokens = np.zeros((height, columns), dtype=np.int64)
+    features = np.zeros(CLOCK_WIDTH, dtype=np.float32)
+    count = 0
+    for _ in range(steps):
+        rows = lanes.alive[0]
+        if rows == 0:
+            break
+        attention_step(
+            a.attention, lanes.cache, lanes.x, rows, lanes.sequence, lanes.position, state
+        )
+        working[:rows] = state[:rows]
+        draw_fields(a.skeleton, working, tokens, 0, rows, allowed, lanes.streams)
+        kept = 0
+        for row in range(rows):
+            gap = from_token(a.gap, 0, tokens[row, 0], next_uniform(lanes.streams, row))
+            time = lanes.time[row] + np.rint(gap)
+            if time >= window_ns:
+                continue
+            drawn.window[count] = lanes.window[row]
+            drawn.ordinal[count] = lanes.position[row]
+            drawn.start_ns[count] = time
+            drawn.tokens[count] = tokens[row]
+            drawn.state[count] = state[row]
+            count += 1
+            lanes.time[kept] = time
+            lanes.position[kept] = lanes.position[row] + 1
+            lanes.window[kept] = lanes.window[row]
+            lanes.sequence[kept] = lanes.sequence[row]
+            lanes.streams[kept] = lanes.streams[row]
+            clock_features(time, window_ns, features)
+            x = lanes.x[kept]
+            x[:] = np.float32(0)
+            for column in range(columns):
+                add_to(x, a.table[a.starts[column] + tokens[row, column]])
+            add_clock(x, features, a.clock, a.clock_bias)
+            kept += 1
+        lanes.alive[0] = kept
+    return count
+
+
+@compiled
+def clock_features(time: float, window: float, features: Array) -> None:
+    """`flow_level.clock_features` of one time."""
+    share = np.float32(min(max(time / window, 0.0), 1.0))
+    for k in range(CLOCK_RATES):
+        angle = share * np.float32(2 * math.pi * 2**k)
+        features[k] = np.float32(math.sin(angle))
+        features[CLOCK_RATES + k] = np.float32(math.cos(angle))
+    features[2 * CLOCK_RATES] = share
+    left = max((np.float32(1) - share) * np.float32(1e6), np.float32(0))
+    features[2 * CLOCK_RATES + 1] = np.float32(math.log1p(left)) / np.float32(14)
+    gone = share * np.float32(1e6)
+    features[2 * CLOCK_RATES + 2] = np.float32(math.log1p(gone)) / np.float32(14)
+
+
+@compiled
+def add_clock(x: Array, features: Array, weight: Array, bias: Array) -> None:
+    """Add the linear map of `features` to x [H]."""
+    for i in range(features.size):
+        line, share = weight[i], features[i]
+        for j in range(x.size):
+            x[j] = x[j] + share * line[j]
+    add_to(x, bias)
+
+
+@compiled
+def draw_details(
+    a: FlowArrays,
+    state: Array,
+    start_ns: Array,
+    tokens: Array,
+    window_ns: float,
+    allowed: Array,
+    streams: Array,
+) -> None:
+    """Draw the columns of flows that follow from their skeletons.
+
+    Args:
+        a: The flow level.
+        state: float32 [F, H], of the transformer.
+        start_ns: float64 [F].
+        tokens: int64 [F, K], the skeleton filled; the rest is set.
+        window_ns: Length of a window.
+        allowed: uint8, see `field_arrays.pack_allowed`.
+        streams: uint64 [F].
+    """
+    width = a.begin.size
+    given = a.starts.size
+    joined = np.zeros((DETAIL_ROWS, width), dtype=np.float32)
+    features = np.zeros(CLOCK_WIDTH, dtype=np.float32)
+    source = np.zeros((DETAIL_ROWS, width), dtype=np.float32)
+    for first in range(0, start_ns.size, DETAIL_ROWS):
+        rows = min(DETAIL_ROWS, start_ns.size - first)
+        source[:rows] = state[first : first + rows]
+        linear(source, rows, a.join, a.join_bias, joined)
+        gelu(joined, rows, width)
+        for row in range(rows):
+            x = joined[row]
+            for column in range(given):
+                add_to(x, a.detail_table[a.detail_starts[column] + tokens[first + row, column]])
+            clock_features(start_ns[first + row], window_ns, features)
+            add_clock(x, features, a.detail_clock, a.detail_clock_bias)
+        draw_fields(
+            a.details,
+            joined,
+            tokens[first : first + rows],
+            given,
+            rows,
+            allowed,
+            streams[first : first + rows],
+        )

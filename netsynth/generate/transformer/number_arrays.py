@@ -1,0 +1,108 @@
+"""Number codecs as flat arrays, for the kernels that sample on a CPU."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from netsynth.generate.transformer.kernels import compiled
+from netsynth.generate.transformer.numbers import NumberTable
+from netsynth.numbers import KNOTS, Array
+
+
+class NumberArrays(NamedTuple):
+    """A few NumberTables, one behind the other."""
+
+    size: Array  # int64 [P]
+    atoms: Array  # float64
+    atom_start: Array  # int64 [P + 1]
+    edges: Array  # float64
+    edge_start: Array  # int64 [P + 1]
+    rows: Array  # float64 [sum of sizes, KNOTS]
+    row_start: Array  # int64 [P + 1]
+
+
+def pack_numbers(tables: tuple[NumberTable, ...]) -> NumberArrays:
+    """Copy `tables` to arrays."""
+    atoms = [table.atoms.cpu().numpy() for table in tables]
+    edges = [table.edges.cpu().numpy() for table in tables]
+    rows = [table.rows.cpu().numpy() for table in tables]
+
+    def starts(parts: list[Array]) -> Array:
+        return np.cumsum([0, *(part.shape[0] for part in parts)]).astype(np.int64)
+
+    return NumberArrays(
+        size=np.array([table.size for table in tables], dtype=np.int64),
+        atoms=np.concatenate(atoms).astype(np.float64),
+        atom_start=starts(atoms),
+        edges=np.concatenate(edges).astype(np.float64),
+        edge_start=starts(edges),
+        rows=np.concatenate(rows).astype(np.float64),
+        row_start=starts(rows),
+    )
+
+
+@compiled
+def to_token(a: NumberArrays, part: int, value: float) -> int:
+    """`NumberTable.bucket` of the table `part`."""
+    atoms = a.atoms[a.atom_start[part] : a.atom_start[part + 1]]
+    count, size = atoms.size, a.size[part]
+    near = 0
+    if count:
+        near = min(_first_not_below(atoms, value), count - 1)
+        if atoms[near] == value:
+            return int(near)
+        if size == count:
+            below = max(near - 1, 0)
+            return int(below if value - atoms[below] < atoms[near] - value else near)
+    edges = a.edges[a.edge_start[part] : a.edge_start[part + 1]]
+    inside = min(max(_first_above(edges, value) - 1, 0), max(size - count - 1, 0))
+    return int(inside + count)
+
+
+@compiled
+def _first_not_below(ascending: Array, value: float) -> int:
+    """Index of the first of `ascending` that is at least `value`."""
+    low, high = 0, ascending.size
+    while low < high:
+        middle = (low + high) // 2
+        if ascending[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def _first_above(ascending: Array, value: float) -> int:
+    """Index of the first of `ascending` that is larger than `value`."""
+    low, high = 0, ascending.size
+    while low < high:
+        middle = (low + high) // 2
+        if ascending[middle] <= value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def from_token(a: NumberArrays, part: int, token: int, uniform: float) -> float:
+    """`NumberTable.draw` of the table `part`."""
+    row = a.rows[a.row_start[part] + token]
+    place = uniform * (KNOTS - 1)
+    left = min(int(place), KNOTS - 2)
+    return float(row[left] + (row[left + 1] - row[left]) * (place - left))
+
+
+@compiled
+def lowest(a: NumberArrays, part: int, token: int) -> float:
+    """Smallest value of a token."""
+    return float(a.rows[a.row_start[part] + token, 0])
+
+
+@compiled
+def highest(a: NumberArrays, part: int, token: int) -> float:
+    """Largest value of a token."""
+    return float(a.rows[a.row_start[part] + token, KNOTS - 1])
