@@ -7,7 +7,6 @@ import pytest
 from capture_files import pcap, save
 from capture_oracles import (
     NAMES,
-    OFFICE,
     captures,
     dpkt_rows,
     needs_tshark,
@@ -29,7 +28,6 @@ from scapy.all import (
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
-    PcapReader,
     Raw,
     SCTPChunkCookieAck,
 )
@@ -64,71 +62,22 @@ def test_all_columns_agree_with_dpkt(path: Path) -> None:
     assert rows_of(packets, NAMES) == expected
 
 
-TSHARK_COLUMNS = {
-    "ip.len": "ip_length",
-    "ip.ttl": "ttl",
-    "ip.proto": "protocol",
-    "frame.len": "wire_length",
-    "tcp.len": "payload_length",
-    "tcp.seq": "seq",
-    "tcp.ack": "ack",
-    "tcp.window_size_value": "window",
-    "tcp.options.mss_val": "mss",
-    "tcp.options.wscale.shift": "window_scale",
-    "tcp.options.timestamp.tsval": "ts_val",
-    "tcp.options.timestamp.tsecr": "ts_ecr",
-    "tcp.srcport": "src_port",
-    "udp.dstport": "dst_port",
-}
-
-
 @needs_tshark
 @pytest.mark.parametrize("path", captures(), ids=lambda path: path.stem)
-def test_fields_and_checksums_agree_with_tshark(path: Path) -> None:
+def test_checksums_agree_with_tshark(path: Path) -> None:
     packets, info = read_capture(path)
     status = ["ip.checksum.status", "tcp.checksum.status", "udp.checksum.status"]
-    seen = tshark_fields(path, "eth.type", "vlan.etype", *status, *TSHARK_COLUMNS, "tcp.checksum")
+    seen = tshark_fields(path, "eth.type", "vlan.etype", *status, "tcp.checksum")
     assert len(seen) == info.frame_count
     with_ip = [row for row in seen if {"0x0800", "0x86dd"} & set(row[:2])]
     assert len(with_ip) == len(packets)
     quoting = packets.protocol == 1  # what an ICMP error quotes has fields of its own
-    for place, (field, name) in enumerate(TSHARK_COLUMNS.items(), start=5):
-        if field.startswith(("tcp", "udp")):
-            rows = np.flatnonzero(packets.protocol == (6 if field.startswith("tcp") else 17))
-        else:
-            rows = np.arange(len(packets))
-        known = [row for row in rows.tolist() if with_ip[row][place]]
-        ours = getattr(packets, name)[known].tolist()
-        assert ours == [int(with_ip[row][place]) for row in known], name
     for place, bit in ((2, CHECKSUM_IP_BAD), (3, CHECKSUM_L4_BAD), (4, CHECKSUM_L4_BAD)):
         number = {2: None, 3: 6, 4: 17}[place]
         # To tshark 0xffff for 0 is wrong; to a receiver (RFC 1071) and to us it is not.
         theirs = np.array([row[place] == "0" and row[-1] != "0xffff" for row in with_ip])
         about = ~quoting if number is None else packets.protocol == number
         assert ((packets.checksums & bit > 0)[about] == theirs[about]).all()
-
-
-def test_the_first_packets_agree_with_scapy() -> None:
-    """Scapy reads a thousand packets a second, so a part has to do."""
-    packets, _ = read_capture(OFFICE)
-    with PcapReader(str(OFFICE)) as reader:
-        theirs = [frame[IP] for frame, _ in zip(reader, range(2500), strict=False) if IP in frame]
-    ours = packets.take(np.arange(len(theirs)))
-    expected: dict[str, list[int]] = {
-        "ttl": [ip.ttl for ip in theirs],
-        "ip_length": [ip.len for ip in theirs],
-        "ip_id": [ip.id for ip in theirs],
-        "protocol": [ip.proto for ip in theirs],
-        "src_port": [getattr(ip.payload, "sport", 0) for ip in theirs],
-        "dst_port": [getattr(ip.payload, "dport", 0) for ip in theirs],
-        "tcp_flags": [int(ip[TCP].flags) if TCP in ip else 0 for ip in theirs],
-        "seq": [ip[TCP].seq if TCP in ip else 0 for ip in theirs],
-        "window": [ip[TCP].window if TCP in ip else 0 for ip in theirs],
-    }
-    for name, values in expected.items():
-        is_tcp = ours.protocol == 6
-        about = is_tcp if name in ("seq", "window") else np.ones(len(ours), dtype=bool)
-        assert (getattr(ours, name)[about] == np.array(values)[about]).all(), name
 
 
 def test_tcp_options_of_a_syn(tmp_path: Path) -> None:
