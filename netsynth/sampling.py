@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netsynth.ahead import work_ahead
 from netsynth.chain import (
     chain_windows,
     limit_packets,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from netsynth.model import Model
 
 GROUP_FLOWS = 150_000  # windows are drawn side by side up to about this many flows
+AHEAD_PACKETS = 300_000  # drawn ahead of those that are written
 EMPTY_WINDOWS = 64  # after so many windows without a flow, none will come
 HEADER_BYTES = 94  # Ethernet 14, IPv4 20, TCP 60 at most (RFC 9293 section 3.1): payload "none"
 TIMESTAMPS = ("ml", "eq", "sp")
@@ -212,6 +214,7 @@ class _Drawing:
         from netsynth.encode import AddressMap, allowed_tokens
 
         self._model, self._request = model, request
+        self._made = 0.0
         self._allowed = allowed_tokens(model.codec, request.where)
         self._weights = _class_weights(model, request.weights)
         self._window_ns = model.codec.window_ns
@@ -268,7 +271,13 @@ class _Drawing:
         whole, share = int(self._rate), self._rate % 1
         shares = [1.0] * whole + [share] * (share > 0)
         rng = np.random.default_rng([request.seed, 1])
-        traces, ports = self._traces(), PortAllocator(codec=codec.source_ports)
+        traces = work_ahead(
+            self._traces(),
+            size_of=lambda trace: int(trace.record_offsets[-1]),
+            most=AHEAD_PACKETS,
+            is_enough=lambda: self._made >= self.goal[0],
+        )
+        ports = PortAllocator(codec=codec.source_ports)
         flows_left = request.flows
         for index in itertools.count():
             taken: set[tuple[bytes, bytes, int, int, int]] = set()
@@ -318,6 +327,7 @@ class _Drawing:
             for trace in draw(count, seed=seed, allowed=self._allowed):
                 size = {"packets": int(trace.record_offsets[-1]), "flows": len(trace)}
                 made += size.get(unit, per_window["s"])
+                self._made = made
                 windows += 1
                 yield trace
             if windows >= EMPTY_WINDOWS and not made:

@@ -18,6 +18,7 @@ CLI_SOURCES = sorted((ROOT / "cli").glob("*.py"))
 SHARED = {"analysers", "dataset", "errors", "memory", "numbers", "progress", "tables"}
 WALK = {
     "__init__",
+    "ahead",
     "chain",
     "model",
     "pipeline",
