@@ -23,7 +23,7 @@ from netsynth.generate.cascade.record_drawing import (
     draw_records,
     place_in_time,
 )
-from netsynth.generate.cascade.tuples import ENDPOINTS
+from netsynth.generate.cascade.tuples import ENDPOINTS, WINDOW_CHAIN, window_keys
 from netsynth.generate.contract import TraceLayout
 from netsynth.numbers import Array, IntArray
 from netsynth.tables import EncodedTrace
@@ -157,9 +157,11 @@ def _windows(
     time_ns = place_in_time(
         records, flows, series, window_ns=layout.window_ns, step_count=learned.step_count
     )
-    owner = np.repeat(endpoints[:, 0], np.diff(records.offsets))
+    reverse = kind.groups["reverse"][records.kind] == 1
     tcp_windows = learned.windows.draw(
-        np.stack([records.kind, owner], axis=1), chain=((0, 1), (0,)), rng=drawing.rng
+        window_keys(records.kind, records.offsets, reverse, endpoints),
+        chain=WINDOW_CHAIN,
+        rng=drawing.rng,
     )[:, 0]
     tokens = np.stack([records.kind, layout.record_fields[1].number.encode(records.size_bytes),  # type: ignore[union-attr]
                        tcp_windows], axis=1).astype(np.int32)  # fmt: skip

@@ -146,12 +146,13 @@ def fit_tuple_book(targets: Array, tokens: IntArray) -> TupleBook:
     """List the distinct rows of `targets` [F, D] with their `tokens` [F, E]."""
     both = np.concatenate([tokens.astype(np.float64), targets], axis=1)
     _, first, counts = np.unique(both, axis=0, return_index=True, return_counts=True)
+    _, times = np.unique(tokens, axis=0, return_counts=True)
     return TupleBook(
         targets=np.ascontiguousarray(targets[first], dtype=np.float32),
         tokens=np.ascontiguousarray(tokens[first]),
         counts=counts.astype(np.int64),
         weights=np.ones(first.size),
-        new_share=float((counts == 1).sum() / max(counts.sum(), 1)),
+        new_share=float((times == 1).sum() / max(times.sum(), 1)),
     )
 
 

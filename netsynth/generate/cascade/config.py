@@ -34,6 +34,7 @@ class CascadeConfig:
     critic_steps: int = 3  # for each step of a generator
     learning_rate: float = 4e-4  # of Adam, in critics and generators
     batch: int = 512  # flows or records a step sees
+    kind_likelihood: float = 1.0  # weight of the likelihood of kinds in G3's loss; 0: a GAN alone
     alpha: float = 1.0  # weight of L1 in the joint phase
     beta: float = 1.0  # weight of L2 in the joint phase
     joint_share: float = 0.2  # of the steps of the pairs, the joint phase takes at most
@@ -49,7 +50,7 @@ class CascadeConfig:
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1")
-        for name in ("penalty", "alpha", "beta", "joint_share"):
+        for name in ("penalty", "alpha", "beta", "joint_share", "kind_likelihood"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must not be negative")
         if self.learning_rate <= 0:

@@ -20,7 +20,7 @@ from netsynth.generate.cascade.flow_data import (
 )
 from netsynth.generate.cascade.record_data import Place, record_places, record_rows
 from netsynth.generate.cascade.scales import CascadeScales, fit_scales
-from netsynth.generate.cascade.tuples import TupleLayout, tuple_tokens
+from netsynth.generate.cascade.tuples import TupleLayout, static_rows, tuple_tokens
 from netsynth.numbers import FloatArray, IntArray
 from netsynth.tables import EncodedTrace
 
@@ -114,7 +114,7 @@ def lay_out_data(
     """Lay out windows for training."""
     label = np.concatenate([column_of(t, "label") for t in traces])
     tokens = np.concatenate([tuple_tokens(t) for t in traces])
-    static = np.concatenate([t.static for t in traces])
+    static = static_rows(traces)
     places, kinds, images = [], [], []
     for trace, part in zip(traces, series, strict=True):
         image = scales.encode_records(trace.record_bytes, record_gaps(trace))

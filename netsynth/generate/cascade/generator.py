@@ -24,7 +24,12 @@ from netsynth.generate.cascade.data import (
     lay_out_data,
     learn_scales,
 )
-from netsynth.generate.cascade.flow_data import CONDITIONS, choose_step_count, column_of
+from netsynth.generate.cascade.flow_data import (
+    CONDITIONS,
+    choose_step_count,
+    column_of,
+    record_reverse,
+)
 from netsynth.generate.cascade.pairs import PAIRS, Batches, Cascade, as_numpy
 from netsynth.generate.cascade.scales import CascadeScales
 from netsynth.generate.cascade.start_fit import (
@@ -41,6 +46,8 @@ from netsynth.generate.cascade.tuples import (
     TupleMaker,
     fit_tuple_layout,
     fit_tuple_maker,
+    tuple_tokens,
+    window_keys,
 )
 from netsynth.generate.cascade.weights import WeightClasses, fit_weight_classes
 from netsynth.generate.contract import TraceLayout
@@ -121,7 +128,7 @@ class CascadeGenerator:
         if self.learned is None:
             self.learned = _prepare(traces, self.layout, self.config, seed=self.seed)
             self.to(self.device)
-        fit = _Fit(self.learned, traces, self.config, seed=seed, device=self.device)
+        fit = Fitting(self.learned, traces, self.config, seed=seed, device=self.device)
         for level in LEVELS:
             if level in self.outcomes:
                 continue
@@ -226,7 +233,7 @@ class CascadeGenerator:
         return generator
 
 
-class _Fit:
+class Fitting:
     """The data of a fit, and how each phase is run on it."""
 
     def __init__(
@@ -298,17 +305,19 @@ def _prepare(
     scales = learn_scales(traces, series, numbers, label_count=label_count)
     maker = fit_tuple_maker(traces, fit_tuple_layout(traces))
     starts, cascade = _nets(codecs, scales, maker.layout, layout, config, step_count, seed=seed)
-    kinds = np.concatenate([t.records[:, 0] for t in traces]).astype(np.int64)
+    senders = [
+        window_keys(
+            t.records[:, 0].astype(np.int64), t.record_offsets, record_reverse(t), tuple_tokens(t)
+        )
+        for t in traces
+    ]
     windows = np.concatenate([t.records[:, 2] for t in traces]).astype(np.int64)
-    service = np.concatenate(
-        [np.repeat(column_of(t, "service"), np.diff(t.record_offsets)) for t in traces]
-    )
     return Learned(
         step_count=step_count,
         codecs=codecs,
         scales=scales,
         maker=maker,
-        windows=fit_count_book(np.stack([kinds, service], axis=1), windows[:, None]),
+        windows=fit_count_book(np.concatenate(senders), windows[:, None]),
         classes=fit_weight_classes(codecs, numbers, label_count=label_count),
         starts=starts,
         cascade=cascade,

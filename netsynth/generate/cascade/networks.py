@@ -106,7 +106,7 @@ class RecordNet(nn.Module):
     """G3: noise, what is known of the flow, a window of its series and the records before."""
 
     def __init__(
-        self, known: int, *, window: int, context: int, outputs: int, noise: int, width: int,
+        self, known: int, *, window: int, context: int, kinds: int, noise: int, width: int,
         hidden: int, backbone: str,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -115,14 +115,26 @@ class RecordNet(nn.Module):
         if backbone == "lstm":
             self.steps = nn.LSTM(SEEN, width // 4, batch_first=True)
             seen = width // 4
-        self.body = mlp(known + seen + context + noise, outputs, width=width, hidden=hidden)
+        inputs = known + seen + context + noise
+        self.body = nn.Sequential(mlp(inputs, width, width=width, hidden=hidden - 1), nn.GELU())
+        self.kinds = nn.Linear(width, kinds)
+        self.finish = mlp(width + kinds, 2, width=width // 2, hidden=1)
 
     def forward(
         self, known: Tensor, steps: Tensor, context: Tensor, random: torch.Generator | None = None
-    ) -> Tensor:
-        """Make raw records [B, D] from known [B, K], steps [B, W x SEEN] and context [B, X]."""
+    ) -> tuple[Tensor, Tensor]:
+        """Read known [B, K], steps [B, W x SEEN] and context [B, X].
+
+        Returns:
+            What it makes of them [B, H], and logits of the record's kind [B, kinds].
+        """
         noise = torch.randn(known.shape[0], self.noise, generator=random, device=known.device)
         if self.backbone == "lstm":
             hidden, _ = self.steps(steps.view(-1, self.window, SEEN))
             steps = hidden[:, -1]
-        return self.body(torch.cat([known, steps, context, noise], dim=1))  # type: ignore[no-any-return]
+        state: Tensor = self.body(torch.cat([known, steps, context, noise], dim=1))
+        return state, self.kinds(state)
+
+    def numbers(self, state: Tensor, kind: Tensor) -> Tensor:
+        """Images of payload and gap [B, 2] of records of a kind [B, kinds], a 1 among 0s."""
+        return torch.tanh(self.finish(torch.cat([state, kind], dim=1)))

@@ -42,7 +42,7 @@ class Cascade(nn.Module):
             zero_inflation=config.zero_inflation,
         )  # fmt: skip
         self.g3 = RecordNet(
-            known, window=config.window_steps, context=self.places.width, outputs=records,
+            known, window=config.window_steps, context=self.places.width, kinds=kind.size,
             noise=config.noise, width=width, hidden=config.generator_layers,
             backbone=config.record_backbone,
         )  # fmt: skip
@@ -84,14 +84,22 @@ class Cascade(nn.Module):
         made: Tensor = self.g2(torch.cat([self.given(conditions), tuples], dim=1), spans, random)
         return made
 
-    def raw_records(
+    def read_records(
         self, conditions: Tensor, tuples: Tensor, window: Tensor, place: Place,
         random: torch.Generator | None = None,
-    ) -> Tensor:  # fmt: skip
-        """G3 before its outputs are shaped: [B, K + 2]."""
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """G3 up to the kinds of records: its state [B, H] and their logits [B, K]."""
         known = torch.cat([self.given(conditions), tuples], dim=1)
-        raw: Tensor = self.g3(known, window, self.places(place), random)
-        return raw
+        state, logits = self.g3(known, window, self.places(place), random)
+        return state, logits
+
+    def make_records(
+        self, conditions: Tensor, tuples: Tensor, window: Tensor, place: Place
+    ) -> tuple[Tensor, Tensor]:
+        """G3: records [B, K + 2], a kind and the images of payload and gap; logits of kinds."""
+        state, logits = self.read_records(conditions, tuples, window, place)
+        kind = emit(logits, self.record_parts[:1])
+        return torch.cat([kind, self.g3.numbers(state, kind)], dim=1), logits
 
     def series_pair(self, conditions: Tensor, tuples: Tensor, series: Tensor) -> Tensor:
         """What D2 sees: [B, K + D + T C]; series are padded with zeros."""
@@ -175,14 +183,36 @@ class Batches:
         if name == "series":
             series = cascade.make_series(conditions, tuples, data.spans[flow])
             return cascade.series_pair(conditions, tuples, series)
+        return self._made_records(rows, conditions, tuples, alone=alone)[0]
+
+    def made_with_loss(self, name: str, rows: Tensor, *, alone: bool) -> tuple[Tensor, Tensor]:
+        """`made`, and what the generator loses apart from its critic's score.
+
+        The kinds of records are many and some are rare; their likelihood, given the same records
+        before them, teaches G3 in minutes what a critic would in hours.
+        """
+        weight = self.cascade.config.kind_likelihood
+        if name != "records" or weight == 0:
+            return self.made(name, rows, alone=alone), torch.zeros((), device=rows.device)
+        data, flow = self.data, self.data.flow[rows]
+        conditions = data.conditions[flow]
+        tuples = data.tuples[flow] if alone else self.cascade.make_tuples(conditions)
+        pair, logits = self._made_records(rows, conditions, tuples, alone=alone)
+        loss = nn.functional.cross_entropy(logits, data.kind[rows])
+        return pair, weight * loss
+
+    def _made_records(
+        self, rows: Tensor, conditions: Tensor, tuples: Tensor, *, alone: bool
+    ) -> tuple[Tensor, Tensor]:
+        """What D3 sees of made records, and the logits of their kinds."""
+        data, cascade, flow = self.data, self.cascade, self.data.flow[rows]
         series = self.real_series(flow)
         if not alone:
             series = self._made_series(conditions, tuples, flow, series)
         window = window_at(series, data.step[rows], window=cascade.config.window_steps)
         place = data.place.take(rows)
-        raw = cascade.raw_records(conditions, tuples, window, place)
-        record = emit(raw, cascade.record_parts)
-        return cascade.record_pair(conditions, tuples, window, place, record)
+        record, logits = cascade.make_records(conditions, tuples, window, place)
+        return cascade.record_pair(conditions, tuples, window, place, record), logits
 
     def _made_series(
         self, conditions: Tensor, tuples: Tensor, flow: Tensor, real: Tensor

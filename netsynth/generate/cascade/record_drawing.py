@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from netsynth.generate.cascade.drawing import DrawnFlows
 from netsynth.generate.cascade.flow_data import Series
@@ -125,12 +125,42 @@ def draw_records(
             torch.as_tensor(offsets[rows], device=device), kind, image, size,
         )  # fmt: skip
     numbers = image.cpu().numpy()
+    kinds = kind.cpu().numpy()
+    way = rules.reverse.cpu().numpy()[kinds].astype(np.int64)
     return DrawnRecords(
-        kind=kind.cpu().numpy(),
-        size_bytes=size,
+        kind=kinds,
+        size_bytes=grow(
+            size,
+            np.repeat(np.arange(counts.size), counts) * 2 + way,
+            flows.totals[:, 2:].ravel(),
+            largest=scales.record[0].largest,
+        ),
         gap_ns=scales.record[1].decode(numbers[:, 1]),
         offsets=offsets,
     )
+
+
+def grow(size: IntArray, lane: IntArray, totals: IntArray, *, largest: int) -> IntArray:
+    """Make payloads larger where a lane's fall short of its total.
+
+    Args:
+        size: int64 [N], bytes; 0 stays 0.
+        lane: int64 [N], flow and direction of each.
+        totals: int64 [L], bytes each lane should have.
+        largest: Most bytes of a record.
+
+    Returns:
+        int64 [N], each at most `largest`; in proportion, the largest first to reach it.
+    """
+    size = size.copy()
+    for _ in range(4):
+        short = totals - np.bincount(lane, size, totals.size)
+        open_ = (size > 0) & (size < largest) & (short[lane] > 0)
+        spare = np.bincount(lane, np.where(open_, size, 0), totals.size)
+        factor = 1 + np.maximum(short, 0) / np.maximum(spare, 1)
+        size = np.where(open_, np.minimum(np.floor(size * factor[lane]), largest), size)
+        size = size.astype(np.int64)
+    return size
 
 
 class _Lanes:
@@ -176,13 +206,13 @@ class _Lanes:
                 enters=done if position else torch.ones_like(done),
                 previous=previous[here], numbers=numbers[here],
             )  # fmt: skip
-            raw = cascade.raw_records(
+            hidden, logits = cascade.read_records(
                 conditions[here], tuples[here], windows[row[here]], place, random
             )
-            logits = self.rules.mask(raw[:, :kinds], protocol[here], state[here], place)
+            logits = self.rules.mask(logits, protocol[here], state[here], place)
             noise = torch.empty_like(logits).exponential_(generator=random).clamp_min_(1e-20)
             kind = (logits - noise.log()).argmax(dim=1)
-            image = torch.tanh(raw[:, kinds:])
+            image = cascade.g3.numbers(hidden, nn.functional.one_hot(kind, kinds).float())
             way = self.rules.reverse[kind].long()
             spent = torch.stack([1 - way, way], dim=1)
             budget = (bytes_left[here] * spent).sum(1)

@@ -47,12 +47,20 @@ class PhaseOutcome:
         return asdict(self)
 
 
-class _Phase:
+class Phase:
     """Steps of the critics and generators of some pairs, and their judgement."""
 
     def __init__(
-        self, batches: Batches, names: tuple[str, ...], *, alone: bool, config: CascadeConfig
+        self,
+        batches: Batches,
+        names: tuple[str, ...],
+        *,
+        alone: bool,
+        config: CascadeConfig,
+        detached: bool = True,
     ) -> None:
+        """Prepare to train the pairs `names`; `detached` is off to measure what it saves."""
+        self.detached = detached
         self.batches, self.names, self.alone, self.config = batches, names, alone, config
         cascade = batches.cascade
         self.rows = {name: batches.rows(name, held_out=False) for name in names}
@@ -80,7 +88,7 @@ class _Phase:
         weight = config.penalty * config.penalty_every if due else 0.0
         self.critic_steps += 1
         for name in self.names:
-            with torch.no_grad():
+            with torch.set_grad_enabled(not self.detached):
                 rows = self.draw(name)  # the same, so that interpolates differ in samples alone
                 made = batches.made(name, rows, alone=self.alone)
                 real = batches.real(name, rows)
@@ -99,9 +107,10 @@ class _Phase:
             critic.requires_grad_(False)
         total = torch.zeros((), device=self.weights[0].device)
         for name in self.names:
-            made = self.batches.made(name, self.draw(name), alone=self.alone)
+            rows = self.draw(name)
+            made, loss = self.batches.made_with_loss(name, rows, alone=self.alone)
             share = 1.0 if self.alone else self.share[name]
-            total = total - share * cascade.critic(name)(made).mean()
+            total = total + loss - share * cascade.critic(name)(made).mean()
         self.maker.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.weights, 10.0)
@@ -143,7 +152,7 @@ def train_phase(
         most_steps: Generator steps at most.
     """
     name = names[0] if len(names) == 1 else "joint"
-    phase = _Phase(batches, names, alone=len(names) == 1, config=config)
+    phase = Phase(batches, names, alone=len(names) == 1, config=config)
     began = time.monotonic()
     if any(rows.numel() == 0 for rows in phase.rows.values()):
         return PhaseOutcome(name=name, steps=0, seconds=0.0, first_distance=0.0, best_distance=0.0)
@@ -197,7 +206,7 @@ def phase_steps(batches: Batches, names: tuple[str, ...], config: CascadeConfig)
     return max(1, round(epochs * rows / (config.batch * config.critic_steps)))
 
 
-def _judge_with(phase: _Phase, weights: list[Tensor]) -> float:
+def _judge_with(phase: Phase, weights: list[Tensor]) -> float:
     """Judge with other weights in place, then put the phase's own back."""
     own = [p.detach().clone() for p in phase.weights]
     with torch.no_grad():

@@ -80,7 +80,7 @@ def fit_tuple_layout(traces: list[EncodedTrace]) -> TupleLayout:
     """
     if any(t.static.shape[1] == 0 for t in traces):
         raise ModelError("the cascade needs the static view; encode with static=True")
-    static = np.concatenate([t.static for t in traces])
+    static = static_rows(traces)
     varies = static.min(axis=0) < static.max(axis=0)
     parts, columns = [], []
     for span in traces[0].spans:
@@ -228,10 +228,27 @@ class TupleMaker:
         Returns:
             float64 [M], between 1/30 and 30.
         """
-        made = np.bincount(rows, minlength=self.book.counts.size).astype(np.float64)
-        learned = self.book.counts / self.book.counts.sum()
+        _, group = np.unique(self.book.tokens, axis=0, return_inverse=True)
+        group = group.ravel()
+        made = np.bincount(group[rows], minlength=int(group.max()) + 1).astype(np.float64)
+        learned = np.bincount(group, self.book.counts) / self.book.counts.sum()
         share = (made + 0.5) / (made.sum() + 0.5 * made.size)
-        return np.asarray(np.clip(learned / share, 1 / 30, 30), dtype=np.float64)
+        return np.asarray(np.clip(learned / share, 1 / 30, 30), dtype=np.float64)[group]
+
+
+def static_rows(traces: list[EncodedTrace]) -> Array:
+    """Return the static view of all flows, the vectors of ports that share a service made one.
+
+    A scan opens each port once; which one is an attribute (`responder_port`), not a mode of G1.
+    """
+    static = np.concatenate([t.static for t in traces])
+    service = np.concatenate([column_of(t, "service") for t in traces])
+    counts = np.maximum(np.bincount(service), 1)
+    for span in traces[0].spans:
+        if span.kind == "vector":
+            for column in range(span.start, span.stop):
+                static[:, column] = (np.bincount(service, static[:, column]) / counts)[service]
+    return static
 
 
 def tuple_tokens(trace: EncodedTrace) -> IntArray:
@@ -240,10 +257,37 @@ def tuple_tokens(trace: EncodedTrace) -> IntArray:
     return np.stack([*columns, flow_states(trace)], axis=1)
 
 
+def window_keys(
+    kind: IntArray, offsets: IntArray, reverse: NDArray[np.bool_], endpoints: IntArray
+) -> IntArray:
+    """What a record's TCP window goes by: int64 [N, 4], for a CountBook.
+
+    Its kind, its sender, the service, and how many records of its direction came before (0 to 3,
+    then in octaves).
+
+    Args:
+        kind: int64 [N].
+        offsets: int64 [F+1].
+        reverse: bool [N].
+        endpoints: int64 [F, 4], ENDPOINTS and state.
+    """
+    flow = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))
+    back = reverse.astype(np.int64)
+    before = np.cumsum(back) - back
+    before -= before[offsets[:-1]][flow]
+    order = np.where(reverse, before, np.arange(kind.size) - offsets[:-1][flow] - before)
+    octave = np.where(order < 4, order, 2 + np.log2(np.maximum(order, 1)).astype(np.int64))
+    sender = np.where(reverse, endpoints[flow, 1], endpoints[flow, 2])
+    return np.stack([kind, sender, endpoints[flow, 0], octave], axis=1)
+
+
+WINDOW_CHAIN = ((0, 1, 2, 3), (0, 1, 3), (0, 1), (0, 3), (0,))
+
+
 def fit_tuple_maker(traces: list[EncodedTrace], layout: TupleLayout) -> TupleMaker:
     """Learn the books of tuples."""
     tokens = np.concatenate([tuple_tokens(t) for t in traces])
-    static = np.concatenate([t.static for t in traces])
+    static = static_rows(traces)
     names = tuple(f.name for f in traces[0].token_fields if f.name not in OWN)
     attributes = np.concatenate(
         [np.stack([column_of(t, name) for name in names], axis=1) for t in traces]
