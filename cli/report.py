@@ -13,9 +13,7 @@ from netsynth.errors import ConfigError
 from .progress_bar import make_progress
 
 if TYPE_CHECKING:
-    from netsynth.progress import Progress
-    from netsynth.report import CaptureFacts, FidelityReport
-    from netsynth.tables import FlowTable, PacketTable
+    from netsynth.report import FidelityReport
 
 EXIT_OVER = 3
 
@@ -73,6 +71,7 @@ def report(
     One verdict a family, worst first. Ratios are to the floor: what one half of REAL scores
     against the other, so that 1 is as good as real traffic.
     """
+    from netsynth.reading import read_traffic
     from netsynth.report import baseline_captures, compare, floor_report, refer_to, write_report
 
     if not synthetic and not floor and not baselines:
@@ -80,16 +79,16 @@ def report(
     if synthetic_labels and len(synthetic_labels) != len(synthetic):
         raise click.UsageError("give --synthetic-labels once for each SYNTHETIC")
     progress = make_progress(quiet=quiet)
-    tables, facts = _read(real, labels, salvage=salvage, progress=progress)
+    tables, facts = read_traffic(real, labels, salvage=salvage, progress=progress)
     unseen = None
     if held_out is not None:
-        unseen = _read(held_out, None, salvage=salvage, progress=progress)[0]
+        unseen = read_traffic(held_out, None, salvage=salvage, progress=progress)[0]
     reference = refer_to(tables, seed=seed, facts=facts, held_out=unseen)
     wanted = families or None
     reports = []
     for place, path in enumerate(synthetic):
         windows = synthetic_labels[place] if synthetic_labels else None
-        other, about = _read(path, windows, salvage=salvage, progress=progress)
+        other, about = read_traffic(path, windows, salvage=salvage, progress=progress)
         reports.append(
             compare(
                 reference,
@@ -120,28 +119,6 @@ def report(
     page = write_report(reports, output) if output is not None else None
     _show(reports, as_json=as_json, table=table, page=page)
     return _exit_status(reports[:judged], fail_over)
-
-
-def _read(
-    path: str, labels: str | None, *, salvage: bool, progress: Progress
-) -> tuple[FlowTable | PacketTable, CaptureFacts]:
-    from netsynth.capture import read_capture
-    from netsynth.demux import assemble_flows, assign_labels, read_labels
-    from netsynth.report import CaptureFacts
-
-    progress.start(f"reading {Path(path).name}")
-    packets, info = read_capture(path, salvage=salvage)
-    progress.finish()
-    facts = CaptureFacts(
-        name=Path(path).name,
-        paths=info.paths,
-        macs=info.macs,
-        out_of_order_count=info.out_of_order_count,
-        frame_count=info.frame_count,
-    )
-    if labels is None:
-        return packets, facts
-    return assign_labels(assemble_flows(packets), read_labels(labels)), facts
 
 
 def _show(reports: list[FidelityReport], *, as_json: bool, table: bool, page: Path | None) -> None:

@@ -18,7 +18,14 @@ from netsynth import __version__
 from netsynth.errors import ConfigError, ModelError
 from netsynth.model import Model, layout_of
 from netsynth.progress import Progress, Silence
-from netsynth.reading import Paths, learned_part, read_census, read_flows, read_packets
+from netsynth.reading import (
+    Paths,
+    learned_part,
+    read_census,
+    read_flows,
+    read_packets,
+    read_traffic,
+)
 from netsynth.settings import Sections, change_settings, flatten
 from netsynth.summary import CaptureSummary, summarise_flows
 
@@ -113,27 +120,50 @@ def compare(
     *,
     families: Sequence[str] | None = None,
     seed: int = 0,
+    quick: bool = False,
+    held_out: Paths | None = None,
+    labels: Path | str | None = None,
+    synthetic_labels: Path | str | None = None,
     salvage: bool = False,
     progress: Progress | None = None,
 ) -> FidelityReport:
-    """Measure how close a synthetic capture is to a real one; see `netsynth.report.compare`.
+    """Measure how close a synthetic capture is to a real one: what `netsynth report` shows.
+
+    Args:
+        real: A file, folder, pattern or rotation set, or several that are one capture.
+        synthetic: Likewise.
+        families: Families of measures, of `netsynth.report.FAMILIES`; None for all.
+        seed: Of the halves compared, of resampling and of the classifiers.
+        quick: No intervals, forecasts or anomaly detection.
+        held_out: Real traffic that the model was not fitted on; membership inference needs it.
+        labels: CSV file of windows of labelled traffic in `real`.
+        synthetic_labels: And in `synthetic`.
+        salvage: Read on past damaged records.
+        progress: Told what is done.
 
     Raises:
-        CaptureError: If a capture cannot be read or holds no IP packets.
+        CaptureError: If a capture cannot be read.
         ConfigError: If a family of measures is unknown.
     """
-    from netsynth.demux import assemble_flows
-    from netsynth.report import compare as compare_flows
+    from netsynth.report import compare as compare_traffic
 
     progress = progress or Silence()
-    tables = []
-    for paths in (real, synthetic):
-        packets, _ = read_packets(paths, salvage=salvage, progress=progress)
-        tables.append(assemble_flows(packets))
-    progress.start("comparing")
-    report = compare_flows(*tables, families=families, seed=seed)
-    progress.finish()
-    return report
+    ours, facts = read_traffic(real, labels, salvage=salvage, progress=progress)
+    theirs, others = read_traffic(synthetic, synthetic_labels, salvage=salvage, progress=progress)
+    unseen = None
+    if held_out is not None:
+        unseen, _ = read_traffic(held_out, salvage=salvage, progress=progress)
+    return compare_traffic(
+        ours,
+        theirs,
+        families=families,
+        seed=seed,
+        quick=quick,
+        held_out=unseen,
+        real_facts=facts,
+        synthetic_facts=others,
+        progress=progress,
+    )
 
 
 def summarise(

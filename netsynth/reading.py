@@ -18,6 +18,7 @@ from netsynth.tables import FlowTable, PacketTable
 if TYPE_CHECKING:
     from netsynth.capture import CaptureInfo
     from netsynth.demux import FlowCensus
+    from netsynth.report import CaptureFacts
 
 Paths = Path | str | Sequence[Path | str]
 
@@ -143,6 +144,46 @@ def read_flows(
         "skipped_bytes": info.skipped_bytes,
     }
     return flows, about
+
+
+def read_traffic(
+    paths: Paths, labels: Path | str | None = None, *, salvage: bool, progress: Progress
+) -> tuple[PacketTable | FlowTable, CaptureFacts]:
+    """Read one capture for a comparison; it may be empty, or hold no IP packet.
+
+    Args:
+        paths: A file, folder, pattern or rotation set, or several.
+        labels: CSV file of windows of labelled traffic, or None.
+        salvage: Read on past damaged records.
+        progress: Told what is done.
+
+    Returns:
+        The packets, or with `labels` the labelled flows; and what else a comparison can use: the
+        name, files, MAC addresses and order of the capture.
+
+    Raises:
+        CaptureError: If the capture or the labels cannot be read.
+    """
+    from netsynth.capture import read_capture
+    from netsynth.demux import assemble_flows, assign_labels, read_labels
+    from netsynth.report import CaptureFacts
+
+    windows = None if labels is None else read_labels(labels)
+    names, _ = _start(paths, progress)
+    packets, info = read_capture(
+        names, salvage=salvage, progress=lambda done, total: progress.update(done)
+    )
+    progress.finish(f"{info.packet_count:,} packets")
+    facts = CaptureFacts(
+        name=", ".join(Path(path).name for path in names),
+        paths=info.paths,
+        macs=info.macs,
+        out_of_order_count=info.out_of_order_count,
+        frame_count=info.frame_count,
+    )
+    if windows is None:
+        return packets, facts
+    return assign_labels(assemble_flows(packets), windows), facts
 
 
 def learned_part(

@@ -295,6 +295,14 @@ def test_compare_reads_two_captures(capture: Path) -> None:
     assert report.mean_scaled("temporal") == 0
 
 
+def test_compare_knows_the_files_as_the_command_does(capture: Path) -> None:
+    report = netsynth.compare(capture, [capture], families=["privacy", "validity"], quick=True)
+    assert report.details["real"] == report.details["synthetic"] == capture.name
+    macs = report.figure("privacy", "MAC addresses")
+    assert macs.raw == macs.real != 0
+    assert report.figure("validity", "order").raw == 1.0
+
+
 def test_the_package_offers_its_api_and_nothing_by_accident() -> None:
     assert set(netsynth.__all__) <= set(dir(netsynth))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

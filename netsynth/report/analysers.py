@@ -10,13 +10,13 @@ from typing import Any
 
 from netsynth.analysers import PACKETS, ask_suricata, ask_tshark, find_program
 from netsynth.report.fidelity import Figure
-from netsynth.report.pair import Pair
+from netsynth.report.pair import CaptureFacts, Pair
 
 _LOG = logging.getLogger(__name__)
 
 
 def analyser_figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
-    """Ask each analyser about both files, where files are known and the report is not quick.
+    """Ask each analyser about both captures, where each is one file and the report is not quick.
 
     Returns:
         Per analyser its complaints per 1,000 packets, and in details how often each was made.
@@ -31,10 +31,11 @@ def analyser_figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     for name, ask in ways.items():
         if find_program(name) is None:
             continue
-        if not pair.real.facts.paths or not pair.facts.paths:
+        files = [_only_file(facts) for facts in (pair.real.facts, pair.facts)]
+        if files[0] is None or files[1] is None:
             continue
         try:
-            real, synthetic = ask(pair.real.facts.paths[0]), ask(pair.facts.paths[0])
+            real, synthetic = ask(files[0]), ask(files[1])
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             _LOG.warning("%s could not judge the captures: %s", name, error)
             continue
@@ -52,6 +53,13 @@ def analyser_figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
         kinds = sorted(set(real) | set(synthetic))
         details[name] = {kind: [real.get(kind, 0), synthetic.get(kind, 0)] for kind in kinds}
     return figures, {"analysers": details} if details else {}
+
+
+def _only_file(facts: CaptureFacts) -> Path | None:
+    """The file of a capture that is one file, which an analyser can read again."""
+    if len(facts.paths) != 1 or not facts.paths[0].is_file():
+        return None
+    return facts.paths[0]
 
 
 def _per_thousand(frames: int, complaints: dict[str, int]) -> float:
