@@ -7,18 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsynth.encode.addresses import AddressMap
 from netsynth.encode.columns import FlowColumns, flow_columns, state_bits
+from netsynth.encode.durations import fit_units, in_trips, stretches
 from netsynth.encode.hosts import HostCodec, as_keys, fit_host_codec, to_bits
-from netsynth.encode.records import RecordCodec, fit_record_codec
+from netsynth.encode.records import GAP_RULERS, RecordCodec, fit_record_codec
 from netsynth.encode.series import SeriesConfig, aggregate
 from netsynth.encode.source_ports import PortAllocator, SourcePortCodec, fit_source_port_codec
 from netsynth.encode.static import StaticCodec, fit_static_codec, static_columns
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.encode.windows import cut_windows, window_length_ns
 from netsynth.errors import CaptureError, ConfigError, ModelError
-from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec, fit_number_codec
+from netsynth.numbers import Array, IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import EncodedTrace, FlowTable, TokenField
 
 ANY_PORT = -1  # service_port of services whose port is drawn by itself
@@ -33,11 +35,10 @@ class EncodeConfig:
     all_hosts_below: int = 256  # captures with fewer hosts give each one a token
     service_limit: int = 384  # (protocol, port) pairs with a token of their own
     shape_limit: int = 384  # combinations of TCP state and size class
-    ephemeral_bins: int = 192  # bins of the ephemeral port range
     smallest_flows: int = 20  # a capture with fewer flows teaches nothing
 
     def __post_init__(self) -> None:
-        for name in ("host_limit", "service_limit", "shape_limit", "ephemeral_bins"):
+        for name in ("host_limit", "service_limit", "shape_limit"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1")
 
@@ -67,6 +68,7 @@ class Codec:
     source_ports: SourcePortCodec
     numbers: dict[str, NumberCodec]
     records: RecordCodec
+    trip_services: NDArray[np.bool_]  # services whose durations are told in round trips
     static: StaticCodec | None = None
 
     @property
@@ -121,11 +123,14 @@ class Codec:
             ),
             TokenField(name="bytes_forward", size=number["bytes"].size, number=number["bytes"]),
             TokenField(name="bytes_reverse", size=number["bytes"].size, number=number["bytes"]),
-            TokenField(
-                name="answer",
-                size=number["answer"].size + 1,
-                number=number["answer"],
-                groups={"octave": np.append(0, 1 + _octaves(number["answer"]))},
+            *(
+                TokenField(
+                    name=name,
+                    size=number[name].size + 1,
+                    number=number[name],
+                    groups={"octave_" + name: np.append(0, 1 + _octaves(number[name]))},
+                )
+                for name in ("answer", "reply")
             ),
             TokenField(name="stretch", size=number["stretch"].size + 1, number=number["stretch"]),
             TokenField(
@@ -155,7 +160,10 @@ class Codec:
             TokenField(name="kind", size=kinds.size, groups=groups),
             TokenField(name="length", size=codec.length.size, number=codec.length),
             TokenField(name="window", size=codec.window.size + 1),
-            TokenField(name="gap", size=codec.gap.size, number=codec.gap),
+            *(
+                TokenField(name=name, size=getattr(codec, name).size, number=getattr(codec, name))
+                for name in GAP_RULERS
+            ),
         )
 
     def encode(self, flows: FlowTable, *, static: bool = False) -> list[EncodedTrace]:
@@ -216,6 +224,9 @@ class Codec:
         port = np.where(any_port, 1 + number["port"].encode(columns.service_port), 0)
         answered = columns.answer_ns >= 0
         answer = np.where(answered, 1 + number["answer"].encode(columns.answer_ns), 0)
+        by_trip = in_trips(columns, service, self.trip_services)
+        replied = columns.reply_ns >= 0
+        reply = np.where(replied, 1 + number["reply"].encode(columns.reply_ns), 0)
         token = {
             "gap": number["start_gap"].encode(np.diff(columns.start_ns, prepend=first_ns)),
             "label": self._labels(flows),
@@ -233,8 +244,9 @@ class Codec:
             "bytes_forward": number["bytes"].encode(totals[:, 2]),
             "bytes_reverse": number["bytes"].encode(totals[:, 3]),
             "answer": answer,
-            "stretch": np.where(answered, 1 + number["stretch"].encode(stretches(columns)), 0),
-            "duration": np.where(answered, 0, 1 + number["duration"].encode(columns.duration_ns)),
+            "reply": reply,
+            "stretch": np.where(by_trip, 1 + number["stretch"].encode(stretches(columns)), 0),
+            "duration": np.where(by_trip, 0, 1 + number["duration"].encode(columns.duration_ns)),
         }
         return np.stack([token[f.name] for f in self.token_fields], axis=1).astype(np.int32)
 
@@ -275,13 +287,14 @@ class Codec:
         arrays: dict[str, Array] = {"hosts.addresses": self.hosts.addresses}
         arrays["hosts.networks"] = self.hosts.networks
         arrays["hosts.network_counts"] = self.hosts.network_counts
+        arrays["trip_services"] = self.trip_services.astype(np.uint8)
         for name in ("services", "shapes", "meta", "openings"):
             arrays |= getattr(self, name).to_arrays(name)
         arrays |= self.source_ports.named.to_arrays("source_ports.named")
-        arrays |= self.source_ports.ephemeral.to_arrays("source_ports.ephemeral")
         arrays |= self.source_ports.starts.to_arrays("source_ports.starts")
+        arrays |= self.source_ports.jumps.to_arrays("source_ports.jumps")
         arrays |= records.kinds.to_arrays("records.kinds")
-        for name in ("length", "window", "gap"):
+        for name in ("length", "window", *GAP_RULERS):
             arrays |= getattr(records, name).to_arrays(f"records.{name}")
         for name, number in self.numbers.items():
             arrays |= number.to_arrays(f"numbers.{name}")
@@ -309,7 +322,7 @@ class Codec:
             }
             record = {
                 name: NumberCodec.from_arrays(f"records.{name}", arrays)
-                for name in ("length", "window", "gap")
+                for name in ("length", "window", *GAP_RULERS)
             }
             return Codec(
                 config=config,
@@ -324,10 +337,11 @@ class Codec:
                 ),
                 source_ports=SourcePortCodec(
                     named=Vocabulary.from_arrays("source_ports.named", arrays),
-                    ephemeral=NumberCodec.from_arrays("source_ports.ephemeral", arrays),
                     starts=Vocabulary.from_arrays("source_ports.starts", arrays),
+                    jumps=Vocabulary.from_arrays("source_ports.jumps", arrays),
                 ),
                 numbers=number,
+                trip_services=arrays["trip_services"] > 0,
                 records=RecordCodec(
                     kinds=Vocabulary.from_arrays("records.kinds", arrays), **record
                 ),
@@ -342,7 +356,7 @@ class Codec:
 
 META_FIELDS = ("meta_forward", "meta_reverse", "other_meta_forward", "other_meta_reverse")
 NUMBER_NAMES = (
-    "start_gap", "port", "packets", "bytes", "answer", "stretch", "duration",
+    "start_gap", "port", "packets", "bytes", "answer", "reply", "stretch", "duration",
     "skip", "step_packets", "step_bytes",
 )  # fmt: skip
 
@@ -373,15 +387,6 @@ def count_class(counts: IntArray) -> IntArray:
     """Put counts in classes that grow by half: 0, 1, 2, 3, 4, 5-7, 8-11 ..."""
     logs = np.log(np.maximum(counts, 1) / 4.5) / np.log(1.5)
     return np.where(counts <= 4, counts, 5 + np.floor(np.maximum(logs, 0))).astype(np.int64)
-
-
-def stretches(columns: FlowColumns) -> FloatArray:
-    """Duration of each flow in units of the time to its answer, at least 1: float64 [F].
-
-    How long a dialogue lasts goes with its round trip; flows without an answer give 1.
-    """
-    ratio = columns.duration_ns / np.maximum(columns.answer_ns, 1)
-    return np.where(columns.answer_ns >= 0, np.maximum(ratio, 1.0), 1.0)
 
 
 def _classes(number: NumberCodec) -> IntArray:
@@ -435,6 +440,19 @@ def fit_codec(
         aggregate(t, first_ns=a, window_ns=d, step_count=config.series.step_count)
         for a, d, t in pieces
     ]
+    tokens = [
+        service_tokens(service, service_rows(t, c)) for t, c in zip(tables, columns, strict=True)
+    ]
+    by_service = fit_units(
+        columns,
+        tokens,
+        [
+            np.concatenate([shape_rows(t, c), np.stack([t.initiator, t.responder], axis=1)], axis=1)
+            for t, c in zip(tables, columns, strict=True)
+        ],
+        size=service.size,
+    )
+    by_trip = [in_trips(c, s, by_service) for c, s in zip(columns, tokens, strict=True)]
     gaps = [np.diff(c.start_ns, prepend=a) for (a, _, _), c in zip(pieces, columns, strict=True)]
     codec = Codec(
         config=config,
@@ -456,11 +474,7 @@ def fit_codec(
             tables,
             [hosts.encode(t.packets.addresses)[t.initiator] for t in tables],
             [hosts.encode(t.packets.addresses)[t.responder] for t in tables],
-            [
-                service_tokens(service, service_rows(t, c))
-                for t, c in zip(tables, columns, strict=True)
-            ],
-            bin_count=config.ephemeral_bins,
+            tokens,
         ),
         numbers={
             "start_gap": fit_number_codec(
@@ -469,22 +483,28 @@ def fit_codec(
             "port": fit_number_codec(
                 unknown if unknown.size else np.zeros(1), bin_count=96, largest_ratio=4.0
             ),
-            **_fit_flow_numbers(columns),
+            **_fit_flow_numbers(columns, by_trip),
             **_fit_series_numbers(series),
         },
-        records=fit_record_codec(tables, [c.other_meta for c in columns]),
+        records=fit_record_codec(tables, columns),
+        trip_services=by_service,
     )
     if not static:
         return codec
     return dataclasses.replace(codec, static=fit_static_codec(flow_tables, codec=codec, seed=seed))
 
 
-def _fit_flow_numbers(columns: list[FlowColumns]) -> dict[str, NumberCodec]:
+def _fit_flow_numbers(
+    columns: list[FlowColumns], by_trip: list[NDArray[np.bool_]]
+) -> dict[str, NumberCodec]:
     totals = np.concatenate([c.totals for c in columns])
     answer = np.concatenate([c.answer_ns for c in columns])
-    alone = np.concatenate([c.duration_ns for c in columns])[answer < 0]
-    stretch = np.concatenate([stretches(c) for c in columns])[answer >= 0]
+    trip = np.concatenate(by_trip)
+    alone = np.concatenate([c.duration_ns for c in columns])[~trip]
+    stretch = np.concatenate([stretches(c) for c in columns])[trip]
     answer = answer[answer >= 0]
+    reply = np.concatenate([c.reply_ns for c in columns])
+    reply = reply[reply >= 0]
     return {
         "packets": fit_number_codec(
             totals[:, :2], bin_count=48, atom_count=64, atom_share=1.0, exact_below=33
@@ -492,9 +512,12 @@ def _fit_flow_numbers(columns: list[FlowColumns]) -> dict[str, NumberCodec]:
         "bytes": fit_number_codec(
             totals[:, 2:], bin_count=96, atom_count=256, atom_share=0.0005, exact_below=1
         ),
-        "answer": fit_number_codec(
-            answer if answer.size else np.zeros(1), bin_count=64, atom_count=8, atom_share=0.01
-        ),
+        **{
+            name: fit_number_codec(
+                values if values.size else np.zeros(1), bin_count=64, atom_count=8, atom_share=0.01
+            )
+            for name, values in (("answer", answer), ("reply", reply))
+        },
         "stretch": fit_number_codec(
             stretch if stretch.size else np.ones(1), bin_count=96, atom_count=8, atom_share=0.01
         ),

@@ -40,6 +40,9 @@ class FlowColumns:
         state: int64 [F], STATE_* bits; 0 outside TCP.
         answer_ns: int64 [F], from the first packet to the first one in the other direction,
             NO_ANSWER where there is none.
+        reply_ns: int64 [F], from that answer to the next packet in the first direction, NO_ANSWER
+            where there is none. A capture between two hosts sees the delay of either side: the
+            answer comes after the responder's, the reply after the initiator's.
         meta: int64 [F, 4, 4], TTL, TOS, DF and VLAN of the first packet forward and reverse, then
             of the first one forward and reverse that differs from it; -1 where there is none.
         other_meta: bool [N], packets whose header values differ from those of the first one in
@@ -54,6 +57,7 @@ class FlowColumns:
     duration_ns: IntArray
     state: IntArray
     answer_ns: IntArray
+    reply_ns: IntArray
     meta: IntArray
     other_meta: NDArray[np.bool_]
     opening: IntArray
@@ -84,6 +88,18 @@ def flow_columns(flows: FlowTable) -> FlowColumns:
     opposite = np.where(reverse[starts], first[:, 0], first[:, 1])
     answered = opposite >= 0
     answer_ns = np.where(answered, packets.time_ns[np.maximum(opposite, 0)] - start_ns, NO_ANSWER)
+    begins = np.repeat(reverse[starts], count)
+    behind = rows > np.repeat(np.where(answered, opposite, len(packets)), count)
+    back = (
+        np.minimum.reduceat(np.where(behind & (reverse == begins), rows, len(packets)), starts)
+        if len(flows)
+        else opposite
+    )
+    replied = back < len(packets)
+    reply_ns = (
+        packets.time_ns[np.where(replied, back, 0)] - packets.time_ns[np.maximum(opposite, 0)]
+    )
+    reply_ns = np.where(replied, reply_ns, NO_ANSWER)
     rows = np.maximum(first, 0)
     meta, other_meta = _meta(flows, first)
     bits = packets.option_bits[rows].astype(np.int64) & ~OPTION_SACK
@@ -105,6 +121,7 @@ def flow_columns(flows: FlowTable) -> FlowColumns:
         duration_ns=flows.end_ns - start_ns,
         state=_state(flows),
         answer_ns=answer_ns,
+        reply_ns=reply_ns,
         meta=meta,
         other_meta=other_meta,
         opening=opening,

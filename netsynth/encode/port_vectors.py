@@ -22,17 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.encode.columns import flow_columns
-from netsynth.encode.source_ports import SourcePortCodec, fit_source_port_codec
+from netsynth.encode.source_ports import SourcePortCodec, draw_ports, fit_source_port_codec
 from netsynth.encode.vocabulary import Vocabulary
 from netsynth.errors import ConfigError
-from netsynth.numbers import Array, IntArray, NumberCodec
+from netsynth.numbers import Array, IntArray
 from netsynth.tables import ICMP, ICMPV6, FlowTable
 
 EPHEMERAL = -1  # in place of an initiator port that has no word of its own
 SENTENCES = 60_000  # flows to learn from; of more, so many at random
 WORDS_TO_READ = 600_000  # over all passes
 PASSES = (4, 40)  # fewest and most passes over the sentences
-EPHEMERAL_BINS = 192
 CHUNK = 4096  # vectors compared with all words at once
 
 Vectors = NDArray[np.float32]
@@ -127,15 +126,9 @@ class PortVectors:
         """Put a drawn port in place of each EPHEMERAL of `ports` [F]: int64 [F]."""
         ports = np.array(ports, dtype=np.int64)
         rows = np.flatnonzero(ports == EPHEMERAL)
-        starts = self.source_ports.starts
-        share = starts.counts / max(starts.counts.sum(), 1)
-        bins = (
-            starts.rows[rng.choice(share.size, rows.size, p=share), 3]
-            if share.size
-            else rng.integers(self.source_ports.ephemeral.size, size=rows.size)
-        )
-        drawn = self.source_ports.ephemeral.decode(bins, rng.random(rows.size))
-        ports[rows] = np.clip(np.round(drawn), 1, 65535).astype(np.int64)
+        places = self.source_ports.places
+        share = places.counts / places.counts.sum()
+        ports[rows] = draw_ports(rng.choice(places.rows[:, 3], rows.size, p=share), rng)
         return ports
 
     def _by_kind(self, protocols: Array) -> list[tuple[IntArray, IntArray]]:
@@ -152,7 +145,7 @@ class PortVectors:
     def to_arrays(self, name: str) -> dict[str, Array]:
         """Return the vectors as named arrays, for a model file."""
         arrays = {f"{name}.{key}": getattr(self, key) for key in ARRAYS}
-        for key in ("named", "ephemeral", "starts"):
+        for key in ("named", "starts", "jumps"):
             arrays |= getattr(self.source_ports, key).to_arrays(f"{name}.source_ports.{key}")
         return arrays
 
@@ -164,8 +157,8 @@ class PortVectors:
             **{key: arrays[f"{name}.{key}"] for key in ARRAYS},
             source_ports=SourcePortCodec(
                 named=Vocabulary.from_arrays(f"{ports}.named", arrays),
-                ephemeral=NumberCodec.from_arrays(f"{ports}.ephemeral", arrays),
                 starts=Vocabulary.from_arrays(f"{ports}.starts", arrays),
+                jumps=Vocabulary.from_arrays(f"{ports}.jumps", arrays),
             ),
         )
 
@@ -191,9 +184,7 @@ def fit_port_vectors(flow_tables: list[FlowTable], *, width: int = 8, seed: int)
     if not any(len(t) for t in flow_tables):
         raise ConfigError("port vectors need at least one flow")
     nothing = [np.zeros(len(t), dtype=np.int64) for t in flow_tables]
-    source_ports = fit_source_port_codec(
-        flow_tables, nothing, nothing, nothing, bin_count=EPHEMERAL_BINS
-    )
+    source_ports = fit_source_port_codec(flow_tables, nothing, nothing, nothing)
     columns = [flow_columns(t) for t in flow_tables]
     protocol = np.concatenate([t.protocol for t in flow_tables]).astype(np.int64)
     is_icmp = np.isin(protocol, (ICMP, ICMPV6)).astype(np.int64)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.encode.columns import FlowColumns
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.numbers import Array, IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import TCP, FlowTable
@@ -14,6 +15,7 @@ from netsynth.tables import TCP, FlowTable
 KIND_COLUMNS = (
     "protocol", "reverse", "payload", "tcp_flags", "segment", "ack_class", "icmp", "other_meta",
 )  # fmt: skip
+GAP_RULERS = ("gap", "gap_per_delay")  # what a gap is measured in
 SAME_WINDOW = 0  # window token: as the packet before in the same direction; TCP alone has others
 
 
@@ -24,7 +26,8 @@ class RecordCodec:
     kinds: Vocabulary  # rows [V, 8], KIND_COLUMNS
     length: NumberCodec
     window: NumberCodec
-    gap: NumberCodec
+    gap: NumberCodec  # ns
+    gap_per_delay: NumberCodec  # gap over the delay of the side that sends, see `FlowColumns`
 
     def encode(self, flows: FlowTable, other_meta: NDArray[np.bool_]) -> NDArray[np.int32]:
         """Return int32 [N, 3]: kind, length and window tokens."""
@@ -37,21 +40,26 @@ class RecordCodec:
         return np.stack([kind, length, window], axis=1).astype(np.int32)
 
 
-def fit_record_codec(
-    flow_tables: list[FlowTable], other_metas: list[NDArray[np.bool_]]
-) -> RecordCodec:
-    """Learn the record vocabularies."""
+def fit_record_codec(flow_tables: list[FlowTable], columns: list[FlowColumns]) -> RecordCodec:
+    """Learn the record vocabularies from flows and their columns."""
+    other_metas = [c.other_meta for c in columns]
     rows = np.concatenate([kind_rows(t, o) for t, o in zip(flow_tables, other_metas, strict=True)])
     length = np.concatenate([t.packets.payload_length for t in flow_tables])
-    windows, gaps = [], []
-    for table in flow_tables:
+    windows, gaps, shares = [], [], []
+    for table, column in zip(flow_tables, columns, strict=True):
         window = table.packets.window.astype(np.int64)
         changed = before_in_direction(table, window) != window
         windows.append(window[changed & (table.packets.protocol == TCP)])
         gap = np.diff(table.packets.time_ns, prepend=0)
         gap[table.offsets[:-1]] = -1
         gaps.append(gap[gap >= 0])
+        flow = table.flow_of_packet
+        opposite = table.reverse != table.reverse[table.offsets[:-1]][flow]
+        delay = np.where(opposite, column.answer_ns[flow], column.reply_ns[flow])
+        timed = (gap >= 0) & (delay > 0)
+        shares.append(gap[timed] / delay[timed])
     window, gap = np.concatenate(windows), np.concatenate(gaps)
+    share = np.concatenate(shares)
     return RecordCodec(
         kinds=fit_vocabulary(rows, limit=512),
         length=fit_number_codec(
@@ -61,7 +69,10 @@ def fit_record_codec(
             window if window.size else np.zeros(1), bin_count=64, atom_count=192, atom_share=2e-4
         ),
         gap=fit_number_codec(
-            gap if gap.size else np.zeros(1), bin_count=128, atom_count=16, atom_share=0.01
+            gap if gap.size else np.zeros(1), bin_count=128, atom_count=48, atom_share=0.002
+        ),
+        gap_per_delay=fit_number_codec(
+            share if share.size else np.ones(1), bin_count=96, atom_count=1
         ),
     )
 

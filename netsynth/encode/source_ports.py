@@ -2,8 +2,8 @@
 
 Ports with a name of their own (the service's, or one below 1024) are kept. The others are told by
 habit: a step from the port the host used last, towards the same service (Linux counts upwards
-there) or at all (a scanner keeps its port, a flooder counts), or a draw from the learned ephemeral
-range. No port of the capture is replayed.
+there) or at all (a scanner keeps its port, a flooder counts), or a draw from the part of the
+ephemeral range that the hosts began or jumped to. No port of the capture is replayed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
-from netsynth.numbers import Array, IntArray, NumberCodec, fit_number_codec
+from netsynth.numbers import Array, IntArray
 from netsynth.tables import FlowTable
 
 NO_PORT, SAME_AS_RESPONDER = 0, 1
 HOST_STEPS = (0, 1, 2, -1)  # from the port the host used last
 PAIR_STEPS = tuple(range(33))  # from the port it used last towards the same service
 FIXED_SHARE = 0.01  # a port that opens this share of all flows is no ephemeral one
-PORTS_A_BIN = 64  # a bin of few would replay the ports it has seen
+BLOCK = 128  # ports that a place stands for: fewer would replay them
+DYNAMIC = range(49152, 65536)  # RFC 6335 section 6
+RARELY = 0.01  # share of jumps below which a key's flows count on without any
+OFTEN = 20  # jumps of a key from which on it may jump more often than learned
+PLACES = 32768  # kept at most
+NOWHERE = Vocabulary(rows=np.zeros((0, 4), np.int64), counts=np.zeros(0, np.int64))
 FIRST_HOST_STEP = 2
 FIRST_PAIR_STEP = FIRST_HOST_STEP + len(HOST_STEPS)
 FIRST_NAMED = FIRST_PAIR_STEP + len(PAIR_STEPS)
@@ -33,14 +38,29 @@ class SourcePortCodec:
 
     Attributes:
         named: Rows [V, 1], ports kept as they are.
-        ephemeral: Bins of the others.
-        starts: Rows (initiator, service and responder token, bin): where in the ephemeral range
-            ports lay that no habit explains.
+        starts: Rows (initiator, service and responder token, place): where in the ephemeral range
+            pairs of hosts began, to BLOCK ports. A place is twice the block, plus 1 for odd ports:
+            Linux connects from ports of one parity alone.
+        jumps: The same for ports that no habit explains though the pair had used one before.
     """
 
     named: Vocabulary
-    ephemeral: NumberCodec
     starts: Vocabulary
+    jumps: Vocabulary
+
+    @property
+    def places(self) -> Vocabulary:
+        """Rows of `starts` and `jumps` together."""
+        return Vocabulary(
+            rows=np.concatenate([self.starts.rows, self.jumps.rows]),
+            counts=np.concatenate([self.starts.counts, self.jumps.counts]),
+        )
+
+    @property
+    def jumps_of_key(self) -> IntArray:
+        """How many jumps the key of each row of `jumps` has: int64 [V]."""
+        code = _codes(self.jumps.rows[:, :3])
+        return np.bincount(code, self.jumps.counts).astype(np.int64)[code]
 
     @property
     def start_token(self) -> int:
@@ -58,7 +78,7 @@ class SourcePortCodec:
         named = self.named.find(port[:, None])
         token = np.where(named >= 0, FIRST_NAMED + named, self.start_token)
         token = np.where(port == flows.responder_port, SAME_AS_RESPONDER, token)
-        free = np.flatnonzero((token == self.start_token) & (port > 0))  # ports with a habit
+        free = self.are_free(token) & (port > 0)  # ports with a habit
         own, habit = port[free], token[free]
         before = _port_before(_host_key(flows)[free], own)
         for place, step in reversed(list(enumerate(HOST_STEPS))):
@@ -69,14 +89,17 @@ class SourcePortCodec:
         token[free] = np.where(known, FIRST_PAIR_STEP + ahead, habit)
         return np.where(port == 0, NO_PORT, token).astype(np.int64)
 
+    def are_free(self, tokens: IntArray) -> NDArray[np.bool_]:
+        """Tell which tokens are ports that hosts choose: bool, shape of `tokens`."""
+        named = (tokens >= FIRST_NAMED) & (tokens < self.start_token)
+        return (tokens >= FIRST_HOST_STEP) & ~named
+
 
 def fit_source_port_codec(
     flow_tables: list[FlowTable],
     initiator_tokens: list[IntArray],
     responder_tokens: list[IntArray],
     service_tokens: list[IntArray],
-    *,
-    bin_count: int,
 ) -> SourcePortCodec:
     """Learn named ports, the ephemeral range and where hosts start in it."""
     port = np.concatenate([t.initiator_port for t in flow_tables]).astype(np.int64)
@@ -89,33 +112,29 @@ def fit_source_port_codec(
     named = Vocabulary(rows=np.zeros((1, 1), np.int64), counts=np.zeros(1, np.int64))
     if is_named.any():
         named = fit_vocabulary(port[is_named][:, None], limit=256)
-    ephemeral = port[~is_named & (port > 0)]
-    if ephemeral.size == 0:
-        ephemeral = np.array([49152, 65535])  # RFC 6335 section 6, dynamic ports
-    codec = SourcePortCodec(
-        named=named,
-        ephemeral=fit_number_codec(
-            ephemeral,
-            bin_count=min(bin_count, max(ephemeral.size // PORTS_A_BIN, 1)),
-            atom_count=0,
-            largest_ratio=1.01,
-        ),
-        starts=Vocabulary(rows=np.zeros((0, 4), np.int64), counts=np.zeros(0, np.int64)),
-    )
-    rows = []
+    codec = SourcePortCodec(named=named, starts=NOWHERE, jumps=NOWHERE)
+    starts, jumps = [], []
     for flows, initiator, responder, service in zip(
         flow_tables, initiator_tokens, responder_tokens, service_tokens, strict=True
     ):
-        started = codec.encode(flows) == codec.start_token
-        place = codec.ephemeral.encode(flows.initiator_port)
-        rows.append(np.stack([initiator, service, responder, place], axis=1)[started])
-    starts = np.concatenate(rows)
-    if starts.shape[0] == 0:
-        return codec
+        token = codec.encode(flows)
+        free = np.flatnonzero(codec.are_free(token))
+        own = flows.initiator_port.astype(np.int64)
+        rows = np.stack([initiator, service, responder, own // BLOCK * 2 + own % 2], axis=1)[free]
+        begins = _port_before(_pair_key(flows)[free], own[free]) < 0
+        starts.append(rows[begins])
+        leaps = ~begins & (token[free] == codec.start_token)
+        code = _codes(rows[:, :3])
+        leaps &= np.bincount(code, leaps)[code] >= RARELY * np.bincount(code)[code]
+        jumps.append(rows[leaps])
+    begun, jumped = np.concatenate(starts), np.concatenate(jumps)
+    if begun.shape[0] == 0:
+        begun = np.zeros((len(DYNAMIC) // BLOCK, 4), dtype=np.int64)
+        begun[:, 3] = np.arange(DYNAMIC.start, DYNAMIC.stop, BLOCK) // BLOCK * 2
     return SourcePortCodec(
-        named=codec.named,
-        ephemeral=codec.ephemeral,
-        starts=fit_vocabulary(starts, limit=16384),
+        named=named,
+        starts=fit_vocabulary(begun, limit=PLACES),
+        jumps=fit_vocabulary(jumped, limit=PLACES) if jumped.shape[0] else NOWHERE,
     )
 
 
@@ -128,6 +147,7 @@ class PortAllocator:
 
     codec: SourcePortCodec
     last: dict[tuple[int, ...], int] = field(default_factory=dict)
+    step: dict[tuple[int, ...], int] = field(default_factory=dict)
     used: set[tuple[int, ...]] = field(default_factory=set)
     used_before: set[tuple[int, ...]] = field(default_factory=set)
 
@@ -163,24 +183,31 @@ class PortAllocator:
         codec = self.codec
         self.used_before, self.used = self.used, set()
         named = codec.named.rows[:, 0]
-        drawn = codec.ephemeral.decode(self._starts(keys, rng), rng.random(tokens.size))
-        drawn = np.clip(drawn, 1, 65535).astype(np.int64)
-        port = np.where(tokens == SAME_AS_RESPONDER, responder_port, drawn)
+        free = codec.are_free(tokens)
+        pair = np.stack([host, protocol, peer, responder_port], axis=1)
+        first = free & (_rank(_codes(np.where(free[:, None], pair, -1))) == 0)
+        begin = _ports(first, keys, codec.starts, codec.places, rng)
+        often = codec.jumps_of_key >= OFTEN
+        more = Vocabulary(rows=codec.jumps.rows[often], counts=codec.jumps.counts[often])
+        jumps = (tokens == codec.start_token) & ~first
+        leap = _ports(jumps, keys, codec.jumps, more, rng, columns=COARSER[:1])
+        port = np.where(tokens == SAME_AS_RESPONDER, responder_port, begin)
         is_named = (tokens >= FIRST_NAMED) & (tokens < codec.start_token)
         port = np.where(is_named, named[np.clip(tokens - FIRST_NAMED, 0, named.size - 1)], port)
         spare = rng.integers(1024, 65536, size=tokens.size)
-        columns = (tokens, port, host, peer, protocol, responder_port, spare)
+        columns = (tokens, port, leap, host, peer, protocol, responder_port, spare)
         result = np.zeros((2, tokens.size), dtype=np.int64)
-        free = np.ones(tokens.size, dtype=np.bool_)
+        open_ = np.ones(tokens.size, dtype=np.bool_)
         lists = (c.tolist() for c in columns)
         for row, values in enumerate(zip(*lists, other_ports, strict=True)):
-            result[0, row], result[1, row], free[row] = self._one(*values)
-        return result[0], result[1], free
+            result[0, row], result[1, row], open_[row] = self._one(*values)
+        return result[0], result[1], open_
 
     def _one(
         self,
         token: int,
         port: int,
+        leap: int,
         host: int,
         peer: int,
         protocol: int,
@@ -189,12 +216,9 @@ class PortAllocator:
         others: IntArray,
     ) -> tuple[int, int, bool]:
         of_host, of_pair = (host, protocol), (host, protocol, peer, service)
-        if FIRST_PAIR_STEP <= token < FIRST_NAMED:
-            port = self.last.get(of_pair, port - PAIR_STEPS[token - FIRST_PAIR_STEP])
-            port += PAIR_STEPS[token - FIRST_PAIR_STEP]
-        elif FIRST_HOST_STEP <= token < FIRST_PAIR_STEP:
-            port = self.last.get(of_host, port - HOST_STEPS[token - FIRST_HOST_STEP])
-            port += HOST_STEPS[token - FIRST_HOST_STEP]
+        is_free = token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.start_token
+        if is_free:
+            port = self._follow(token, port, leap, of_host, of_pair)
         if token == NO_PORT:
             port = 0
         elif not 1 <= port <= 65535:
@@ -205,30 +229,102 @@ class PortAllocator:
                 service, of_pair = other, (host, protocol, peer, other)
                 if not self._taken(of_pair, port):
                     break
-        elif token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.start_token:
+        elif is_free:
             tries = 0
             while self._taken(of_pair, port) and tries < 70000:
-                port = port + 1 if tries < 64 and port < 65535 else 1024 + (spare + tries) % 64512
+                port = port + 2 if tries < 64 and port < 65534 else 1024 + (spare + tries) % 64512
                 tries += 1
         free = (*of_pair, port) not in self.used
         self.used.add((*of_pair, port))
-        if token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.start_token:
+        if is_free:
             self.last[of_host] = self.last[of_pair] = port
         return port, service, free
+
+    def _follow(
+        self,
+        token: int,
+        port: int,
+        leap: int,
+        of_host: tuple[int, ...],
+        of_pair: tuple[int, ...],
+    ) -> int:
+        """Port that a habit leads to; `port` where the pair begins, `leap` where it jumps."""
+        if FIRST_HOST_STEP <= token < FIRST_PAIR_STEP:
+            before = self.last.get(of_host)
+            return port if before is None else before + HOST_STEPS[token - FIRST_HOST_STEP]
+        before = self.last.get(of_pair)
+        if before is None:
+            return port
+        if token < FIRST_NAMED:
+            self.step[of_pair] = PAIR_STEPS[token - FIRST_PAIR_STEP]
+        elif leap:
+            return leap
+        return before + self.step.get(of_pair, 2)  # it never jumped: it goes on
 
     def _taken(self, of_pair: tuple[int, ...], port: int) -> bool:
         return (*of_pair, port) in self.used or (*of_pair, port) in self.used_before
 
-    def _starts(self, keys: IntArray, rng: np.random.Generator) -> IntArray:
-        """Bin of the ephemeral range for each flow, as hosts and service had it: int64 [F]."""
-        codec = self.codec
-        result = np.full(keys.shape[0], -1, dtype=np.int64)
-        if codec.starts.rows.shape[0]:
-            for columns in ((0, 1, 2), (0, 1), (0,), (1,), ()):
-                result = _draw_like(result, keys, codec.starts, columns, rng)
-        lost = result < 0
-        result[lost] = rng.integers(codec.ephemeral.size, size=int(lost.sum()))
+
+COARSER = ((0, 1, 2), (0, 1), (0,), (1,), ())  # columns of keys whose places are shared
+
+
+def _ports(
+    wanted: NDArray[np.bool_],
+    keys: IntArray,
+    own: Vocabulary,
+    others: Vocabulary,
+    rng: np.random.Generator,
+    *,
+    columns: tuple[tuple[int, ...], ...] = COARSER,
+) -> IntArray:
+    """Draw ports of the flows `wanted` [F]: int64 [F].
+
+    Flows share out the places that `own` has of their key, each once; what is left is drawn from
+    those of `others` whose keys agree in `columns`, one tuple after the other. 0 where none does.
+    """
+    rows = np.flatnonzero(wanted)
+    result = np.zeros(wanted.size, dtype=np.int64)
+    if rows.size == 0 or own.rows.shape[0] == 0:
         return result
+    place = _share_out(keys[rows], own, rng)
+    for some in columns if others.rows.shape[0] else ():
+        place = _draw_like(place, keys[rows], others, some, rng)
+    result[rows] = np.where(place < 0, 0, draw_ports(place, rng))
+    return result
+
+
+def draw_ports(places: IntArray, rng: np.random.Generator) -> IntArray:
+    """Draw a port of each place, see `SourcePortCodec`: int64 of the same shape."""
+    inside = 2 * rng.integers(BLOCK // 2, size=places.shape) + places % 2
+    return np.maximum(places // 2 * BLOCK + inside, 1)
+
+
+def _share_out(keys: IntArray, places: Vocabulary, rng: np.random.Generator) -> IntArray:
+    """Give each row of keys [M, 3] a place of the same key, none twice; -1 where none is left."""
+    rows = np.repeat(np.arange(places.counts.size), places.counts)
+    rows = rows[rng.permutation(rows.size)]
+    code = _codes(np.concatenate([places.rows[rows, :3], keys])) << 32
+    known, wanted = (part + _rank(part) for part in (code[: rows.size], code[rows.size :]))
+    order = np.argsort(known)
+    found = order[np.minimum(np.searchsorted(known[order], wanted), known.size - 1)]
+    return np.where(known[found] == wanted, places.rows[rows[found], 3], -1)
+
+
+def _codes(rows: IntArray) -> IntArray:
+    """A number for each row of [M, C], the same for equal rows: int64 [M]."""
+    return np.unique(rows, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+
+
+def _rank(code: IntArray) -> IntArray:
+    """How many entries before each are equal to it, int64 [M]."""
+    order = np.argsort(code, kind="stable")
+    sorted_code = code[order]
+    begins = np.ones(code.size, dtype=np.bool_)
+    begins[1:] = sorted_code[1:] != sorted_code[:-1]
+    first = np.maximum.accumulate(np.where(begins, np.arange(code.size), 0))
+    rank = np.empty(code.size, dtype=np.int64)
+    rank[order] = np.arange(code.size) - first
+    return rank
 
 
 def _draw_like(
@@ -271,8 +367,7 @@ def _pair_key(flows: FlowTable) -> Array:
 
 def _port_before(keys: Array, port: IntArray) -> IntArray:
     """Port of the flow before with the same key; -1 for the first."""
-    _, group = np.unique(keys, axis=0, return_inverse=True)
-    group = group.ravel()
+    group = _codes(keys)
     order = np.argsort(group, kind="stable")
     before = np.full(port.size, -1, dtype=np.int64)
     same = group[order][1:] == group[order][:-1]

@@ -7,8 +7,10 @@ from generate_traces import layout, office
 from torch import Tensor
 
 from netsynth.generate.transformer import TransformerConfig
-from netsynth.generate.transformer.flow_level import SKELETON, FlowLevel, clock_features
+from netsynth.generate.transformer.flow_fit import flow_data
+from netsynth.generate.transformer.flow_level import SKELETON, FlowLevel
 from netsynth.generate.transformer.layers import CausalTransformer, sinusoids
+from netsynth.generate.transformer.plan import left_after
 from netsynth.generate.transformer.series_level import PARTS, SeriesLevel
 
 SMALL = TransformerConfig(width=16, hidden=16, layers=2, heads=2, flow_context=6)
@@ -36,11 +38,17 @@ def flow_level() -> FlowLevel:
 def flow_losses(level: FlowLevel, tokens: Tensor) -> Tensor:
     """Losses [T, K] of the flows after the first of tokens [T + 1, K]."""
     trace = office()[1]
-    start = torch.as_tensor(trace.start_ns[: tokens.shape[0]])
-    clock = clock_features(start, trace.window_ns)
+    data = flow_data(
+        level.plans, trace, share=0.1, random=np.random.default_rng(0), device=torch.device("cpu")
+    )
+    count = tokens.shape[0]
+    classes = level.plans.classes(tokens)
+    left = [left_after(data.plan.sum(1 - i), classes[:, i]) for i in (0, 1)]
+    told = level.plans.features(left[0], left[1], data.share_left[:count])
+    situation = torch.cat([data.clock[:count], told], dim=1)[None]
     with torch.no_grad():
         skeleton, details = level.loss(
-            tokens[None], clock[None], clock[0], torch.tensor([False]), torch.tensor([0])
+            tokens[None], situation, situation[:, 0], torch.tensor([False]), torch.tensor([0])
         )
     return torch.cat([skeleton, details], dim=2)[0]
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import fastest_rates
+from netsynth.generate.transformer.plan import Plans, counts_before, left_after
 from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
 from netsynth.tables import EncodedTrace
 
@@ -27,25 +28,56 @@ class FlowData:
     Attributes:
         tokens: int64 [F, K].
         clock: float32 [F, CLOCK_WIDTH].
+        share_left: float32 [F], share of the window's time that is left.
         held_out: bool [F], flows that decide when to stop.
         first_clock: float32 [CLOCK_WIDTH], at the window's start.
+        plan: float32 [services, volumes].
+        before: float32 [C, services] and [C, volumes], flows before every CHUNK-th one.
+        classes: int64 [F, 2], service and volume.
     """
 
     tokens: Tensor
     clock: Tensor
+    share_left: Tensor
     held_out: Tensor
     first_clock: Tensor
+    plan: Tensor
+    before: tuple[Tensor, Tensor]
+    classes: Tensor
 
-    def chunk(self, at: int, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Rows at - 1 .. at + length - 1, padded: tokens, clock, held out, and whether real."""
+    def chunk(
+        self, plans: Plans, at: int, length: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Rows at - 1 .. at + length - 1, padded.
+
+        Returns:
+            Tokens, situation, situation at the window's start, held out, and whether real.
+        """
         rows = torch.arange(at - 1, at + length, device=self.tokens.device)
         real = (rows >= 0) & (rows < self.tokens.shape[0])
         rows = rows.clamp(0, self.tokens.shape[0] - 1)
-        return self.tokens[rows], self.clock[rows], self.held_out[rows] & real, real
+        block = int(rows[0]) // CHUNK
+        some = slice(block * CHUNK, int(rows[-1]) + 1)
+        lefts = [
+            left_after(self.plan.sum(1 - i) - self.before[i][block], self.classes[some, i])
+            for i in (0, 1)
+        ]
+        inside = rows - block * CHUNK
+        told = plans.features(lefts[0][inside], lefts[1][inside], self.share_left[rows])
+        situation = torch.cat([self.clock[rows], told], dim=1)
+        one = torch.ones((), device=rows.device)
+        start = plans.features(self.plan.sum(1), self.plan.sum(0), one)
+        first = torch.cat([self.first_clock, start])
+        return self.tokens[rows], situation, first, self.held_out[rows] & real, real
 
 
 def flow_data(
-    trace: EncodedTrace, *, share: float, random: np.random.Generator, device: torch.device
+    plans: Plans,
+    trace: EncodedTrace,
+    *,
+    share: float,
+    random: np.random.Generator,
+    device: torch.device,
 ) -> FlowData:
     """Lay out the flows of `trace` and hold a `share` of them out."""
     count = len(trace)
@@ -55,8 +87,18 @@ def flow_data(
     chosen[random.permutation(blocks)[: max(round(share * blocks), 1)]] = True
     held_out = np.repeat(chosen, block)[:count]
     start = torch.as_tensor(trace.start_ns, device=device)
+    tokens = torch.as_tensor(trace.tokens.astype(np.int64), device=device)
+    classes = plans.classes(tokens)
+    sizes = plans.counts.shape[1:]
     return FlowData(
-        tokens=torch.as_tensor(trace.tokens.astype(np.int64), device=device),
+        tokens=tokens,
+        share_left=1 - (start / trace.window_ns).float(),
+        plan=plans.count(classes),
+        before=(
+            counts_before(classes[:, 0], sizes[0], every=CHUNK),
+            counts_before(classes[:, 1], sizes[1], every=CHUNK),
+        ),
+        classes=classes,
         clock=clock_features(start, trace.window_ns),
         held_out=torch.as_tensor(held_out, device=device),
         first_clock=clock_features(torch.zeros((), device=device), trace.window_ns),
@@ -74,7 +116,11 @@ def fit_flows(
 ) -> FitOutcome:
     """Train the flow level on `traces`."""
     random = np.random.default_rng([seed, 1])
-    data = [flow_data(t, share=config.held_out, random=random, device=device) for t in traces]
+    plans = level.plans
+    data = [
+        flow_data(plans, t, share=config.held_out, random=random, device=device) for t in traces
+    ]
+    plans.learn([d.plan for d in data])
     tokens = torch.cat([d.tokens for d in data])
     level.set_counts(tokens[~torch.cat([d.held_out for d in data])], choose=True)
     flow_count = tokens.shape[0]
@@ -83,10 +129,10 @@ def fit_flows(
     held_out = sum(int(d.held_out.sum()) for d in data)
 
     def loss(places: list[tuple[int, int]], *, train: bool) -> tuple[Tensor, Tensor]:
-        parts = [data[d].chunk(at, length) for d, at in places]
-        tokens, clock, held, real = (torch.stack(x) for x in zip(*parts, strict=True))
+        parts = [data[d].chunk(plans, at, length) for d, at in places]
+        tokens, situation, first, held, real = (torch.stack(x) for x in zip(*parts, strict=True))
         place = torch.tensor([at for _, at in places], device=device)
-        skeleton, details = level.loss(tokens, clock, data[0].first_clock, place == 0, place)
+        skeleton, details = level.loss(tokens, situation, first, place == 0, place)
         wanted = (real & ~held if train else held)[:, 1:]
         each = skeleton.sum(2) + details.sum(2)
         return (each * wanted).sum(), wanted.sum()

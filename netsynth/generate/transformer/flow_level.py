@@ -20,13 +20,14 @@ from netsynth.generate.transformer.layers import (
 )
 from netsynth.generate.transformer.limits import OCTAVES
 from netsynth.generate.transformer.numbers import NumberTable
+from netsynth.generate.transformer.plan import Plans
 from netsynth.tables import TokenField
 
 SKELETON = ("gap", "label", "service", "shape", "responder", "initiator")
 # Columns whose counts tell most of a column, from coarse to fine.
 PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "shape": (("service",),),
-    "responder": (("service",),),
+    "responder": (("service",), ("service", "shape.volume")),
     "initiator": (("service",), ("service", "responder")),
     "initiator_port": (("service",), ("service", "initiator")),
     "responder_port": (("service",), ("service", "initiator")),
@@ -49,12 +50,18 @@ PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("packets_reverse", "service"),
     ),
     "answer": (("responder",), ("responder", "initiator")),
+    "reply": (("initiator",), ("initiator", "service")),
     "stretch": (
-        ("answer.octave",),
-        ("shape.volume", "answer.octave"),
-        ("shape", "service", "answer.octave"),
+        ("shape.volume",),
+        ("shape", "service"),
+        ("shape", "service", "answer.octave_answer", "reply.octave_reply"),
     ),
-    "duration": (("shape.volume",), ("shape.volume", "service"), ("shape", "service")),
+    "duration": (
+        ("shape.volume",),
+        ("shape.volume", "service"),
+        ("shape", "service"),
+        ("shape", "service", "initiator"),
+    ),
 }
 # Columns that take no token that never occurred under their closest parents.
 CATEGORIES = (
@@ -74,8 +81,9 @@ class FlowLevel(nn.Module):
         self.fields = fields
         self.skeleton_fields = fields[: len(SKELETON)]
         self.detail_fields = fields[len(SKELETON) :]
+        self.plans = Plans(fields)
         self.embed = FieldEmbedding(self.skeleton_fields, width=width)
-        self.clock = nn.Linear(CLOCK_WIDTH, width)
+        self.clock = nn.Linear(CLOCK_WIDTH + self.plans.width, width)
         self.begin = nn.Parameter(torch.zeros(width))
         self.transformer = CausalTransformer(
             width=width,
@@ -98,7 +106,7 @@ class FlowLevel(nn.Module):
             given=self.skeleton_fields,
             parents=PARENTS,
             categories=CATEGORIES,
-            sharp=("answer", "stretch", "duration"),
+            sharp=("answer", "reply", "stretch", "duration"),
         )
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("fastest", torch.full((OCTAVES,), torch.inf, dtype=torch.float64))
@@ -109,7 +117,6 @@ class FlowLevel(nn.Module):
         self.numbers = nn.ModuleDict(
             {f.name: NumberTable(f.number) for f in self.detail_fields if f.number}
         )
-        self.answer = self.number("answer")
 
     def set_counts(self, tokens: Tensor, *, choose: bool) -> None:
         """Count flows [M, K]; see `CountPrior.set_counts`."""
@@ -123,19 +130,22 @@ class FlowLevel(nn.Module):
         assert isinstance(table, NumberTable)
         return table
 
-    def inputs(self, before: Tensor, clock: Tensor) -> Tensor:
-        """Embed the skeletons before each position [..., 6] and the time [..., CLOCK_WIDTH]."""
-        return self.embed(before) + self.clock(clock)  # type: ignore[no-any-return]
+    def inputs(self, before: Tensor, situation: Tensor) -> Tensor:
+        """Embed the skeletons before each position [..., 6] and what is left [..., C].
+
+        C is CLOCK_WIDTH, of the time, and plans.width, of the window's plan.
+        """
+        return self.embed(before) + self.clock(situation)  # type: ignore[no-any-return]
 
     def loss(
-        self, tokens: Tensor, clock: Tensor, first: Tensor, is_start: Tensor, position: Tensor
+        self, tokens: Tensor, situation: Tensor, first: Tensor, is_start: Tensor, position: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Negative log-likelihood of chunks of flows.
 
         Args:
             tokens: int64 [B, T + 1, K]; the first flow of each chunk is context alone.
-            clock: float32 [B, T + 1, CLOCK_WIDTH], time of each flow.
-            first: float32 [CLOCK_WIDTH], the clock at the window's start.
+            situation: float32 [B, T + 1, C], time of each flow and what is left after it.
+            first: float32 [B, C], the same at the window's start.
             is_start: bool [B], the chunk starts at the window's start: its first row is no flow.
             position: int64 [B], place of the chunk's first row.
 
@@ -143,7 +153,7 @@ class FlowLevel(nn.Module):
             Loss per flow and skeleton column [B, T, 6], and per detail column [B, T, K - 6].
         """
         count = len(SKELETON)
-        x = self.inputs(tokens[:, :-1, :count], clock[:, :-1])
+        x = self.inputs(tokens[:, :-1, :count], situation[:, :-1])
         begin = self.begin + self.clock(first)
         x = torch.cat([torch.where(is_start[:, None], begin, x[:, 0])[:, None], x[:, 1:]], dim=1)
         state = self.transformer(self.dropout(x), first_position=position)  # (B, T, H)
@@ -152,7 +162,9 @@ class FlowLevel(nn.Module):
         none = target[:, :0]
         skeleton = self.skeleton.loss(flat, target[:, :count], none)
         detail_state = self.detail_state(
-            flat, target[:, :count], clock[:, 1:].reshape(flat.shape[0], -1)
+            flat,
+            target[:, :count],
+            situation[:, 1:, :CLOCK_WIDTH].reshape(flat.shape[0], -1),
         )
         details = self.details.loss(detail_state, target[:, count:], target[:, :count])
         shape = tokens.shape[0], tokens.shape[1] - 1

@@ -8,7 +8,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -296,8 +296,18 @@ class FieldDecoder(nn.Module):
         *,
         random: torch.Generator,
         allowed: dict[str, Tensor] | None = None,
+        room: Callable[[str, Tensor], Tensor | None] = lambda *_: None,
     ) -> Tensor:
-        """Draw tokens [M, K]; `allowed` maps a column to bool [size], the tokens it may take."""
+        """Draw tokens [M, K].
+
+        Args:
+            state: [M, H].
+            given: int64 [M, G], columns that are known.
+            random: Source of randomness.
+            allowed: Tokens that a column may take, bool [size] by its name.
+            room: Told a column's name and the tokens so far, returns those it may take in each
+                row, bool [M, size], or None.
+        """
         seen = given
         for place, item in enumerate(self.fields):
             if item.size == 1:
@@ -310,6 +320,9 @@ class FieldDecoder(nn.Module):
                 logits = logits.masked_fill(~prior.seen(self._parents(place, seen)), -1e8)
             if allowed and item.name in allowed:
                 logits = logits.masked_fill(~allowed[item.name], -1e9)
+            possible = room(item.name, seen)
+            if possible is not None:
+                logits = logits.masked_fill(~possible, -1e8)
             if item.name in self.sharp:
                 logits = likely(logits)
             token = draw(logits, random)

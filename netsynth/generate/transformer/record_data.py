@@ -6,22 +6,33 @@ import numpy as np
 import torch
 
 from netsynth.generate.transformer.record_level import AROUND, RecordContext
-from netsynth.numbers import Array, IntArray
+from netsynth.numbers import Array, FloatArray, IntArray
 from netsynth.tables import EncodedTrace
+
+
+def record_gaps(trace: EncodedTrace) -> IntArray:
+    """Return the gap before each record, 0 before the first of a flow: int64 [N] ns."""
+    gap = np.diff(trace.record_ns, prepend=0)
+    gap[trace.record_offsets[:-1]] = 0
+    return gap
 
 
 def record_targets(trace: EncodedTrace) -> IntArray:
     """Return kind, gap, length and window tokens of each record, int64 [N, 4]."""
     number = trace.record_fields[3].number
     assert number is not None
-    gap = np.diff(trace.record_ns, prepend=0)
-    gap[trace.record_offsets[:-1]] = 0
+    gap = record_gaps(trace)
     kind, length, window = (trace.records[:, i].astype(np.int64) for i in range(3))
     return np.stack([kind, number.encode(gap), length, window], axis=1)
 
 
-def record_context(trace: EncodedTrace, *, history: int) -> RecordContext:
-    """Compute the context of each record of `trace` from the true ones before it."""
+def record_context(
+    trace: EncodedTrace, *, history: int, random: np.random.Generator
+) -> RecordContext:
+    """Compute the context of each record of `trace` from the true ones before it.
+
+    How long a flow lasts is known as well as its tokens tell it: drawn from them with `random`.
+    """
     flow = np.repeat(np.arange(len(trace)), np.diff(trace.record_offsets))
     first = trace.record_offsets[:-1][flow]
     position = np.arange(flow.size) - first
@@ -40,17 +51,29 @@ def record_context(trace: EncodedTrace, *, history: int) -> RecordContext:
     step = trace.series_step[row].astype(np.float64)
     low = np.maximum(step * step_ns - before_ns, 0)
     high = (step + 1) * step_ns - before_ns
-    end_ns = (trace.start_ns + trace.duration_ns)[flow]
-    high = np.minimum(high, end_ns - before_ns)  # nor beyond the flow's end
     targets = record_targets(trace)
+    gaps = record_gaps(trace)
     opposite = reverse != reverse[first]
+    answer, reply = _due_rows(opposite, flow, len(trace))  # [F]
+    time = np.append(trace.record_ns, 0)
+    answer_ns = np.where(answer < flow.size, time[answer] - trace.start_ns, -1)
+    reply_ns = np.where(reply < flow.size, time[reply] - time[answer], -1)
+    delays = np.stack([answer_ns, reply_ns], axis=1)[flow]
     rows = np.arange(flow.size)
-    answer_row = np.full(len(trace), flow.size, dtype=np.int64)
-    np.minimum.at(answer_row, flow[opposite], rows[opposite])
-    due = np.append(trace.record_ns, 0)[answer_row][flow]  # 0 where none comes
-    pending = (rows <= answer_row[flow]) & (answer_row[flow] < flow.size)
-    answer_left = np.where(pending, np.maximum(due - before_ns, 0), -1.0)
-    high = np.where(pending, np.minimum(high, answer_left), high)
+    due = np.where(rows <= answer[flow], answer[flow], reply[flow])
+    pending = (rows <= due) & (due < flow.size)
+    end_ns, latest_ns = (
+        trace.start_ns + d for d in _drawn_durations(trace, answer_ns, reply_ns, random)
+    )
+    end_ns = end_ns[flow]
+    high = np.minimum(high, latest_ns[flow] - before_ns)  # nor beyond the flow's end
+    due_left = np.where(pending, np.maximum(time[due] - before_ns, 0), -1.0)
+    high = np.where(pending, np.minimum(high, due_left), high)
+    per_delay = trace.record_fields[4].number
+    assert per_delay is not None
+    own = np.where(opposite, delays[:, 0], delays[:, 1])
+    ruled = np.where(own > 0, per_delay.encode(gaps / np.maximum(own, 1)), -1)
+    told = np.concatenate([targets, ruled[:, None]], axis=1)
     shape = next(i for i, f in enumerate(trace.token_fields) if f.name == "shape")
     state = trace.token_fields[shape].groups["state"][trace.tokens[:, shape]]
     return RecordContext(
@@ -60,13 +83,53 @@ def record_context(trace: EncodedTrace, *, history: int) -> RecordContext:
         step_left=torch.as_tensor(np.maximum(step_left, 0)),
         bytes_left=torch.as_tensor(bytes_left),
         time_left=torch.as_tensor(np.maximum(end_ns - before_ns, 0)),
-        answer_left=torch.as_tensor(answer_left.astype(np.float64)),
+        delays=torch.as_tensor(delays.astype(np.float64)),
+        due_left=torch.as_tensor(due_left),
+        due_reply=torch.as_tensor(pending & (rows > answer[flow])),
         first_reverse=torch.as_tensor(reverse[first] > 0),
         gap_low=torch.as_tensor(np.where(position == 0, 0, low)),
         gap_high=torch.as_tensor(np.maximum(high, low + 1)),
         around=torch.as_tensor(series_around(trace)[row]),
-        history=torch.as_tensor(_history(targets, position, count=history)),
+        history=torch.as_tensor(_history(told, position, count=history)),
     )
+
+
+def _drawn_durations(
+    trace: EncodedTrace, answer_ns: IntArray, reply_ns: IntArray, random: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Duration of each flow as its tokens tell it, and the longest they allow: float64 [F] ns."""
+    place = {f.name: i for i, f in enumerate(trace.token_fields)}
+    stretch, alone = (trace.tokens[:, place[name]] for name in ("stretch", "duration"))
+    numbers = [trace.token_fields[place[name]].number for name in ("stretch", "duration")]
+    assert numbers[0] is not None
+    assert numbers[1] is not None
+    trip = np.maximum(answer_ns, 0) + np.maximum(reply_ns, 0)
+    drawn, longest = np.zeros((2, len(trace)))
+    for number, token, unit in (
+        (numbers[0], stretch, trip.astype(np.float64)),
+        (numbers[1], alone, np.ones(len(trace))),
+    ):
+        rows = np.flatnonzero(token > 0)
+        own = token[rows] - 1
+        drawn[rows] = number.decode(own, random.random(rows.size)) * unit[rows]
+        longest[rows] = number.high[own] * unit[rows]
+    true = trace.duration_ns.astype(np.float64)
+    return np.maximum(drawn, trip), np.maximum(longest, true)
+
+
+def _due_rows(opposite: Array, flow: IntArray, flow_count: int) -> tuple[IntArray, IntArray]:
+    """First record against the flow's first direction, and the first one in it after that.
+
+    Returns:
+        Two int64 [F]; the number of records where there is none.
+    """
+    rows = np.arange(flow.size)
+    answer = np.full(flow_count, flow.size, dtype=np.int64)
+    np.minimum.at(answer, flow[opposite], rows[opposite])
+    reply = np.full(flow_count, flow.size, dtype=np.int64)
+    behind = ~opposite & (rows > answer[flow])
+    np.minimum.at(reply, flow[behind], rows[behind])
+    return answer, reply
 
 
 def series_row(trace: EncodedTrace) -> IntArray:
@@ -120,8 +183,8 @@ def _owed(trace: EncodedTrace, state: IntArray, first: IntArray) -> IntArray:
 
 
 def _history(targets: IntArray, position: IntArray, *, count: int) -> IntArray:
-    """Tokens + 1 of the `count` records before each, newest first, 0: none; [N, count, 4]."""
-    history = np.zeros((targets.shape[0], count, 4), dtype=np.int64)
+    """Tokens + 1 of the `count` records before each, newest first, 0: none; [N, count, C]."""
+    history = np.zeros((targets.shape[0], count, targets.shape[1]), dtype=np.int64)
     for back in range(1, count + 1):
         if targets.shape[0] > back:
             known = position[back:] >= back

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 
 from netsynth.generate.transformer.config import TransformerConfig
-from netsynth.generate.transformer.record_data import record_context, record_targets
+from netsynth.generate.transformer.record_data import (
+    record_context,
+    record_gaps,
+    record_targets,
+)
 from netsynth.generate.transformer.record_level import RecordContext, RecordLevel
 from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
 from netsynth.numbers import IntArray
@@ -31,8 +35,9 @@ def fit_records(
     """Train the record level on `traces`."""
     random = np.random.default_rng([seed, 3])
     noise = torch.Generator(device="cpu").manual_seed(seed)
-    contexts = [record_context(t, history=config.record_history) for t in traces]
+    contexts = [record_context(t, history=config.record_history, random=random) for t in traces]
     targets = [torch.as_tensor(record_targets(t)) for t in traces]
+    gaps = [torch.as_tensor(record_gaps(t).astype(np.float64)) for t in traces]
     flows = [torch.as_tensor(t.tokens.astype(np.int64)) for t in traces]
     ends = np.cumsum([0] + [int(t.shape[0]) for t in targets])
     flow_of = [np.repeat(np.arange(len(t)), np.diff(t.record_offsets)) for t in traces]
@@ -67,7 +72,8 @@ def fit_records(
                 context.history = context.history.masked_fill(hidden[:, None, None], 0)
             tokens = flows[index][torch.as_tensor(flow_of[index][mine])].to(device)
             target = targets[index][place].to(device)
-            losses.append(level.loss(tokens, context.to(device), target))
+            gap = gaps[index][place].to(device)
+            losses.append(level.loss(tokens, context.to(device), target, gap))
         return torch.cat(losses)
 
     def mean_loss(rows: IntArray) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from netsynth.generate.transformer.config import TransformerConfig
-from netsynth.generate.transformer.layers import FieldEmbedding, draw, likely
+from netsynth.generate.transformer.gaps import GapDecoder
+from netsynth.generate.transformer.layers import FieldEmbedding, draw
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.tables import TokenField
 
@@ -36,14 +37,18 @@ class RecordContext:
         left: int64 [M, 2], packets left in the flow, forward and reverse.
         step_left: int64 [M, 2], the same in the step the record falls in.
         bytes_left: int64 [M, 2].
-        time_left: float64 [M], ns until the flow ends.
-        answer_left: float64 [M], ns until the first packet in the other direction is due; -1
-            where it came or never comes. No gap passes it, and it comes when it is due.
+        time_left: float64 [M], ns until the flow ends, as well as its tokens tell it.
+        delays: float64 [M, 2], ns from the flow's first packet to its answer and from that to
+            the reply (see encode's FlowColumns), -1 where none comes.
+        due_left: float64 [M], ns until the answer, then the reply, is due; -1 where they came or
+            never come. No gap passes it, and what is due comes when it is due.
+        due_reply: bool [M], it is the reply that is due.
         first_reverse: bool [M], direction of the flow's first record.
         gap_low: float64 [M], smallest gap that reaches the record's step, ns.
         gap_high: float64 [M], largest gap that stays in it and in the flow, ns.
         around: float32 [M, AROUND].
-        history: int64 [M, R, 4], tokens of the last R records plus 1, newest first, 0: none.
+        history: int64 [M, R, 5], tokens of the last R records plus 1, newest first, 0: none; the
+            last column tells their gaps in units of the delay of the side that sent them.
     """
 
     position: Tensor
@@ -52,7 +57,9 @@ class RecordContext:
     step_left: Tensor
     bytes_left: Tensor
     time_left: Tensor
-    answer_left: Tensor
+    delays: Tensor
+    due_left: Tensor
+    due_reply: Tensor
     first_reverse: Tensor
     gap_low: Tensor
     gap_high: Tensor
@@ -78,28 +85,32 @@ class RecordLevel(nn.Module):
         config: TransformerConfig,
     ) -> None:
         super().__init__()
-        kind, length, window, gap = record_fields
+        kind, length, window, *rulers = record_fields
+        gap, per_delay = rulers
         assert length.number
-        assert gap.number
+        codecs = tuple(r.number for r in rulers if r.number)
         wide = config.record_width
-        self.gap, self.length = NumberTable(gap.number), NumberTable(length.number)
+        self.gaps = GapDecoder(codecs, width=wide, hidden=config.hidden)
+        self.gap, self.per_delay = self.gaps.table(0), self.gaps.table(1)
+        self.length = NumberTable(length.number)
         self.sizes = (kind.size, gap.size, length.size, window.size)
         self.flow_embed = FieldEmbedding(flow_fields, width=config.width)
         self.flow_mix = nn.Sequential(nn.GELU(), nn.Linear(config.width, config.width), nn.GELU())
         self.flow_out = nn.Linear(config.width, wide)
-        widths = (24, 16, 24, 8)
+        widths = (24, 16, 24, 8, 16)
         self.history_embed = nn.ModuleList(
-            nn.Embedding(size + 1, w) for size, w in zip(self.sizes, widths, strict=True)
+            nn.Embedding(size + 1, w)
+            for size, w in zip((*self.sizes, per_delay.size), widths, strict=True)
         )
         self.history_out = nn.Linear(config.record_history * sum(widths), wide)
         self.around_out = nn.Linear(AROUND, wide)
         counts = [COUNT_BUCKETS] * 5
-        sizes = [self.length.size, self.length.size, SIZE_BUCKETS, SIZE_BUCKETS]
-        times = [gap.size] * 4
+        byte_sizes = [self.length.size, self.length.size, SIZE_BUCKETS, SIZE_BUCKETS]
+        times = [gap.size] * 7 + [per_delay.size + 1] * 2
         self.progress = FieldEmbedding(
             tuple(
                 TokenField(name=str(i), size=s)
-                for i, s in enumerate([*counts, *sizes, *times, STATES])
+                for i, s in enumerate([*counts, *byte_sizes, *times, 2, STATES])
             ),
             width=wide,
         )
@@ -111,8 +122,9 @@ class RecordLevel(nn.Module):
         )
         self.norm = nn.LayerNorm(wide)
         self.embed = nn.ModuleList(nn.Embedding(size, wide) for size in self.sizes)
-        self.hidden = nn.ModuleList(nn.Linear(wide, config.hidden) for _ in self.sizes)
-        self.heads = nn.ModuleList(nn.Linear(config.hidden, size) for size in self.sizes)
+        others = (kind.size, length.size, window.size)
+        self.hidden = nn.ModuleList(nn.Linear(wide, config.hidden) for _ in others)
+        self.heads = nn.ModuleList(nn.Linear(config.hidden, size) for size in others)
         for module in self.history_embed:
             nn.init.normal_(module.weight, std=0.5)  # type: ignore[arg-type]
         for module in [*self.embed, *self.heads]:
@@ -139,10 +151,11 @@ class RecordLevel(nn.Module):
 
     def set_prior(self, counts: list[Tensor]) -> None:
         """Start the outputs at the frequencies `counts` (kind, gap, length, window)."""
+        heads = [self.heads[0], self.gaps.heads[0], *self.heads[1:]]
         with torch.no_grad():
-            for head, count in zip(self.heads, counts, strict=True):
+            for head, count in zip(heads, counts, strict=True):
                 share = (count.float() + 0.05) / (count.sum() + 0.05 * count.numel())
-                head.bias.copy_(share.log())  # type: ignore[operator]
+                head.bias.copy_(share.log())
 
     def flow_vector(self, tokens: Tensor) -> Tensor:
         """Summarise the flow tokens [F, K] for this level: [F, H]."""
@@ -158,9 +171,14 @@ class RecordLevel(nn.Module):
                 *(self.length.bucket(b.clamp(0, 65535)) for b in context.bytes_left.unbind(1)),
                 *(_size_bucket(b) for b in context.bytes_left.unbind(1)),
                 self.gap.bucket(context.time_left),
-                self.gap.bucket(context.answer_left.clamp(min=0)),
+                self.gap.bucket(context.time_left / context.left.sum(1).clamp(min=1)),
+                self.gap.bucket(context.due_left.clamp(min=0)),
+                *(self.gap.bucket(d.clamp(min=0)) for d in context.delays.unbind(1)),
                 self.gap.bucket(context.gap_low),
                 self.gap.bucket(context.gap_high),
+                self.per_delay_token(context.time_left, context.delays.clamp(min=0).sum(1)),
+                self.per_delay_token(context.gap_high, context.delays.clamp(min=0).sum(1)),
+                context.due_reply.long(),
                 context.owed,
             ],
             dim=1,
@@ -174,9 +192,15 @@ class RecordLevel(nn.Module):
             x = x + self.dropout(block(x))
         return x  # type: ignore[no-any-return]
 
+    def per_delay_token(self, time: Tensor, delay: Tensor) -> Tensor:
+        """Token, plus 1, of times in units of `delay`; 0 where that is not positive."""
+        token = 1 + self.per_delay.bucket(time / delay.clamp(min=1))
+        return token.masked_fill(delay <= 0, 0)
+
     def _logits(self, part: int, state: Tensor) -> Tensor:
-        inner = functional.gelu(self.hidden[part](self.norm(state)))
-        logits: Tensor = self.heads[part](self.dropout(inner))
+        place = part - (part > GAP)
+        inner = functional.gelu(self.hidden[place](self.norm(state)))
+        logits: Tensor = self.heads[place](self.dropout(inner))
         return logits.float()
 
     def _kind_logits(
@@ -200,13 +224,16 @@ class RecordLevel(nn.Module):
         logits = logits.masked_fill(~(self.of_protocol[service] & room), -2e4)
         return torch.where(allowed, logits, logits - STRANGE)
 
-    def loss(self, flow_tokens: Tensor, context: RecordContext, targets: Tensor) -> Tensor:
+    def loss(
+        self, flow_tokens: Tensor, context: RecordContext, targets: Tensor, gap_ns: Tensor
+    ) -> Tensor:
         """Negative log-likelihood of records.
 
         Args:
             flow_tokens: int64 [M, K].
             context: Of the M records.
             targets: int64 [M, 4], kind, gap, length and window tokens (columns as in `history`).
+            gap_ns: float64 [M].
 
         Returns:
             Loss of each record [M, 4] (kind, length, gap, window) in nats, 0 where known.
@@ -221,18 +248,25 @@ class RecordLevel(nn.Module):
         logits = self._length_logits(state, bytes_left)
         losses.append(_nll(logits, length).masked_fill(~self.kind_payload[kind], 0))
         state = state + self.dropout(self.embed[LENGTH](length))
-        logits = self._logits(GAP, state) + self.gap.share_within(context.gap_low, context.gap_high)
-        known = (context.position == 0) | self._answers(kind, context)
-        losses.append(_nll(logits, gap).masked_fill(known, 0))
+        known = (context.position == 0) | self._is_due(kind, context)
+        units = self._units(kind, context)
+        loss = self.gaps.nll(self.norm(state), gap_ns, context.gap_low, context.gap_high, units)
+        losses.append(loss.masked_fill(known, 0))
         state = state + self.dropout(self.embed[GAP](gap))
         loss = _nll(self._logits(WINDOW, state), window)
         losses.append(loss.masked_fill(~self.service_tcp[service], 0))
         return torch.stack(losses, dim=1)
 
-    def _answers(self, kind: Tensor, context: RecordContext) -> Tensor:
-        """Tell which records are the awaited answer: bool [M]."""
+    def _is_due(self, kind: Tensor, context: RecordContext) -> Tensor:
+        """Tell which records are the awaited answer or reply: bool [M]."""
         opposite = self.kind_reverse[kind] != context.first_reverse
-        return opposite & (context.answer_left >= 0) & (context.position > 0)
+        return (opposite != context.due_reply) & (context.due_left >= 0) & (context.position > 0)
+
+    def _units(self, kind: Tensor, context: RecordContext) -> Tensor:
+        """Return ns of a unit of each ruler of gaps, 0 where there is none: float64 [M, 2]."""
+        answers = self.kind_reverse[kind] != context.first_reverse
+        delay = torch.where(answers, context.delays[:, 0], context.delays[:, 1])
+        return torch.stack([torch.ones_like(delay), delay.clamp(min=0)], dim=1)
 
     def _length_logits(self, state: Tensor, bytes_left: Tensor) -> Tensor:
         logits = self._logits(LENGTH, state)
@@ -253,8 +287,8 @@ class RecordLevel(nn.Module):
         """Draw the next record of M flows.
 
         Returns:
-            Tokens int64 [M, 4] (kind, gap, length, window), gap in ns float64 [M], payload in
-            bytes int64 [M].
+            Tokens int64 [M, 5] (as `history`, without the 1 added), gap in ns float64 [M],
+            payload in bytes int64 [M].
         """
         state = self.state(flow, context)
         kind = draw(self._kind_logits(state, service, shape, context), random)
@@ -266,18 +300,19 @@ class RecordLevel(nn.Module):
         size = size.masked_fill(~self.kind_payload[kind], 0)
         length = self.length.bucket(size)
         state = state + self.embed[LENGTH](length)
-        share = self.gap.share_within(context.gap_low, context.gap_high)
-        token = draw(likely(self._logits(GAP, state) + share), random)
-        gap = self.gap.draw_within(token, context.gap_low, context.gap_high, random)
-        due = torch.minimum(torch.maximum(context.answer_left, context.gap_low), context.gap_high)
-        gap = torch.where(self._answers(kind, context), due, gap)
+        low, high = context.gap_low, context.gap_high
+        units = self._units(kind, context)
+        gap = self.gaps.sample(self.norm(state), low, high, units, random=random)
+        due = torch.minimum(torch.maximum(context.due_left, low), high)
+        gap = torch.where(self._is_due(kind, context), due, gap)
         begins = context.position == 0
         gap = gap.masked_fill(begins, 0.0)
         token = self.gap.bucket(gap)
         state = state + self.embed[GAP](token)
         window = draw(self._logits(WINDOW, state), random)
         window = window.masked_fill(~self.service_tcp[service], 0)
-        return torch.stack([kind, token, length, window], dim=1), gap, size
+        ruled = self.per_delay_token(gap, units[:, 1]) - 1
+        return torch.stack([kind, token, length, window, ruled], dim=1), gap, size
 
 
 def _nll(logits: Tensor, target: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
+from netsynth.generate.transformer.plan import Left
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import RecordContext, RecordLevel
 from netsynth.generate.transformer.series_level import SeriesLevel
-from netsynth.numbers import Array, FloatArray, IntArray
+from netsynth.numbers import Array, IntArray
 
 
 @dataclass(slots=True)
@@ -53,25 +54,37 @@ def draw_flows(
     """
     device = level.begin.device
     cache = level.transformer.start()
+    plans = level.plans.draw(window_count, random)
+    if allowed and "service" in allowed:
+        plans = plans * allowed["service"][:, None]
+    left = Left(level.plans, plans, strict=not allowed)
     time = torch.zeros(window_count, dtype=torch.float64, device=device)
     rows = torch.arange(window_count, device=device)
-    first_clock = clock_features(time, window_ns)
-    x = level.begin + level.clock(first_clock)
+
+    def situation() -> Tensor:
+        share_left = (1 - time / window_ns).float()
+        return torch.cat([clock_features(time, window_ns), left.features(share_left)], dim=1)
+
+    x = level.begin + level.clock(situation())
     none = torch.zeros(window_count, 0, dtype=torch.int64, device=device)
     found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for _ in range(flow_limit):
         state = level.transformer.step(x, cache)
-        skeleton = level.skeleton.sample(state, none, random=random, allowed=allowed)
+        skeleton = level.skeleton.sample(
+            state, none, random=random, allowed=allowed, room=left.room
+        )
         time = time + level.gap.draw(skeleton[:, 0], random).round()
-        go = torch.nonzero(time < window_ns)[:, 0]
+        go = torch.nonzero((time < window_ns) & ~left.over())[:, 0]
         if go.numel() < rows.numel():
             rows, time, state, skeleton = rows[go], time[go], state[go], skeleton[go]
             none = none[: go.numel()]
             cache.keep(go)
+            left.keep(go)
             if rows.numel() == 0:
                 break
         found.append((rows, time, skeleton, state))
-        x = level.inputs(skeleton, clock_features(time, window_ns))
+        left.take(level.plans.classes(skeleton))
+        x = level.inputs(skeleton, situation())
     if not found:
         empty = torch.zeros(0, dtype=torch.int64, device=device)
         tokens = torch.zeros(0, len(level.fields), dtype=torch.int64, device=device)
@@ -97,14 +110,18 @@ class DrawnTotals:
 
     packets_and_bytes: Tensor  # int64 [F, 4]
     answer_ns: Tensor  # float64 [F], from the first packet to the answer; -1 where none comes
+    reply_ns: Tensor  # float64 [F], from that to the reply; -1 where none comes
     duration_ns: Tensor  # float64 [F]
+    longest_ns: Tensor  # float64 [F], most that the duration's token may stand for
 
     def take(self, rows: slice) -> DrawnTotals:
         """Return the totals of the flows `rows`."""
         return DrawnTotals(
             packets_and_bytes=self.packets_and_bytes[rows],
             answer_ns=self.answer_ns[rows],
+            reply_ns=self.reply_ns[rows],
             duration_ns=self.duration_ns[rows],
+            longest_ns=self.longest_ns[rows],
         )
 
 
@@ -126,26 +143,48 @@ def draw_totals(
         ],
         dim=1,
     )
-    answer_token = flows.tokens[:, place["answer"]]
-    answer = level.answer.draw((answer_token - 1).clamp(min=0), random)
+    answer_token, reply_token, stretch_token, alone_token = (
+        flows.tokens[:, place[name]] for name in ("answer", "reply", "stretch", "duration")
+    )
+    answer, reply, stretch, alone = (
+        level.number(name).draw((token - 1).clamp(min=0), random)
+        for name, token in (
+            ("answer", answer_token),
+            ("reply", reply_token),
+            ("stretch", stretch_token),
+            ("duration", alone_token),
+        )
+    )
+    reply = reply.masked_fill(reply_token == 0, 0.0)
     none = totals[:, 0] + totals[:, 1] == 0
     totals[none, 0] = 1
     totals[:, 2:] = torch.minimum(totals[:, 2:], totals[:, :2] * largest_payload)
-    alone = level.number("duration").draw(
-        (flows.tokens[:, place["duration"]] - 1).clamp(min=0), random
+    trip = answer.masked_fill(answer_token == 0, 0.0) + reply
+    tables = level.number("stretch"), level.number("duration")
+    longest = torch.where(
+        stretch_token > 0,
+        trip * tables[0].rows[(stretch_token - 1).clamp(min=0), -1],
+        tables[1].rows[(alone_token - 1).clamp(min=0), -1],
     )
-    stretch_token = flows.tokens[:, place["stretch"]]
-    stretch = level.number("stretch").draw((stretch_token - 1).clamp(min=0), random)
-    duration = torch.where(stretch_token > 0, answer * stretch, alone)
+    duration = torch.where(stretch_token > 0, trip * stretch, torch.maximum(alone, trip))
     room = (window_ns - 1 - flows.start_ns).clamp(min=0)
     share = (room / duration.clamp(min=1)).clamp(max=1)  # the window's end cuts a flow
     cut = torch.ceil(totals * share[:, None]).long()
     totals = torch.where((share < 1)[:, None], cut, totals)
     duration = torch.minimum(duration, room)
     duration = duration.masked_fill(totals[:, 0] + totals[:, 1] == 1, 0.0)
+    longest = torch.minimum(torch.maximum(longest, duration), room)
     silent = (answer_token == 0) | (totals[:, :2].min(dim=1).values == 0)
-    answer = torch.minimum(answer, duration).masked_fill(silent, -1.0)
-    return DrawnTotals(packets_and_bytes=totals, answer_ns=answer, duration_ns=duration)
+    mute = silent | (reply_token == 0) | (totals[:, 0] + totals[:, 1] < 3)
+    answer = torch.minimum(answer, duration)
+    reply = torch.minimum(reply, duration - answer)
+    return DrawnTotals(
+        packets_and_bytes=totals,
+        answer_ns=answer.masked_fill(silent, -1.0),
+        reply_ns=reply.masked_fill(mute, -1.0),
+        duration_ns=duration,
+        longest_ns=longest,
+    )
 
 
 @dataclass(slots=True)
@@ -215,7 +254,10 @@ class _Lanes:
     owed: Tensor
     time: Tensor
     end: Tensor
-    answer: Tensor  # when the answer is due, -1 once it came
+    latest: Tensor  # the flow ends before
+    delays: Tensor  # to the answer and on to the reply, -1 where none comes
+    due: Tensor  # when the answer, then the reply, is due, -1 once they came
+    due_reply: Tensor  # whether it is the reply
     first_reverse: Tensor  # direction of the first record
     left: Tensor
     bytes_left: Tensor
@@ -266,28 +308,27 @@ def draw_records(
             owed=level.shape_state[flows.tokens[rows, level.shape_place]],
             time=flows.start_ns[rows].clone(),
             end=flows.start_ns[rows] + totals.duration_ns[rows],
-            answer=torch.where(
+            latest=flows.start_ns[rows] + totals.longest_ns[rows],
+            delays=torch.stack([totals.answer_ns[rows], totals.reply_ns[rows]], dim=1),
+            due=torch.where(
                 totals.answer_ns[rows] < 0, -1.0, flows.start_ns[rows] + totals.answer_ns[rows]
             ),
+            due_reply=torch.zeros_like(rows, dtype=torch.bool),
             first_reverse=torch.zeros_like(rows),
             left=totals.packets_and_bytes[rows, :2].clone(),
             bytes_left=totals.packets_and_bytes[rows, 2:].clone(),
             step_left=values[first_row[rows], :2].clone(),
             row=first_row[rows].clone(),
             history=torch.zeros(
-                rows.numel(), config.record_history, 4, dtype=torch.int64, device=device
+                rows.numel(), config.record_history, 5, dtype=torch.int64, device=device
             ),
         )
         _draw_lanes(level, lanes, out, starts, step, values, around, step_ns, random)
-    time = _land(
-        out["time"].cpu().numpy(), series, offsets,
-        (flows.start_ns + totals.duration_ns).cpu().numpy(),
-    )  # fmt: skip
     return DrawnRecords(
         offsets=offsets,
         tokens=out["tokens"].cpu().numpy(),
         size_bytes=out["size"].cpu().numpy(),
-        time_ns=np.floor(time).astype(np.int64),
+        time_ns=out["time"].floor().long().cpu().numpy(),
     )
 
 
@@ -319,10 +360,10 @@ def _draw_lanes(
         grid = step[row].double() * step_ns
         low = (grid - time).clamp(min=0)
         time_left = (lanes.end[here] - time).clamp(min=0)
-        pending = lanes.answer[here] >= 0
-        answer_left = torch.where(pending, (lanes.answer[here] - time).clamp(min=0), -1.0)
-        high = torch.minimum(grid + step_ns - time, time_left)
-        high = torch.where(pending, torch.minimum(high, answer_left), high)
+        pending = lanes.due[here] >= 0
+        due_left = torch.where(pending, (lanes.due[here] - time).clamp(min=0), -1.0)
+        high = torch.minimum(grid + step_ns, lanes.latest[here]) - time
+        high = torch.where(pending, torch.minimum(high, due_left), high)
         high = torch.maximum(high, low + 1)
         if position == 0:
             low = torch.zeros_like(low)
@@ -333,7 +374,9 @@ def _draw_lanes(
             step_left=step_left,
             bytes_left=lanes.bytes_left[here],
             time_left=time_left,
-            answer_left=answer_left,
+            delays=lanes.delays[here],
+            due_left=due_left,
+            due_reply=lanes.due_reply[here],
             first_reverse=lanes.first_reverse[here] > 0,
             gap_low=low,
             gap_high=high,
@@ -351,8 +394,7 @@ def _draw_lanes(
         lanes.owed[here] = lanes.owed[here] & ~level.kind_state[tokens[:, 0]]
         if position == 0:
             lanes.first_reverse[here] = reverse
-        answered = reverse != lanes.first_reverse[here]
-        lanes.answer[here] = lanes.answer[here].masked_fill(answered, -1.0)
+        _set_due(lanes, here, reverse, time + gap)
         spent = torch.stack([1 - reverse, reverse], dim=1)
         lanes.left[here] -= spent
         lanes.step_left[here] = (step_left - spent).clamp(min=0)
@@ -366,41 +408,11 @@ def _draw_lanes(
         out["time"][place] = lanes.time[here]
 
 
-def _land(
-    time: FloatArray, series: DrawnSeries, offsets: IntArray, end_ns: FloatArray
-) -> FloatArray:
-    """Move the records of each flow's last step so that the flow ends where its duration says.
-
-    Gaps were drawn from bins, each with an error in proportion to its length; the sum of the
-    errors is known now, and is taken back where it most likely arose, in proportion to the
-    squares of the gaps.
-    """
-    if offsets.size <= 1:
-        return time
-    last_step = series.values[series.offsets[1:] - 1, :2].sum(axis=1)  # records there, [F]
-    counts = np.diff(offsets)
-    inside = np.where(last_step < counts, last_step, counts - 1)  # gaps that may move
-    flow = np.repeat(np.arange(counts.size), inside)
-    first = np.repeat(offsets[1:] - inside, inside)
-    place = first + np.arange(flow.size) - np.repeat(np.cumsum(inside) - inside, inside)
-    gap = time[place] - time[place - 1]
-    # a step that was just entered keeps its first record where it is, unless it is the only one
-    entered = (last_step < counts)[flow] & (place == first) & (inside[flow] > 1)
-    free = np.where(entered, 0.0, gap)
-    error = (end_ns - time[offsets[1:] - 1])[flow]
-    squares = np.bincount(flow, free**2, minlength=counts.size)[flow]
-    sums = np.bincount(flow, free, minlength=counts.size)[flow]
-    largest = np.zeros(counts.size)
-    np.maximum.at(largest, flow, free)
-    gentle = -error * largest[flow] <= squares  # no gap turns negative
-    shift = np.where(
-        gentle,
-        error * free**2 / np.maximum(squares, 1e-9),
-        np.maximum(error / np.maximum(sums, 1e-9), -1.0) * free,
-    )
-    moved = time.copy()
-    total = np.cumsum(shift)
-    before = np.cumsum(inside) - inside
-    base = np.where(before > 0, total[np.maximum(before - 1, 0)], 0.0)
-    moved[place] += total - base[flow]
-    return moved
+def _set_due(lanes: _Lanes, here: slice, reverse: Tensor, time: Tensor) -> None:
+    """Note that records of direction `reverse` came at `time`: what is due next?"""
+    due, replies = lanes.due[here], lanes.due_reply[here]
+    came = (due >= 0) & ((reverse != lanes.first_reverse[here]) != replies)
+    reply = lanes.delays[here, 1]
+    next_due = torch.where(replies | (reply < 0), -1.0, time + reply)
+    lanes.due[here] = torch.where(came, next_due, due)
+    lanes.due_reply[here] = (replies | came) & (lanes.due[here] >= 0)

@@ -1,0 +1,49 @@
+"""Durations in trips or in ns, whichever differs less between equal flows."""
+
+import numpy as np
+from encode_flows import make_flows
+
+from netsynth.encode.columns import NO_ANSWER, flow_columns
+from netsynth.encode.durations import fit_units, in_trips, stretches, trips
+
+
+def test_answer_and_reply_by_hand() -> None:
+    """Out at 0, back at 30 and 35, out at 70; another flow is never answered."""
+    flows = make_flows(
+        [
+            {"initiator": 0, "initiator_port": 1, "responder": 1, "responder_port": 80},
+            {"initiator": 0, "initiator_port": 2, "responder": 1, "responder_port": 80},
+        ],
+        [[(0, 0, 5), (30, 1, 5), (35, 1, 5), (70, 0, 5)], [(40, 0, 5), (41, 0, 5)]],
+    )
+    columns = flow_columns(flows)
+    assert columns.answer_ns.tolist() == [30, NO_ANSWER]
+    assert columns.reply_ns.tolist() == [40, NO_ANSWER]
+    assert trips(columns).tolist() == [70, 0]
+    assert stretches(columns).tolist() == [1.0, 1.0]
+
+
+def dialogue(at: int, answer: int, reply: int, rest: int) -> list[tuple[int, int, int]]:
+    times = np.cumsum([at, answer, reply, rest])
+    return [(int(t), way, 5) for t, way in zip(times, (0, 1, 0, 1), strict=True)]
+
+
+def test_the_steadier_unit_is_chosen() -> None:
+    """Port 80 lasts four trips, whatever they are; port 22 lasts a second, whatever the trip."""
+    rng = np.random.default_rng(0)
+    rows, packets = [], []
+    for index in range(60):
+        port = 80 if index % 2 else 22
+        trip = int(rng.integers(1_000, 100_000))
+        rest = 3 * trip if port == 80 else 1_000_000_000 - trip
+        rows.append(
+            {"initiator": 0, "initiator_port": 1000 + index, "responder": 1, "responder_port": port}
+        )
+        packets.append(dialogue(index * 2_000_000_000, trip // 2, trip - trip // 2, rest))
+    flows = make_flows(rows, packets)
+    columns = flow_columns(flows)
+    service = (columns.service_port == 80).astype(np.int64)
+    keys = np.zeros((len(flows), 1), dtype=np.int64)
+    units = fit_units([columns], [service], [keys], size=3)
+    assert units.tolist() == [False, True, True]  # the third has no flows: trips
+    assert (in_trips(columns, service, units) == (columns.service_port == 80)).all()

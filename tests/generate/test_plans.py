@@ -1,0 +1,95 @@
+"""Plans of windows: what is left of them, and that no more is drawn than they hold."""
+
+import numpy as np
+import pytest
+import torch
+from generate_traces import layout, office
+
+from netsynth.generate.transformer import TransformerConfig
+from netsynth.generate.transformer.flow_fit import CHUNK, flow_data
+from netsynth.generate.transformer.flow_level import FlowLevel
+from netsynth.generate.transformer.plan import Left, Plans, counts_before, left_after
+from netsynth.generate.transformer.sampling import draw_flows
+
+SMALL = TransformerConfig(width=16, hidden=16, layers=1, heads=2, flow_context=8)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def level() -> FlowLevel:
+    torch.manual_seed(0)
+    made = FlowLevel(layout().token_fields, SMALL).eval()
+    trace = office()[1]
+    data = flow_data(made.plans, trace, share=0.1, random=np.random.default_rng(0), device=CPU)
+    made.plans.learn([data.plan])
+    made.set_counts(data.tokens, choose=False)
+    return made
+
+
+def test_what_is_left_by_hand() -> None:
+    """Of 3, 1 and 2 flows, after one of class 0, one of 2 and one of 0."""
+    left = left_after(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([0, 2, 0]))
+    assert left.tolist() == [[2, 1, 2], [2, 1, 1], [1, 1, 1]]
+
+
+def test_counts_before_every_second_flow_by_hand() -> None:
+    counts = counts_before(torch.tensor([0, 2, 2, 1, 0]), 3, every=2)
+    assert counts.tolist() == [[0, 0, 0], [1, 0, 1], [1, 1, 2]]
+
+
+def test_the_whole_plan_is_left_at_the_start_and_nothing_at_the_end(level: FlowLevel) -> None:
+    trace = office()[1]
+    plans = level.plans
+    data = flow_data(plans, trace, share=0.1, random=np.random.default_rng(0), device=CPU)
+    assert data.plan.sum() == len(trace)
+    _, _, first, _, _ = data.chunk(plans, 0, 5)
+    total = plans.width - 2  # the place of the log of all that is left
+    width = first.numel() - plans.width
+    assert float(first[width + total]) == pytest.approx(np.log1p(len(trace)) / 4)
+    at = len(trace) - 5
+    _, situation, _, _, real = data.chunk(plans, at, 5)
+    assert bool(real.all())
+    left = [len(trace) - 1 - row for row in range(at - 1, at + 5)]
+    assert situation[:, width + total].tolist() == pytest.approx((np.log1p(left) / 4).tolist())
+
+
+def test_chunks_count_alike_wherever_they_start(level: FlowLevel) -> None:
+    """Row 150 is told the same in a chunk that starts at 140 as in one that starts at 60."""
+    trace = office()[1]
+    assert 60 < CHUNK < 140 < len(trace)
+    data = flow_data(level.plans, trace, share=0.1, random=np.random.default_rng(0), device=CPU)
+    one = data.chunk(level.plans, 140, 20)[1][11]
+    other = data.chunk(level.plans, 60, 120)[1][91]
+    assert torch.equal(one, other)
+
+
+def test_drawn_plans_are_whole_and_close_to_the_learned(level: FlowLevel) -> None:
+    random = torch.Generator().manual_seed(1)
+    drawn = level.plans.draw(200, random)
+    learned = level.plans.counts[0]
+    assert torch.equal(drawn, drawn.round())
+    assert bool((drawn[:, learned == 0] == 0).all())
+    assert torch.allclose(drawn.mean(0), learned, atol=0.2, rtol=0.02)
+
+
+def test_no_more_is_drawn_than_the_plan_holds(level: FlowLevel) -> None:
+    """An untrained network draws from the counts alone, far from any order: the plan holds."""
+    flows = draw_flows(
+        level, window_count=3, window_ns=layout().window_ns,
+        random=torch.Generator().manual_seed(2), flow_limit=100_000,
+    )  # fmt: skip
+    learned = level.plans.counts[0]
+    for window in range(3):
+        tokens = flows.tokens[flows.window == window]
+        made = level.plans.count(level.plans.classes(tokens))
+        assert bool((made <= torch.ceil(learned * 1.2) + 1).all())
+        assert bool((made[learned == 0] == 0).all())
+
+
+def test_conditions_lift_the_plan() -> None:
+    plans = Plans(layout().token_fields)
+    left = Left(plans, torch.zeros(2, *plans.counts.shape[1:]), strict=False)
+    assert left.room("service", torch.zeros(2, 2, dtype=torch.int64)) is None
+    assert left.over().tolist() == [False, False]
+    strict = Left(plans, torch.zeros(2, *plans.counts.shape[1:]), strict=True)
+    assert strict.over().tolist() == [True, True]
