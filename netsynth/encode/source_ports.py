@@ -138,11 +138,16 @@ def fit_source_port_codec(
     )
 
 
+MOST_REMEMBERED = 100_000  # 5-tuples of earlier windows that are not given out again
+
+
 @dataclass(slots=True)
 class PortAllocator:
     """Turns port tokens into ports, window after window, no 5-tuple twice while it may live.
 
     Ports that hosts used last carry over from one window to the next, as their counters would.
+    A connection may stay open for as long as the trace lasts, so ephemeral ports are not given
+    out again until 100,000 5-tuples later.
     """
 
     codec: SourcePortCodec
@@ -150,6 +155,7 @@ class PortAllocator:
     step: dict[tuple[int, ...], int] = field(default_factory=dict)
     used: set[tuple[int, ...]] = field(default_factory=set)
     used_before: set[tuple[int, ...]] = field(default_factory=set)
+    remembered: set[tuple[int, ...]] = field(default_factory=set)
 
     def allocate(
         self,
@@ -181,6 +187,9 @@ class PortAllocator:
             a flow whose ports have names cannot get others.
         """
         codec = self.codec
+        if len(self.remembered) > MOST_REMEMBERED:
+            self.remembered = set()
+        self.remembered |= self.used
         self.used_before, self.used = self.used, set()
         named = codec.named.rows[:, 0]
         free = codec.are_free(tokens)
@@ -231,7 +240,10 @@ class PortAllocator:
                     break
         elif is_free:
             tries = 0
-            while self._taken(of_pair, port) and tries < 70000:
+            while self._taken(of_pair, port) or (*of_pair, port) in self.remembered:
+                if tries == 70_000:  # the host has used all its ports by now
+                    self.remembered.clear()
+                    break
                 port = port + 2 if tries < 64 and port < 65534 else 1024 + (spare + tries) % 64512
                 tries += 1
         free = (*of_pair, port) not in self.used

@@ -217,3 +217,23 @@ def test_counters_go_on_in_the_next_window(codec: SourcePortCodec) -> None:
         )  # fmt: skip
         ports.append(int(one[0]))
     assert np.diff(ports).tolist() == [1, 1]
+
+
+def test_ephemeral_ports_are_not_given_out_again_in_later_windows(codec: SourcePortCodec) -> None:
+    """A connection of the first window may still be open in the fifth."""
+    allocator = PortAllocator(codec=codec)
+    count, given = 400, set()
+    for window in range(5):
+        ports, _, free = allocator.allocate(
+            np.full(count, codec.start_token),
+            host=np.ones(count, dtype=np.int64),
+            peer=np.full(count, 99, dtype=np.int64),
+            protocol=np.full(count, 6, dtype=np.int64),
+            responder_port=np.full(count, 443, dtype=np.int64),
+            other_ports=np.full((count, 8), 443, dtype=np.int64),
+            keys=np.zeros((count, 3), dtype=np.int64),
+            rng=np.random.default_rng(window % 2),
+        )
+        assert free.all()
+        given |= set(ports.tolist())
+    assert len(given) == 5 * count
