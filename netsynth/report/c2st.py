@@ -51,7 +51,9 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     auc = float(
         np.mean([area_under_curve(scores[folds == f], y[folds == f]) for f in range(FOLDS)])
     )
-    interval = None if pair.quick else interval_about(auc, _resampled(scores, y, rng=rng), most=1.0)
+    interval = (
+        None if pair.quick else interval_about(auc, resampled_auc(scores, y, rng=rng), most=1.0)
+    )
     alone = np.array([lone_auc(column, y) for column in x.T])
     named = set(np.argsort(-importance, kind="stable")[:TOLD]) & set(np.flatnonzero(importance > 0))
     named |= set(np.argsort(-alone, kind="stable")[:TOLD]) & set(np.flatnonzero(alone > CLEAR))
@@ -152,7 +154,7 @@ def area_under_curve(scores: FloatArray, y: NDArray[Any]) -> float:
     return above / (count * rest)
 
 
-def _resampled(scores: FloatArray, y: IntArray, *, rng: np.random.Generator) -> FloatArray:
+def resampled_auc(scores: FloatArray, y: IntArray, *, rng: np.random.Generator) -> FloatArray:
     """AUC when the rows of each class are resampled, float64 [REPLICATES]."""
     sides = [scores[y == label] for label in (0, 1)]
     found = []

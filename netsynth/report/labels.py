@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -137,76 +138,146 @@ def classifiers(rows: int) -> dict[str, Any]:
 def _judge(
     pair: Pair, names: list[str], truth: IntArray, answers: dict[str, dict[str, IntArray]]
 ) -> tuple[list[Figure], dict[str, Any]]:
-    accuracy = {
-        source: [float((found[source] == truth).mean()) for found in answers.values()]
-        for source in ("real", "synthetic", "some", "augmented")
-    }
-    macro = {
-        source: [float(np.mean(class_f1(truth, a[source], len(names)))) for a in answers.values()]
-        for source in accuracy
-    }
-    pairs = {
-        "TSTR accuracy": (accuracy, "synthetic", "real", _TEXT),
-        "TSTR F1": (macro, "synthetic", "real", "macro F1 of the same"),
-        "augmented accuracy": (accuracy, "augmented", "some", "accuracy with synthetic added"),
-        "augmented F1": (macro, "augmented", "some", "macro F1 with synthetic sessions added"),
-    }
-    rows = []
-    for name, (scores, source, beside, text) in pairs.items():
-        interval = None
-        raw = float(np.mean(scores[source]))
-        if not pair.quick and scores is accuracy:
-            right = np.stack([found[source] == truth for found in answers.values()])
-            interval = interval_about(raw, _resampled(right, rng=pair.rng(name)), most=1.0)
-        real = float(np.mean(scores[beside]))
-        rows.append(
-            Figure(family="labels", name=name, text=text, raw=raw, real=real, interval=interval)
+    once = np.ones((1, truth.size))
+    draws = np.zeros((0, truth.size))
+    if not pair.quick:
+        draws = pair.rng("labels again").poisson(1.0, (REPLICATES, truth.size)).astype(np.float64)
+        draws = draws[draws.sum(axis=1) > 0]
+    count = len(names)
+    accuracy, macro = (
+        {
+            source: np.stack([score(truth, a[source], count, once) for a in answers.values()])
+            for source in ("real", "synthetic", "some", "augmented")
+        }
+        for score in (_accuracies, _macro_f1)
+    )  # [classifiers, 1] each
+    rows = [
+        _score_figure(name, text, truth, answers, ways, draws, count=count)
+        for name, text, ways in (
+            ("TSTR accuracy", _TEXT, (_accuracies, "synthetic", "real")),
+            ("TSTR F1", "macro F1 of the same", (_macro_f1, "synthetic", "real")),
+            (
+                "augmented accuracy",
+                "accuracy with synthetic added",
+                (_accuracies, "augmented", "some"),
+            ),
+            (
+                "augmented F1",
+                "macro F1 with synthetic sessions added",
+                (_macro_f1, "augmented", "some"),
+            ),
         )
+    ]
     judge = answers[JUDGE]
-    ours, theirs = (class_f1(truth, judge[source], len(names)) for source in ("real", "synthetic"))
+    ours, theirs = (class_f1(truth, judge[source], count) for source in ("real", "synthetic"))
+    again = weighted_f1(truth, judge["synthetic"], count, draws)  # [B, classes]
     for label, name in enumerate(names):
         shown = name or "(no label)"
-        text = f"F1 of {shown}, {JUDGE} trained on synthetic sessions"
         rows.append(
             Figure(
                 family="labels",
                 name=f"F1 {shown}",
-                text=text,
+                text=f"F1 of {shown}, {JUDGE} trained on synthetic sessions",
                 raw=theirs[label],
                 real=ours[label],
+                interval=interval_about(theirs[label], again[:, label], most=1.0),
             )
         )
-    rows.append(_rank_figure(accuracy["real"], accuracy["synthetic"]))
+    rows.append(_rank_figure(truth, answers, draws))
     table = {
-        name: {source: [accuracy[source][i], macro[source][i]] for source in accuracy}
+        name: {source: [float(accuracy[source][i, 0]), float(macro[source][i, 0])]
+               for source in accuracy}
         for i, name in enumerate(answers)
-    }
+    }  # fmt: skip
     return rows, {"classifiers": table}
 
 
-def _resampled(right: Any, *, rng: np.random.Generator) -> FloatArray:
-    weights = rng.poisson(1.0, (REPLICATES, right.shape[1])).astype(np.float64)
-    weights = weights[weights.sum(axis=1) > 0]
-    found = (weights @ right.T).mean(axis=1) / weights.sum(axis=1)
-    return np.asarray(found, dtype=np.float64)
+Score = Callable[[IntArray, IntArray, int, FloatArray], FloatArray]
+
+
+def _score_figure(
+    name: str,
+    text: str,
+    truth: IntArray,
+    answers: dict[str, dict[str, IntArray]],
+    ways: tuple[Score, str, str],
+    draws: FloatArray,
+    *,
+    count: int,
+) -> Figure:
+    """Mean score over the classifiers of one training source, beside another, with an interval."""
+    score, source, beside = ways
+
+    def mean(of: str, weights: FloatArray) -> FloatArray:
+        found = [score(truth, answer[of], count, weights) for answer in answers.values()]
+        return np.asarray(np.mean(found, axis=0), dtype=np.float64)
+
+    once = np.ones((1, truth.size))
+    raw = float(mean(source, once)[0])
+    return Figure(
+        family="labels",
+        name=name,
+        text=text,
+        raw=raw,
+        real=float(mean(beside, once)[0]),
+        interval=interval_about(raw, mean(source, draws), most=1.0),
+    )
+
+
+def _accuracies(truth: IntArray, answer: IntArray, _: int, weights: FloatArray) -> FloatArray:
+    """Share of right answers under each row of weights, [B, M]: float64 [B]."""
+    return np.asarray(weights @ (truth == answer) / weights.sum(axis=1), dtype=np.float64)
+
+
+def _macro_f1(truth: IntArray, answer: IntArray, count: int, weights: FloatArray) -> FloatArray:
+    """Mean F1 over the classes under each row of weights, [B, M]: float64 [B]."""
+    return np.asarray(weighted_f1(truth, answer, count, weights).mean(axis=1), dtype=np.float64)
+
+
+def weighted_f1(truth: IntArray, answer: IntArray, count: int, weights: FloatArray) -> FloatArray:
+    """F1 of each of `count` classes when rows count as often as their weights say.
+
+    Args:
+        truth: Classes, int64 [M].
+        answer: What was answered, int64 [M].
+        count: Classes, K.
+        weights: float64 [B, M].
+
+    Returns:
+        float64 [B, K], 0 to 1 (best); 0 where a class neither occurs nor is answered.
+    """
+    classes = np.arange(count)
+    is_true, is_said = truth[:, None] == classes, answer[:, None] == classes  # [M, K]
+    both = weights @ (is_true & is_said)
+    either = weights @ is_true + weights @ is_said
+    return np.asarray(2 * both / np.where(either > 0, either, 1.0), dtype=np.float64)
 
 
 def class_f1(truth: IntArray, answer: IntArray, count: int) -> list[float]:
     """F1 of each of `count` classes, 0 to 1 (best); 0 where a class is never answered right."""
-    found = []
-    for label in range(count):
-        both = int(((truth == label) & (answer == label)).sum())
-        either = int((truth == label).sum()) + int((answer == label).sum())
-        found.append(2 * both / either if either else 0.0)
+    found: list[float] = weighted_f1(truth, answer, count, np.ones((1, truth.size)))[0].tolist()
     return found
 
 
-def _rank_figure(real: list[float], synthetic: list[float]) -> Figure:
+def _rank_figure(
+    truth: IntArray, answers: dict[str, dict[str, IntArray]], draws: FloatArray
+) -> Figure:
     text = "Spearman rank correlation of the classifiers' accuracies; 1 is the same order"
     figure = Figure(family="labels", name="rank correlation", text=text)
-    if len(set(real)) < 2 or len(set(synthetic)) < 2:
+    weights = np.concatenate([np.ones((1, truth.size)), draws])
+    real, synthetic = (
+        np.stack([_accuracies(truth, a[source], 0, weights) for a in answers.values()], axis=1)
+        for source in ("real", "synthetic")
+    )  # [1 + B, classifiers]
+    found = [
+        rank_correlation(one, other) if np.ptp(one) and np.ptp(other) else None
+        for one, other in zip(real, synthetic, strict=True)
+    ]
+    if found[0] is None:
         return figure.measured(note="all classifiers do equally well, so there is no order")
-    return figure.measured(raw=rank_correlation(np.array(real), np.array(synthetic)))
+    again = np.array([value for value in found[1:] if value is not None])
+    interval = interval_about(found[0], again, least=-1.0, most=1.0)
+    return figure.measured(raw=found[0], interval=interval)
 
 
 def rank_correlation(first: FloatArray, second: FloatArray) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from netsynth.numbers import FloatArray
-from netsynth.report.c2st import area_under_curve
+from netsynth.report.c2st import area_under_curve, resampled_auc
 from netsynth.report.fidelity import Figure
 from netsynth.report.pair import Pair
 from netsynth.report.resample import REPLICATES, interval_about
@@ -58,7 +58,11 @@ def neighbour_figures(pair: Pair) -> list[Figure]:
     figures = [_dcr_figure(pair, dcr, near, far, rng=rng)]
     scores = -np.concatenate([nearest(members, fresh), nearest(unseen, fresh)])
     known = np.repeat([1, 0], [len(members), len(unseen)])
-    return [*figures, mia.measured(raw=area_under_curve(scores, known))]
+    raw = area_under_curve(scores, known)
+    interval = None
+    if not pair.quick:
+        interval = interval_about(raw, resampled_auc(scores, known, rng=rng), most=1.0)
+    return [*figures, mia.measured(raw=raw, interval=interval)]
 
 
 def _dcr_figure(

@@ -13,6 +13,7 @@ from netsynth.report.analysers import analyser_figures
 from netsynth.report.fidelity import Figure
 from netsynth.report.pair import CaptureFacts, Pair
 from netsynth.report.resample import interval_about, resampled_share
+from netsynth.report.samples import whole
 from netsynth.report.trace import Trace, Traffic, packets_of
 from netsynth.tables import (
     ACK,
@@ -38,10 +39,17 @@ TEXTS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Share:
-    """A share of valid things: which are, bool [M], and the session of each, int64 [M] or None."""
+    """A share of valid things.
+
+    Attributes:
+        valid: Which are, bool [M].
+        group: What each belongs to, int64 [M], 0..group_count-1; resampling keeps it together.
+        group_count: Groups, sessions or stretches of time.
+    """
 
     valid: NDArray[np.bool_]
-    group: IntArray | None = None
+    group: IntArray
+    group_count: int
 
 
 def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
@@ -53,9 +61,9 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
         raw = float(share.valid.mean()) if share.valid.size else None
         ours = real[name].valid
         interval = None
-        if raw is not None and share.group is not None and not pair.quick:
-            count, rng = pair.everything.session_count, pair.rng(name)
-            found = resampled_share(share.valid, share.group, count, rng=rng)
+        if raw is not None and not pair.quick:
+            rng = pair.rng(name)
+            found = resampled_share(share.valid, share.group, share.group_count, rng=rng)
             interval = interval_about(raw, found, most=1.0)
         rows.append(
             Figure(
@@ -85,9 +93,14 @@ def capture_shares(trace: Trace, table: Traffic) -> dict[str, Share]:
     return {
         **handshakes(trace),
         "sequence": continuing_segments(trace),
-        "IP checksum": Share(valid=packets.checksums[version4] & CHECKSUM_IP_BAD == 0),
-        "L4 checksum": Share(valid=packets.checksums[known] & CHECKSUM_L4_BAD == 0),
+        "IP checksum": _in_stretches(packets.checksums[version4] & CHECKSUM_IP_BAD == 0),
+        "L4 checksum": _in_stretches(packets.checksums[known] & CHECKSUM_L4_BAD == 0),
     }
+
+
+def _in_stretches(valid: NDArray[np.bool_]) -> Share:
+    sample = whole(valid)
+    return Share(valid=valid, group=sample.group, group_count=sample.group_count)
 
 
 def handshakes(trace: Trace) -> dict[str, Share]:
@@ -112,8 +125,12 @@ def handshakes(trace: Trace) -> dict[str, Share]:
     answer = first_row((kind == SYN | ACK) & ~forward)
     last = first_row(forward & (kind & (SYN | ACK) == ACK) & (row > answer[session]))
     return {
-        "two-way": Share(valid=both, group=sessions),
-        "handshake": Share(valid=last[opened] < order.size, group=sessions[opened]),
+        "two-way": Share(valid=both, group=sessions, group_count=trace.session_count),
+        "handshake": Share(
+            valid=last[opened] < order.size,
+            group=sessions[opened],
+            group_count=trace.session_count,
+        ),
     }
 
 
@@ -129,7 +146,9 @@ def continuing_segments(trace: Trace) -> Share:
     expected = (packets.seq.astype(np.int64) + taken)[:-1] & 0xFFFFFFFF
     inside = flow[1:] == flow[:-1]
     return Share(
-        valid=(packets.seq[1:] == expected)[inside], group=trace.session[order][1:][inside]
+        valid=(packets.seq[1:] == expected)[inside],
+        group=trace.session[order][1:][inside],
+        group_count=trace.session_count,
     )
 
 

@@ -47,6 +47,21 @@ def test_a_capture_against_itself_shows_zeros_and_a_leak() -> None:
     assert verdicts(report)[0] == leak  # worst first
 
 
+WITHOUT_INTERVAL = {"order", "IP addresses", "MAC addresses", "ports"}  # counts of a whole file
+
+
+def test_every_other_figure_has_an_interval() -> None:
+    real, other = dialogues(1, sessions=60), dialogues(2, sessions=60)
+    families = [name for name in FAMILIES if name not in (*SLOW, "labels")]
+    report = compare(real, other, families=families, held_out=dialogues(3, sessions=60))
+    for figure in report.figures:
+        if figure.raw is None or figure.name in WITHOUT_INTERVAL:
+            continue
+        assert figure.interval is not None, figure.name
+        value = figure.raw if figure.scaled is None else figure.scaled
+        assert figure.interval[0] <= value <= figure.interval[1], figure.name
+
+
 def test_a_shuffle_breaks_timing_and_validity_but_not_the_marginals() -> None:
     real = dialogues(1)
     trace = trace_of(real)

@@ -1,5 +1,7 @@
 """Forecasters against statsmodels, representations against netml, detectors, labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from report_tables import dialogues, packet_table
@@ -18,7 +20,7 @@ from netsynth.report.forecasters import (
     lagged,
     moving_average,
 )
-from netsynth.report.labels import class_f1, rank_correlation
+from netsynth.report.labels import class_f1, rank_correlation, weighted_f1
 from netsynth.report.representations import Flows, flows_of, represent, shape_of
 from netsynth.report.throughput import errors
 from netsynth.report.trace import trace_of
@@ -215,6 +217,29 @@ def test_classifiers_trained_on_like_traffic_know_the_real_classes() -> None:
     accuracy = wrong.figure("labels", "TSTR accuracy")
     assert accuracy.raw == pytest.approx(0.0, abs=0.05)
     assert accuracy.real == pytest.approx(1.0, abs=0.02)
+
+
+def test_scores_of_labels_have_intervals_about_them() -> None:
+    real = labelled(dialogues(1))
+    wrong = np.random.default_rng(5).random(len(real)) < 0.2  # so that nobody knows all
+    real = replace(real, label=np.where(wrong, 1 - real.label, real.label).astype(np.int16))
+    report = compare(real, labelled(dialogues(2)), families=["labels"])
+    for figure in report.figures:
+        if figure.raw is None:
+            continue
+        assert figure.interval is not None, figure.name
+        assert figure.interval[0] <= figure.raw <= figure.interval[1]
+    low, high = report.figure("labels", "TSTR accuracy").interval  # type: ignore[misc]
+    assert 0 < high - low < 0.5
+
+
+def test_weighted_scores_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(3)
+    truth, answer = rng.integers(0, 4, (2, 60))
+    weights = rng.poisson(1.0, (5, 60)).astype(np.float64)
+    for row, found in zip(weights, weighted_f1(truth, answer, 4, weights), strict=True):
+        expected = f1_score(truth, answer, average=None, sample_weight=row)
+        assert found == pytest.approx(expected)
 
 
 def test_without_labels_the_report_says_so() -> None:
