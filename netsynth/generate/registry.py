@@ -20,6 +20,7 @@ WEIGHTED = ("cascade",)  # generators whose `sample` takes weights of classes of
 # The same, of generators that learn series instead of captures.
 SERIES_GENERATORS = {
     "doppelganger": "netsynth.generate.doppelganger:DoppelgangerGenerator",
+    "tst": "netsynth.generate.tst:TstGenerator",
 }
 DEVICES = ("auto", "cpu", "cuda")
 
