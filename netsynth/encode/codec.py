@@ -20,7 +20,7 @@ from netsynth.encode.static import StaticCodec, fit_static_codec, static_columns
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.encode.windows import cut_windows, window_length_ns
 from netsynth.errors import CaptureError, ConfigError, ModelError
-from netsynth.numbers import Array, IntArray, NumberCodec, fit_number_codec
+from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import EncodedTrace, FlowTable, TokenField
 
 ANY_PORT = -1  # service_port of services whose port is drawn by itself
@@ -96,6 +96,7 @@ class Codec:
                     "forward": self.shapes.rows[:, 2],
                     "reverse": self.shapes.rows[:, 3],
                     "volume": self.shapes.rows[:, 2:].max(axis=1),
+                    "size": _sizes(_class_count(self.shapes.rows[:, 2:].max(axis=1))),
                     "state": self.shapes.rows[:, 1],
                 },
             ),
@@ -117,6 +118,7 @@ class Codec:
                     groups={
                         way: _classes(number["packets"]),
                         "volume_" + way: _octaves(number["packets"]),
+                        "size_" + way: _sizes((number["packets"].low + number["packets"].high) / 2),
                     },
                 )
                 for way in ("forward", "reverse")
@@ -394,6 +396,16 @@ def _classes(number: NumberCodec) -> IntArray:
     low = count_class(np.ceil(number.low).astype(np.int64))
     high = count_class(np.floor(number.high).astype(np.int64))
     return np.where(low == high, low, -1)
+
+
+def _class_count(classes: IntArray) -> FloatArray:
+    """Smallest count of each class of `count_class`, float64."""
+    return np.where(classes <= 4, classes, np.ceil(4.5 * 1.5 ** (classes - 5)))
+
+
+def _sizes(counts: Array) -> IntArray:
+    """Put counts in classes that grow by four, so coarse that every flow has its like: int64."""
+    return np.floor(np.log2(np.maximum(counts, 1)) / 2).astype(np.int64)
 
 
 def _octaves(number: NumberCodec) -> IntArray:

@@ -21,7 +21,7 @@ def level() -> FlowLevel:
     made = FlowLevel(layout().token_fields, SMALL).eval()
     trace = office()[1]
     data = flow_data(made.plans, trace, share=0.1, random=np.random.default_rng(0), device=CPU)
-    made.plans.learn([data.plan])
+    made.plans.learn([data.plan], [0.9])
     made.set_counts(data.tokens, choose=False)
     return made
 
@@ -65,7 +65,8 @@ def test_chunks_count_alike_wherever_they_start(level: FlowLevel) -> None:
 
 def test_drawn_plans_are_whole_and_close_to_the_learned(level: FlowLevel) -> None:
     random = torch.Generator().manual_seed(1)
-    drawn = level.plans.draw(200, random)
+    drawn, ends = level.plans.draw(200, random)
+    assert (ends == 0.9).all()
     learned = level.plans.counts[0]
     assert torch.equal(drawn, drawn.round())
     assert bool((drawn[:, learned == 0] == 0).all())
@@ -84,6 +85,8 @@ def test_no_more_is_drawn_than_the_plan_holds(level: FlowLevel) -> None:
         made = level.plans.count(level.plans.classes(tokens))
         assert bool((made <= torch.ceil(learned * 1.2) + 1).all())
         assert bool((made[learned == 0] == 0).all())
+        last = float(flows.start_ns[flows.window == window].max())
+        assert last == pytest.approx(0.9 * layout().window_ns, abs=2)
 
 
 def test_conditions_lift_the_plan() -> None:

@@ -14,22 +14,58 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 ENOUGH = 10  # flows under the same parents, after which what never occurred is ruled out
 LARGEST_TABLE = 4_000_000  # counts of a level, at most; rarer keys fall back to the level before
+
+
+NEAR = 0.35  # natural logs over which blurred counts reach
+FAR = 4.0  # times that, beyond which they do not
+
+
+def blur_matrix(values: Tensor, counts: Tensor) -> Tensor:
+    """Share of a flow that counts for each token, by its own token: float32 [size, size].
+
+    Args:
+        values: float64 [size], logs of numbers; tokens of NaN count for themselves alone.
+        counts: float32 [size], how often each token occurs; frequent ones get more.
+    """
+    apart = (values[:, None] - values[None, :]).abs() / NEAR
+    weight = torch.exp(-apart).masked_fill(apart > FAR, 0.0) * (counts.double() + 0.1)
+    blur = torch.where(torch.isnan(apart), torch.eye(values.numel(), device=values.device), weight)
+    return (blur / blur.sum(1, keepdim=True)).float()
 
 
 class CountPrior(nn.Module):
     """Log-probabilities of a column's tokens from counts, given columns before it.
 
-    Level 0 is the column alone; each further level adds a tuple of given columns.
+    Level 0 is the column alone; each further level adds a tuple of given columns. Where tokens
+    are numbers, some levels are blurred: a flow counts for the tokens near its own, too, else ten
+    large flows of ten different sizes would tell an eleventh nothing.
     """
 
-    def __init__(self, size: int, chain: tuple[tuple[int, ...], ...]) -> None:
-        """Make an empty prior of `size` tokens; `chain` holds the sizes of each level's parents."""
+    def __init__(
+        self,
+        size: int,
+        chain: tuple[tuple[int, ...], ...],
+        *,
+        values: Tensor | None = None,
+        blurred: tuple[bool, ...] = (),
+    ) -> None:
+        """Make an empty prior.
+
+        Args:
+            size: Tokens.
+            chain: Sizes of each level's parents.
+            values: float64 [size], logs of the numbers that tokens stand for, NaN for none.
+            blurred: Levels to blur, False for the rest.
+        """
         super().__init__()
         self.size = size
         self.sizes = chain
+        self.values = values
+        self.blurred = blurred + (False,) * (len(chain) - len(blurred))
+        self._blur: Tensor | None = None
         self.register_buffer("base", torch.zeros(size))
         self.register_buffer("strength", torch.ones(len(chain)))
         self.base: Tensor
@@ -43,6 +79,8 @@ class CountPrior(nn.Module):
         """Count tokens [M] under parents (one [M, P] a level); `choose` sets the smoothing too."""
         self._memory = None
         self.base = torch.bincount(tokens, minlength=self.size).float()
+        if self.values is not None and any(self.blurred):
+            self._blur = blur_matrix(self.values.to(tokens.device), self.base)
         for level, given in enumerate(parents):
             code = self._code(level, given)
             keys, place, counts = torch.unique(code, return_inverse=True, return_counts=True)
@@ -56,6 +94,8 @@ class CountPrior(nn.Module):
             known = place >= 0
             ones = torch.ones_like(tokens[known], dtype=torch.float32)
             rows.index_put_((place[known], tokens[known]), ones, accumulate=True)
+            if self.blurred[level]:
+                rows = rows @ self._blur_of(tokens.device)
             setattr(self, f"keys_{level}", keys)
             setattr(self, f"rows_{level}", rows)
             if choose:
@@ -77,6 +117,10 @@ class CountPrior(nn.Module):
                 best = total
             else:
                 self.strength[level] = before
+
+    def _blur_of(self, device: torch.device) -> Tensor:
+        assert self._blur is not None
+        return self._blur.to(device)
 
     def _code(self, level: int, given: Tensor) -> Tensor:
         """One number a tuple of parent tokens [M, P]: int64 [M]."""
@@ -114,9 +158,12 @@ class CountPrior(nn.Module):
             if keys.numel():
                 place = torch.where(keys[place] == code, place, keys.numel())
             count = rows[place]
-            if one is not None:
-                count = (count - one).clamp(min=0)
+            if one is not None and left_out is not None:
+                own = self._blur_of(count.device)[left_out] if self.blurred[level] else one
+                count = (count - own).clamp(min=0)
             strength = self.strength[level]
+            if not self.blurred[level]:
+                strength = strength * (count > 0).sum(1, keepdim=True).clamp(min=1)
             share = (count + strength * share) / (count.sum(1, keepdim=True) + strength)
         return share.log()
 

@@ -24,10 +24,10 @@ from netsynth.generate.transformer.plan import Plans
 from netsynth.tables import TokenField
 
 SKELETON = ("gap", "label", "service", "shape", "responder", "initiator")
-# Columns whose counts tell most of a column, from coarse to fine.
+# Columns whose counts tell most of a column, from coarse to fine; "~" blurs, see CountPrior.
 PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "shape": (("service",),),
-    "responder": (("service",), ("service", "shape.volume")),
+    "responder": (("service",), ("service", "shape.size"), ("service", "shape.volume")),
     "initiator": (("service",), ("service", "responder")),
     "initiator_port": (("service",), ("service", "initiator")),
     "responder_port": (("service",), ("service", "initiator")),
@@ -40,26 +40,30 @@ PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "packets_forward": (("shape",), ("shape", "service")),
     "packets_reverse": (("shape",), ("shape", "packets_forward", "service")),
     "bytes_forward": (
-        ("packets_forward.volume_forward",),
-        ("packets_forward.volume_forward", "service"),
+        ("~packets_forward.size_forward",),
+        ("~packets_forward.size_forward", "service"),
+        ("~packets_forward.volume_forward", "service"),
         ("packets_forward", "service"),
     ),
     "bytes_reverse": (
-        ("packets_reverse.volume_reverse",),
-        ("packets_reverse.volume_reverse", "service"),
+        ("~packets_reverse.size_reverse",),
+        ("~packets_reverse.size_reverse", "service"),
+        ("~packets_reverse.volume_reverse", "service"),
         ("packets_reverse", "service"),
     ),
-    "answer": (("responder",), ("responder", "initiator")),
-    "reply": (("initiator",), ("initiator", "service")),
+    "answer": (("~responder",), ("~responder", "initiator"), ("responder", "initiator")),
+    "reply": (("~initiator",), ("~initiator", "service"), ("initiator", "service")),
     "stretch": (
-        ("shape.volume",),
-        ("shape", "service"),
+        ("~shape.size",),
+        ("~shape.size", "service"),
+        ("~shape", "service"),
         ("shape", "service", "answer.octave_answer", "reply.octave_reply"),
     ),
     "duration": (
-        ("shape.volume",),
-        ("shape.volume", "service"),
-        ("shape", "service"),
+        ("~shape.size",),
+        ("~shape.size", "service"),
+        ("~shape", "service"),
+        ("~shape", "service", "initiator"),
         ("shape", "service", "initiator"),
     ),
 }

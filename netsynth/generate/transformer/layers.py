@@ -214,17 +214,22 @@ class FieldDecoder(nn.Module):
             self.masks.append(pairs)
 
     def _add_priors(self, parents: Mapping[str, tuple[tuple[str, ...], ...]]) -> None:
-        """Make a prior a column; parents are columns, or groups of one as "column.group"."""
+        """Make a prior a column.
+
+        Parents are columns, or groups of one as "column.group"; a level whose first parent begins
+        with "~" is blurred.
+        """
         seen = [*self.given, *self.fields]
         place = {f.name: i for i, f in enumerate(seen)}
         self.parents: list[list[list[tuple[int, str | None]]]] = []
         priors = []
         for item in self.fields:
             chain, sizes = [], []
+            blurred = tuple(names[0].startswith("~") for names in parents.get(item.name, ()))
             for names in parents.get(item.name, ()):
                 level, size = [], []
                 for name in names:
-                    column, _, group = name.partition(".")
+                    column, _, group = name.removeprefix("~").partition(".")
                     buffer = None
                     width = seen[place[column]].size
                     if group:
@@ -237,7 +242,8 @@ class FieldDecoder(nn.Module):
                 chain.append(level)
                 sizes.append(tuple(size))
             self.parents.append(chain)
-            priors.append(CountPrior(item.size, tuple(sizes)))
+            values = log_values(item) if any(blurred) else None
+            priors.append(CountPrior(item.size, tuple(sizes), values=values, blurred=blurred))
         self.priors = nn.ModuleList(priors)
 
     def _parents(self, place: int, tokens: Tensor) -> list[Tensor]:
@@ -329,6 +335,14 @@ class FieldDecoder(nn.Module):
             seen = torch.cat([seen, token[:, None]], dim=1)
             state = state + self.embed[place](token)
         return seen[:, given.shape[1] :]
+
+
+def log_values(item: TokenField) -> Tensor:
+    """Logs of the middle values of a column's tokens, NaN for those that are no numbers: [size]."""
+    assert item.number is not None
+    middle = torch.as_tensor((item.number.low + item.number.high) / 2)
+    none = torch.full((item.size - item.number.size,), torch.nan, dtype=torch.float64)
+    return torch.cat([none, torch.log(middle.clamp(min=0) + 1)])
 
 
 UNLIKELY = 0.002  # of the likeliest token; those below are noise that a flow would not survive

@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from netsynth.numbers import FloatArray, IntArray
 from netsynth.tables import EncodedTrace
@@ -54,6 +56,19 @@ def fastest_rates(traces: list[EncodedTrace]) -> FloatArray:
     near = np.maximum(np.append(fastest[1:], 0), np.append(0, fastest[:-1]))
     known = np.where(fastest > 0, fastest, near)
     return np.where(known > 0, known, np.inf)
+
+
+def shortest_ns(totals: Tensor, fastest: Tensor) -> Tensor:
+    """Shortest time that flows take at the `fastest` rates: float64 [F] ns.
+
+    Args:
+        totals: int64 [F, 4], packets forward and reverse, payload bytes forward and reverse.
+        fastest: float64 [OCTAVES], see `fastest_rates`.
+    """
+    packets = totals[:, :2].double()
+    octave = torch.log2(packets.clamp(min=1)).long().clamp(max=OCTAVES - 1)
+    least = (totals[:, 2:] + HEADER_BYTES * packets) / fastest[octave] * 1e9
+    return least.masked_fill(packets < 2, 0.0).max(dim=1).values
 
 
 def within_limits(trace: EncodedTrace, fastest: FloatArray) -> NDArray[np.bool_]:

@@ -35,9 +35,11 @@ class Plans(nn.Module):
         self.width = service.size + self.volume_count + 2
         self.register_buffer("volume", volume, persistent=False)
         self.register_buffer("counts", torch.zeros(PLANS, service.size, self.volume_count))
+        self.register_buffer("ends", torch.ones(PLANS, dtype=torch.float64))
         self.register_buffer("known", torch.zeros((), dtype=torch.int64))
         self.volume: Tensor  # int64 [shapes], volume of each shape
         self.counts: Tensor  # float32 [PLANS, services, volumes]
+        self.ends: Tensor  # float64 [PLANS], share of the window at which the last flow begins
         self.known: Tensor  # plans that are filled in
 
     def classes(self, tokens: Tensor) -> Tensor:
@@ -51,15 +53,21 @@ class Plans(nn.Module):
         ones = torch.ones(classes.shape[0], device=plan.device)
         return plan.index_put_((classes[:, 0], classes[:, 1]), ones, accumulate=True)
 
-    def learn(self, plans: list[Tensor]) -> None:
-        """Keep `plans`, one a window, or an even choice of them."""
+    def learn(self, plans: list[Tensor], ends: list[float]) -> None:
+        """Keep the plans of windows and where their last flows begin, or an even choice of them."""
         step = max(len(plans) / PLANS, 1.0)
-        kept = [plans[int(i * step)] for i in range(min(len(plans), PLANS))]
-        self.counts[: len(kept)] = torch.stack(kept)
-        self.known.fill_(len(kept))
+        rows = [int(i * step) for i in range(min(len(plans), PLANS))]
+        self.counts[: len(rows)] = torch.stack([plans[i] for i in rows])
+        self.ends[: len(rows)] = torch.tensor([ends[i] for i in rows], dtype=torch.float64)
+        self.known.fill_(len(rows))
 
-    def draw(self, window_count: int, random: torch.Generator) -> Tensor:
-        """Draw plans like those learned: float32 [W, services, volumes], whole numbers."""
+    def draw(self, window_count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw plans like those learned.
+
+        Returns:
+            Plans, float32 [W, services, volumes], whole numbers; share of the window at which the
+            last flow begins, float64 [W].
+        """
         device = self.counts.device
         known = max(int(self.known), 1)
         row = torch.randint(known, (window_count,), generator=random, device=device)
@@ -67,7 +75,7 @@ class Plans(nn.Module):
         noise = torch.randn(plan.shape[:2], generator=random, device=device)
         plan = plan * torch.exp(SPREAD * noise)[..., None]
         chance = torch.rand(plan.shape, generator=random, device=device)
-        return (plan.floor() + (chance < plan % 1)).clamp(min=0)
+        return (plan.floor() + (chance < plan % 1)).clamp(min=0), self.ends[row]
 
     def features(self, services: Tensor, volumes: Tensor, share_left: Tensor) -> Tensor:
         """Describe what is left.

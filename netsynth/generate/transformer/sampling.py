@@ -10,11 +10,14 @@ from torch import Tensor
 
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
+from netsynth.generate.transformer.limits import shortest_ns
 from netsynth.generate.transformer.plan import Left
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import RecordContext, RecordLevel
 from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.numbers import Array, IntArray
+
+LATEST = 4  # windows after which a plan is given up, a guard
 
 
 @dataclass(slots=True)
@@ -54,10 +57,11 @@ def draw_flows(
     """
     device = level.begin.device
     cache = level.transformer.start()
-    plans = level.plans.draw(window_count, random)
+    plans, ends = level.plans.draw(window_count, random)
     if allowed and "service" in allowed:
         plans = plans * allowed["service"][:, None]
     left = Left(level.plans, plans, strict=not allowed)
+    latest_ns = window_ns * LATEST if left.strict else window_ns
     time = torch.zeros(window_count, dtype=torch.float64, device=device)
     rows = torch.arange(window_count, device=device)
 
@@ -74,7 +78,7 @@ def draw_flows(
             state, none, random=random, allowed=allowed, room=left.room
         )
         time = time + level.gap.draw(skeleton[:, 0], random).round()
-        go = torch.nonzero((time < window_ns) & ~left.over())[:, 0]
+        go = torch.nonzero((time < latest_ns) & ~left.over())[:, 0]
         if go.numel() < rows.numel():
             rows, time, state, skeleton = rows[go], time[go], state[go], skeleton[go]
             none = none[: go.numel()]
@@ -92,6 +96,8 @@ def draw_flows(
     window, start, skeleton, state = (torch.cat(part) for part in zip(*found, strict=True))
     order = torch.argsort(window, stable=True)
     window, start, skeleton, state = window[order], start[order], skeleton[order], state[order]
+    if left.strict:
+        start = fit_to_window(window, start, ends * window_ns)
     parts = []
     for at in range(0, window.numel(), 16384):
         piece = slice(at, at + 16384)
@@ -102,6 +108,22 @@ def draw_flows(
     return DrawnFlows(
         window=window, start_ns=start, tokens=torch.cat([skeleton, torch.cat(parts)], dim=1)
     )
+
+
+def fit_to_window(window: Tensor, start: Tensor, end_ns: Tensor) -> Tensor:
+    """Stretch the starts of each window so that its last flow begins where its plan says.
+
+    Gaps are drawn one by one, and the sum of their errors is known at the end alone.
+
+    Args:
+        window: int64 [F], ascending.
+        start: float64 [F] ns, ascending in each window.
+        end_ns: float64 [W].
+    """
+    last = torch.zeros_like(end_ns)
+    last[window] = start  # ascending: the last of each window stays
+    scale = torch.where(last > 0, end_ns / last.clamp(min=1), 1.0)
+    return (start * scale[window]).floor()
 
 
 @dataclass(slots=True)
@@ -167,6 +189,7 @@ def draw_totals(
         tables[1].rows[(alone_token - 1).clamp(min=0), -1],
     )
     duration = torch.where(stretch_token > 0, trip * stretch, torch.maximum(alone, trip))
+    duration = torch.maximum(duration, shortest_ns(totals, level.fastest))
     room = (window_ns - 1 - flows.start_ns).clamp(min=0)
     share = (room / duration.clamp(min=1)).clamp(max=1)  # the window's end cuts a flow
     cut = torch.ceil(totals * share[:, None]).long()

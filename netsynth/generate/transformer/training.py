@@ -84,7 +84,11 @@ def fit_level(
     )
     average = [p.detach().clone() for p in module.parameters()]
     best = [p.clone() for p in average]
-    best_loss, misses, step, train_loss = math.inf, 0, 0, math.nan
+    module.eval()
+    with torch.no_grad():
+        best_loss = evaluate()  # what counting alone tells: a network that hurts is not taken
+    misses, step, train_loss = 0, 0, math.nan
+    log.debug("%s before training: held out %.4f", name, best_loss)
     running, epoch, text = True, 0, ""
     while running and epoch < config.max_epochs:
         epoch += 1
