@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from netsynth.analysers import PACKETS, ask_suricata, ask_tshark, find_program
 from netsynth.report.fidelity import Figure
 from netsynth.report.pair import CaptureFacts, Pair
 
+MOST = {"tshark": PACKETS, "suricata": None}  # frames that each looks at
+_PLACE = re.compile(r"frame \d+")
 _LOG = logging.getLogger(__name__)
 
 
@@ -19,7 +22,7 @@ def analyser_figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     """Ask each analyser about both captures, where each is one file and the report is not quick.
 
     Returns:
-        Per analyser its complaints per 1,000 packets, and in details how often each was made.
+        Per analyser its complaints per 1,000 frames, and in details how often each was made.
     """
     if pair.quick:
         return [], {}
@@ -39,19 +42,18 @@ def analyser_figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             _LOG.warning("%s could not judge the captures: %s", name, error)
             continue
-        rates = [_per_thousand(pair.real.facts.frame_count, real)]
-        rates.append(_per_thousand(pair.facts.frame_count, synthetic))
+        of_real = _per_thousand(pair.real.facts.frame_count, real, most=MOST[name])
+        of_synthetic = _per_thousand(pair.facts.frame_count, synthetic, most=MOST[name])
         figures.append(
             Figure(
                 family="validity",
                 name=name,
-                text=f"complaints of {name} per 1,000 packets",
-                raw=rates[1],
-                real=rates[0],
+                text=f"complaints of {name} per 1,000 frames",
+                raw=of_synthetic,
+                real=of_real,
             )
         )
-        kinds = sorted(set(real) | set(synthetic))
-        details[name] = {kind: [real.get(kind, 0), synthetic.get(kind, 0)] for kind in kinds}
+        details[name] = _beside(_without_places(real), _without_places(synthetic))
     return figures, {"analysers": details} if details else {}
 
 
@@ -62,8 +64,26 @@ def _only_file(facts: CaptureFacts) -> Path | None:
     return facts.paths[0]
 
 
-def _per_thousand(frames: int, complaints: dict[str, int]) -> float:
-    return 1000 * sum(complaints.values()) / max(min(frames, PACKETS), 1)
+def _per_thousand(frames: int, complaints: dict[str, int], *, most: int | None) -> float:
+    """Complaints per 1,000 of the frames that the analyser looked at, all or at most `most`."""
+    seen = frames if most is None else min(frames, most)
+    return 1000 * sum(complaints.values()) / max(seen, 1)
+
+
+def _without_places(complaints: dict[str, int]) -> dict[str, int]:
+    """Join complaints that differ only in the frame that they name."""
+    found: dict[str, int] = {}
+    for kind, count in complaints.items():
+        name = _PLACE.sub("frame", kind)
+        found[name] = found.get(name, 0) + count
+    return found
+
+
+def _beside(real: dict[str, int], synthetic: dict[str, int]) -> dict[str, list[int]]:
+    """Counts of both captures by kind, most frequent first."""
+    kinds = sorted(set(real) | set(synthetic))
+    both = {kind: [real.get(kind, 0), synthetic.get(kind, 0)] for kind in kinds}
+    return dict(sorted(both.items(), key=lambda item: -sum(item[1])))
 
 
 def _suricata_complaints(path: Path) -> dict[str, int]:

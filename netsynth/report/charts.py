@@ -40,11 +40,14 @@ def line_style(place: int) -> tuple[str, str]:
 
 
 def format_value(value: float, unit: str = "") -> str:
-    """Write a value shortly, with an SI prefix for s, B and B/s: 2.1 ms, 40 kB."""
+    """Write a value shortly, with an SI prefix for s, ms, B and B/s: 2.1 ms, 40 kB."""
     if value == 0:
         return f"0 {unit}".strip()
+    if unit == "ms":
+        return format_value(value / 1000, "s")
     if unit not in ("s", "B", "B/s"):
-        return f"{value:.3g} {unit}".strip()
+        digits = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{digits} {unit}".strip()
     prefixes = {-9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
     power = int(np.floor(np.log10(abs(value)) / 3) * 3)
     power = min(power, 0) if unit == "s" else max(power, 0)  # nobody reads kiloseconds, or mB

@@ -51,6 +51,7 @@ figure { margin:0; background:var(--card); border:1px solid var(--rule); border-
 figure button { font:inherit; font-size:.8rem; color:var(--accent); background:none; border:0;
   cursor:pointer; padding:2px 4px; }
 .notes { border-left:4px solid var(--fair); padding:2px 12px; background:var(--card); }
+.notes p { max-width:none; }
 footer { max-width:1180px; margin:40px auto 20px; padding:0 20px; color:var(--soft);
   font-size:.9rem; }
 @media print { body { background:#fff; font-size:10.5pt; }

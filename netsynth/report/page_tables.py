@@ -8,6 +8,8 @@ from html import escape
 from netsynth.report.charts import format_value
 from netsynth.report.fidelity import FidelityReport, Figure
 
+MOST_COMPLAINTS = 20  # kinds shown of each analyser
+
 
 def capture_name(report: FidelityReport) -> str:
     """Name of the synthetic capture of a report."""
@@ -163,12 +165,20 @@ def _matrix(report: FidelityReport) -> str:
 
 
 def _complaints(report: FidelityReport) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{escape(kind)}</th>{_cell(real)}{_cell(synthetic)}</tr>'
-        for kinds in report.details["analysers"].values()
-        for kind, (real, synthetic) in kinds.items()
-    )
-    return _plain_table(("Complaint", "Real", "Synthetic"), rows)
+    """One table an analyser, its most frequent complaints; the rest are in report.json."""
+    parts = []
+    for name, kinds in report.details["analysers"].items():
+        rows = "".join(
+            f'<tr><th scope="row">{escape(kind)}</th>{_cell(real)}{_cell(synthetic)}</tr>'
+            for kind, (real, synthetic) in list(kinds.items())[:MOST_COMPLAINTS]
+        )
+        if not rows:
+            parts.append(f"<p>{escape(name)} has nothing to complain of.</p>")
+            continue
+        more = len(kinds) - MOST_COMPLAINTS
+        left = f"<p>And {more} kinds that are less frequent: see report.json.</p>" * (more > 0)
+        parts.append(_plain_table((f"Complaint of {name}", "Real", "Synthetic"), rows) + left)
+    return "".join(parts)
 
 
 def _plain_table(heads: Sequence[str], rows: str) -> str:

@@ -150,8 +150,8 @@ def _judge_acf(report: FidelityReport, family: str) -> Judgement:
     words = "Load follows load as in real traffic."
     if figure.ratio > GOOD:
         words = (
-            f"The autocorrelation of its load is {figure.scaled**0.5:.2f} off on average; that of"
-            f" the real capture's own halves {(figure.floor or 0.0) ** 0.5:.2f}."
+            f"The autocorrelation of its load is {figure.scaled**0.5:.2g} off on average; that of"
+            f" the real capture's own halves {(figure.floor or 0.0) ** 0.5:.2g}."
         )
     return figure.ratio, f"{_times(figure.ratio)} the floor", words
 

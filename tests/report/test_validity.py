@@ -1,12 +1,15 @@
 """Validity by pencil, and the tables of protocol analysers."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from report_tables import OFFICE, packet_table
 
+import netsynth
 from netsynth.analysers import ask_tshark
 from netsynth.report import CaptureFacts, compare
+from netsynth.report.analysers import _without_places
 from netsynth.tables import (
     ACK,
     CHECKSUM_IP_BAD,
@@ -87,3 +90,40 @@ def test_order_is_that_of_the_file() -> None:
 def test_tshark_is_asked() -> None:
     found = ask_tshark(OFFICE)
     assert found["Warn: TCP: Connection reset (RST)"] > 1000  # the port scan and SYN flood
+
+
+@pytest.mark.parametrize("analyser", ["tshark", "suricata"])
+def test_analysers_find_what_was_broken(analyser: str, tmp_path: Path) -> None:
+    """Ten TCP checksums made wrong, of 400 frames: ten more complaints than of the real ones."""
+    if shutil.which(analyser) is None:
+        pytest.skip(f"{analyser} is not installed")
+    data = bytearray(OFFICE.read_bytes())
+    at, broken, real = 24, 0, bytearray()
+    for place in range(400):
+        size = int.from_bytes(data[at + 8 : at + 12], "little")
+        frame = at + 16
+        if place == 0:
+            real = bytearray(data[:24])
+        real += data[at : frame + size]
+        if broken < 10 and data[frame + 12 : frame + 14] == b"\x08\x00" and data[frame + 23] == 6:
+            data[frame + 50] ^= 0x55
+            broken += 1
+        at = frame + size
+    paths = [tmp_path / "real.pcap", tmp_path / "broken.pcap"]
+    paths[0].write_bytes(real)
+    paths[1].write_bytes(data[:at])
+    found = netsynth.compare(*paths, families=["validity"])
+    figure = found.figure("validity", analyser)
+    kinds = found.details["analysers"][analyser]
+    assert figure.raw == pytest.approx(1000 * sum(pair[1] for pair in kinds.values()) / 400)
+    wrong = [pair for kind, pair in kinds.items() if "checksum" in kind.lower()]
+    assert [sum(column) for column in zip(*wrong, strict=True)] == [0, 10]
+    assert list(kinds.values()) == sorted(kinds.values(), key=sum, reverse=True)
+    several = netsynth.compare([paths[0], paths[1]], paths[1], families=["validity"])
+    assert analyser not in {row.name for row in several.figures}
+
+
+def test_complaints_that_name_frames_are_one_kind() -> None:
+    found = _without_places({"Warn: DNS: Original request in frame 7": 1, "Warn: DNS: frame 9": 2,
+                             "Warn: DNS: Original request in frame 123": 3})  # fmt: skip
+    assert found == {"Warn: DNS: Original request in frame": 4, "Warn: DNS: frame": 2}
