@@ -299,7 +299,12 @@ def encode(
             pseudo += np.int64(target_a & LOW_32) + np.int64(target_a >> np.uint64(32))
             pseudo += np.int64(target_b & LOW_32) + np.int64(target_b >> np.uint64(32))
             pseudo = _swap(_fold(pseudo))
-            _put32(out, at, 0x60000000 | (np.int64(toses[row]) << 20))
+            label = np.int64(0)
+            if (protocol == 6 or protocol == 17) and flags & 5 == 0:  # RFC 6437 section 3
+                word = (source_mix * HASH_B) ^ target_mix
+                word ^= np.uint64((np.int64(src_port[row]) << 16) | np.int64(dst_port[row]))
+                label = np.int64((word * HASH_A) >> np.uint64(44))
+            _put32(out, at, 0x60000000 | (np.int64(toses[row]) << 20) | label)
             _put16(out, at + 4, ip_head - 40 + length)
             _put8(out, at + 6, 44 if flags & 5 else protocol)
             _put8(out, at + 7, ttls[row])

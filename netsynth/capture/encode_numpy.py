@@ -49,7 +49,7 @@ def encode(
     canvas = Canvas(int(layout.record[-1] + layout.wide[-1]))
     _put_record_heads(canvas, layout, settings)
     _put_ethernet(canvas, layout, source, target, mixed)
-    pseudo = _put_ip(canvas, layout, source, target)
+    pseudo = _put_ip(canvas, layout, source, target, mixed)
     taken = np.zeros(count, dtype=np.int64)
     start = taken
     if prefix_length.size:
@@ -132,7 +132,9 @@ def _put_groups(canvas: Canvas, at: IntArray, keys: Keys) -> None:
     canvas.put("<u4", at[group] + 2, last[group])
 
 
-def _put_ip(canvas: Canvas, layout: Layout, source: Keys, target: Keys) -> IntArray:
+def _put_ip(
+    canvas: Canvas, layout: Layout, source: Keys, target: Keys, mixed: tuple[Keys, Keys]
+) -> IntArray:
     """Write IP headers; return the sums of their addresses as 16-bit words, int64 [R]."""
     words = np.concatenate((source, target), axis=1)  # [R, 4]
     is_v4 = layout.columns["ip_version"] == 4
@@ -140,7 +142,7 @@ def _put_ip(canvas: Canvas, layout: Layout, source: Keys, target: Keys) -> IntAr
     halves = (words & np.uint64(0xFFFFFFFF)) + (words >> HALF)
     pseudo = swap(fold(halves.astype(np.int64).sum(axis=1)))
     _put_ipv4(canvas, layout, np.flatnonzero(is_v4), source, target, pseudo)
-    _put_ipv6(canvas, layout, np.flatnonzero(~is_v4), source, target)
+    _put_ipv6(canvas, layout, np.flatnonzero(~is_v4), source, target, mixed)
     return pseudo
 
 
@@ -167,12 +169,33 @@ def _put_ipv4(
     canvas.put("<u4", at + 16, target[rows, 1] >> HALF)
 
 
-def _put_ipv6(canvas: Canvas, layout: Layout, rows: IntArray, source: Keys, target: Keys) -> None:
+def _flow_labels(column: dict[str, IntArray], mixed: tuple[Keys, Keys], rows: IntArray) -> IntArray:
+    """Derive the flow label of whole TCP and UDP packets from their ends, int64 [R]; 0 for others.
+
+    References:
+        RFC 6437 section 3.
+    """
+    ports = (column["src_port"] << 16) | column["dst_port"]
+    word = (mixed[0][rows] * HASH_B) ^ mixed[1][rows] ^ ports.astype(np.uint64)
+    label = ((word * HASH_A) >> np.uint64(44)).astype(np.int64)
+    has_label = np.isin(column["protocol"], (6, 17)) & (column["ip_flags"] & 5 == 0)
+    labels: IntArray = np.where(has_label, label, 0)
+    return labels
+
+
+def _put_ipv6(
+    canvas: Canvas,
+    layout: Layout,
+    rows: IntArray,
+    source: Keys,
+    target: Keys,
+    mixed: tuple[Keys, Keys],
+) -> None:
     column = {name: values[rows] for name, values in layout.columns.items()}
     length = (layout.head + layout.payload)[rows]
     at, flags = layout.ip[rows], column["ip_flags"]
     split = flags & 5 != 0
-    canvas.put(">u4", at, 0x60000000 | (column["tos"] << 20))
+    canvas.put(">u4", at, 0x60000000 | (column["tos"] << 20) | _flow_labels(column, mixed, rows))
     canvas.put(">u2", at + 4, layout.ip_head[rows] - 40 + length)
     canvas.put("u1", at + 6, np.where(split, 44, column["protocol"]))
     canvas.put("u1", at + 7, column["ttl"])

@@ -43,10 +43,11 @@ class CaptureWriter:
     A file appears under its name when the statement ends well; before, its bytes lie beside it
     under another name, which is removed on an error. "-" streams to standard output.
 
-    Frames are Ethernet II (802.1Q where `vlan` is not 0) with IPv4 or IPv6. Lengths and checksums
-    are computed from `payload_length`; `ip_length`, `wire_length` and `checksums` of the packets
-    are ignored, and so is OPTION_SACK, whose blocks no column holds. Fragments get an offset of
-    1480 bytes, but for the first. SCTP gets its ports and CRC32c if the frame is not cut.
+    Frames are Ethernet II (802.1Q where `vlan` is not 0) with IPv4 or IPv6. Over IPv6, TCP and UDP
+    have flow labels, one for each direction of a flow (RFC 6437). Lengths and checksums are
+    computed from `payload_length`; `ip_length`, `wire_length` and `checksums` of the packets are
+    ignored, and so is OPTION_SACK, whose blocks no column holds. Fragments get an offset of 1480
+    bytes, but for the first. SCTP gets its ports and CRC32c if the frame is not cut.
 
     Args:
         path: Where to; its ending chooses: .pcapng for pcapng, then .gz or .zst to compress.

@@ -540,3 +540,19 @@ def test_ipv6_and_icmpv6_as_scapy_builds_them(tmp_path: Path) -> None:
     (frame,) = written(tmp_path / "b.pcap", table)
     four = IP(src="10.0.0.1", dst="192.168.7.9", id=3) / TCP(sport=1, dport=2, flags="SA", window=9)
     assert frame[14:] == bytes(four)
+
+
+def test_flow_labels_belong_to_a_direction_of_a_flow(tmp_path: Path) -> None:
+    """RFC 6437 section 2: one label for the packets of a flow; section 3: spread evenly."""
+    ports = np.repeat(np.arange(1000, 1500), 2)
+    table = packets_of(
+        1000, protocol=17, ip_version=6, src=4, dst=5, src_port=ports, dst_port=53, tos=0x12
+    )
+    packets = [Ether(frame)[IPv6] for frame in written(tmp_path / "a.pcap", table)]
+    labels = [packet.fl for packet in packets]
+    assert labels[::2] == labels[1::2]
+    assert len(set(labels)) > 495  # of 500 among 2**20
+    assert {packet.tc for packet in packets} == {0x12}
+    other = packets_of(1, protocol=17, ip_version=6, src=5, dst=4, src_port=53, dst_port=1000)
+    (frame,) = written(tmp_path / "b.pcap", other)
+    assert Ether(frame)[IPv6].fl != labels[0]
