@@ -8,7 +8,12 @@ from html import escape
 from netsynth.report.drawings import Drawing, draw
 from netsynth.report.fidelity import FidelityReport
 from netsynth.report.page_style import CSS, SCRIPT
-from netsynth.report.page_tables import capture_name, extra_tables, figure_table
+from netsynth.report.page_tables import (
+    capture_name,
+    extra_tables,
+    figure_table,
+    named_note,
+)
 from netsynth.report.verdicts import TITLES, Verdict, verdicts
 
 MARKS = {"good": "✓ good", "fair": "≈ fair", "poor": "✗ poor", "unknown": "– unknown"}
@@ -93,9 +98,18 @@ def _captures(reports: Sequence[FidelityReport]) -> str:
             f"<li><b>{escape(name)}</b> ({role}): {packets:,} TCP and UDP packets in"
             f" {sessions:,} sessions, {seconds:.4g} s</li>"
         )
-    notes = dict.fromkeys(note for report in reports for note in report.details.get("notes", []))
-    text = "".join(f"<p>{escape(note[:1].upper() + note[1:])}.</p>" for note in notes)
+    notes = dict.fromkeys(
+        named_note(note, report, alone=len(reports) == 1)
+        for report in reports
+        for note in report.details.get("notes", [])
+    )
+    text = "".join(f"<p>{escape(_begin(note))}.</p>" for note in notes)
     return f"<ul>{''.join(items)}</ul>" + (f'<div class="notes">{text}</div>' if text else "")
+
+
+def _begin(note: str) -> str:
+    """Begin a sentence with a capital, but leave names of files as they are."""
+    return note[:1].upper() + note[1:] if note.startswith(("the ", "this ")) else note
 
 
 def _summary(reports: Sequence[FidelityReport]) -> str:

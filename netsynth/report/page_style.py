@@ -26,7 +26,7 @@ table { border-collapse:collapse; width:100%; font-variant-numeric:tabular-nums;
 caption { text-align:left; padding:8px 12px; color:var(--soft); }
 th, td { padding:5px 12px; text-align:left; vertical-align:top;
   border-top:1px solid var(--rule); }
-thead th { border-top:0; white-space:nowrap; }
+thead th { border-top:0; white-space:nowrap; } thead td { border-top:0; }
 td.what { min-width:15rem; } th[colspan] { text-align:center; }
 td.n, th.n { text-align:right; white-space:nowrap; }
 tbody th { font-weight:600; white-space:nowrap; position:sticky; left:0;

@@ -43,7 +43,7 @@ def figure_table(reports: Sequence[FidelityReport], family: str) -> str:
         star = "" if known.in_mean or not with_scaled else " *"
         cells = [
             f'<th scope="row">{escape(name)}{star}</th>'
-            f'<td class="what">{escape(known.text)}{_notes(found)}</td>'
+            f'<td class="what">{escape(known.text)}{_notes(reports, found)}</td>'
         ]
         if with_floor:
             cells.append(_cell(known.floor))
@@ -83,8 +83,17 @@ def _means(reports: Sequence[FidelityReport], family: str) -> str:
     return f"<ul>{''.join(parts)}</ul>" if parts else ""
 
 
-def _notes(figures: Sequence[Figure | None]) -> str:
-    notes = dict.fromkeys(f.note for f in figures if f is not None and f.note)
+def named_note(note: str, report: FidelityReport, *, alone: bool) -> str:
+    """Name the synthetic capture that a note speaks of, where there are several."""
+    return note if alone else note.replace("the synthetic capture", capture_name(report))
+
+
+def _notes(reports: Sequence[FidelityReport], figures: Sequence[Figure | None]) -> str:
+    notes = dict.fromkeys(
+        named_note(figure.note, report, alone=len(reports) == 1)
+        for report, figure in zip(reports, figures, strict=True)
+        if figure is not None and figure.note
+    )
     return "".join(f'<br><span class="soft">{escape(note)}</span>' for note in notes)
 
 

@@ -205,3 +205,19 @@ def test_every_picture_can_be_saved_and_the_page_fits_a_laptop(
     figures, savable, wide, room = map(int, title[1].split(","))
     assert figures == savable > 20
     assert wide <= room  # wide tables scroll inside themselves
+
+
+def test_notes_name_the_capture_they_speak_of(tmp_path: Path) -> None:
+    real = refer_to(dialogues(1), seed=0)
+    longer = dialogues(2)
+    longer.time_ns[-1] += 10**11
+    reports = [
+        compare(real, packets, families=["statistical"], quick=True,
+                synthetic_facts=CaptureFacts(name=name))
+        for packets, name in ((longer, "long.pcap"), (dialogues(3), "short.pcap"))
+    ]  # fmt: skip
+    both = write_report(reports, tmp_path / "two").read_text(encoding="utf-8")
+    assert ">long.pcap lasts" in both
+    assert "he synthetic capture lasts" not in both
+    alone = write_report(reports[:1], tmp_path / "one").read_text(encoding="utf-8")
+    assert "The synthetic capture lasts" in alone
