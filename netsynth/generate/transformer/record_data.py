@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from netsynth.generate.transformer.record_level import AROUND, RecordContext
+from netsynth.generate.transformer.record_level import AROUND, RECENT, RecordContext
 from netsynth.numbers import Array, FloatArray, IntArray
 from netsynth.tables import EncodedTrace
 
@@ -89,9 +89,19 @@ def record_context(
         first_reverse=torch.as_tensor(reverse[first] > 0),
         gap_low=torch.as_tensor(np.where(position == 0, 0, low)),
         gap_high=torch.as_tensor(np.maximum(high, low + 1)),
+        recent=torch.as_tensor(_recent(trace.record_ns, position)),
         around=torch.as_tensor(series_around(trace)[row]),
         history=torch.as_tensor(_history(told, position, count=history)),
     )
+
+
+def _recent(time_ns: IntArray, position: IntArray) -> FloatArray:
+    """Mean gap of the last RECENT records before each, -1 where there are fewer: [N, 3] ns."""
+    recent = np.full((time_ns.size, len(RECENT)), -1.0)
+    for place, count in enumerate(RECENT):
+        rows = np.flatnonzero(position > count)
+        recent[rows, place] = (time_ns[rows - 1] - time_ns[rows - 1 - count]) / count
+    return recent
 
 
 def _drawn_durations(

@@ -22,6 +22,7 @@ from netsynth.tables import TokenField
 AROUND = 17  # numbers that describe the series around the record
 COUNT_BUCKETS, SIZE_BUCKETS = 48, 48
 STRANGE = 15.0  # nats taken from kinds that the flow's state, bytes or flags owed speak against
+RECENT = (8, 32, 128)  # records whose pace is told
 STATES = 64  # combinations of state bits
 FORWARD_STATES, REVERSE_STATES = 1 | 4 | 16, 2 | 8 | 32  # SYN, FIN, RST; see encode's STATE_*
 KIND, GAP, LENGTH, WINDOW = 0, 1, 2, 3
@@ -46,6 +47,8 @@ class RecordContext:
         first_reverse: bool [M], direction of the flow's first record.
         gap_low: float64 [M], smallest gap that reaches the record's step, ns.
         gap_high: float64 [M], largest gap that stays in it and in the flow, ns.
+        recent: float64 [M, 3], mean gap of the last RECENT records, -1 where there are fewer: a
+            sender that is held to a rate pauses when it has sent a lot.
         around: float32 [M, AROUND].
         history: int64 [M, R, 5], tokens of the last R records plus 1, newest first, 0: none; the
             last column tells their gaps in units of the delay of the side that sent them.
@@ -63,6 +66,7 @@ class RecordContext:
     first_reverse: Tensor
     gap_low: Tensor
     gap_high: Tensor
+    recent: Tensor
     around: Tensor
     history: Tensor
 
@@ -106,7 +110,7 @@ class RecordLevel(nn.Module):
         self.around_out = nn.Linear(AROUND, wide)
         counts = [COUNT_BUCKETS] * 5
         byte_sizes = [self.length.size, self.length.size, SIZE_BUCKETS, SIZE_BUCKETS]
-        times = [gap.size] * 7 + [per_delay.size + 1] * 2
+        times = [gap.size] * 8 + [gap.size + 1] * 3 + [per_delay.size + 1] * 2
         self.progress = FieldEmbedding(
             tuple(
                 TokenField(name=str(i), size=s)
@@ -176,6 +180,11 @@ class RecordLevel(nn.Module):
                 *(self.gap.bucket(d.clamp(min=0)) for d in context.delays.unbind(1)),
                 self.gap.bucket(context.gap_low),
                 self.gap.bucket(context.gap_high),
+                self.gap.bucket(context.gap_high / context.step_left.sum(1).clamp(min=1)),
+                *(
+                    (1 + self.gap.bucket(r.clamp(min=0))).masked_fill(r < 0, 0)
+                    for r in context.recent.unbind(1)
+                ),
                 self.per_delay_token(context.time_left, context.delays.clamp(min=0).sum(1)),
                 self.per_delay_token(context.gap_high, context.delays.clamp(min=0).sum(1)),
                 context.due_reply.long(),

@@ -13,7 +13,7 @@ from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import shortest_ns
 from netsynth.generate.transformer.plan import Left
 from netsynth.generate.transformer.record_data import around_rows
-from netsynth.generate.transformer.record_level import RecordContext, RecordLevel
+from netsynth.generate.transformer.record_level import RECENT, RecordContext, RecordLevel
 from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.numbers import Array, IntArray
 
@@ -390,6 +390,16 @@ def _draw_lanes(
         high = torch.maximum(high, low + 1)
         if position == 0:
             low = torch.zeros_like(low)
+        first = starts[lanes.flow[here]]
+        recent = torch.stack(
+            [
+                (time - out["time"][first + position - 1 - count]) / count
+                if position > count
+                else torch.full_like(time, -1.0)
+                for count in RECENT
+            ],
+            dim=1,
+        )
         context = RecordContext(
             position=torch.full_like(row, position),
             owed=lanes.owed[here],
@@ -403,6 +413,7 @@ def _draw_lanes(
             first_reverse=lanes.first_reverse[here] > 0,
             gap_low=low,
             gap_high=high,
+            recent=recent,
             around=around[row],
             history=lanes.history[here],
         )
@@ -425,7 +436,7 @@ def _draw_lanes(
         lanes.time[here] = time + gap
         lanes.history[here, 1:] = lanes.history[here, :-1].clone()
         lanes.history[here, 0] = tokens + 1
-        place = starts[lanes.flow[here]] + position
+        place = first + position
         out["tokens"][place] = tokens[:, [0, 2, 3]].int()
         out["size"][place] = size
         out["time"][place] = lanes.time[here]

@@ -1,0 +1,24 @@
+"""The context of records: what is due, and the pace of late."""
+
+import numpy as np
+
+from netsynth.generate.transformer.record_data import _due_rows, _recent
+
+
+def test_answer_and_reply_are_found_by_hand() -> None:
+    """Flow 0: out, out, back, back, out; flow 1: back, back; flow 2: back, out (its answer)."""
+    flow = np.array([0, 0, 0, 0, 0, 1, 1, 2, 2])
+    opposite = np.array([0, 0, 1, 1, 0, 0, 0, 0, 1]) > 0
+    answer, reply = _due_rows(opposite, flow, 3)
+    assert answer.tolist() == [2, 9, 8]
+    assert reply.tolist() == [4, 9, 9]
+
+
+def test_the_pace_of_late_is_a_mean_gap() -> None:
+    """Gaps of 10 in one flow of 40 records: told from the tenth on for 8, the 34th for 32."""
+    recent = _recent(np.arange(40) * 10, np.arange(40))
+    assert (recent[:9, 0] == -1).all()
+    assert (recent[9:, 0] == 10).all()
+    assert (recent[:33, 1] == -1).all()
+    assert (recent[33:, 1] == 10).all()
+    assert (recent[:, 2] == -1).all()
