@@ -10,6 +10,7 @@ import click
 
 from netsynth.errors import ConfigError
 
+from . import series
 from .progress_bar import make_progress
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ EXIT_OVER = 3
     help="Of the halves compared and of the classifiers.",
 )
 @click.option("--salvage", is_flag=True, help="Read on past damaged records.")
+@click.option("--schema", metavar="TOML", help="Columns of files of series; guessed by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--table", is_flag=True, help="Print every figure, not the verdicts alone.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
@@ -62,6 +64,7 @@ def report(
     fail_over: float | None,
     seed: int,
     salvage: bool,
+    schema: str | None,
     as_json: bool,
     table: bool,
     quiet: bool,
@@ -69,8 +72,14 @@ def report(
     """Say how close SYNTHETIC captures are to a REAL one.
 
     One verdict a family, worst first. Ratios are to the floor: what one half of REAL scores
-    against the other, so that 1 is as good as real traffic.
+    against the other, so that 1 is as good as real traffic. REAL may also be a .npz, .csv or
+    .parquet file of series (docs/series.md).
     """
+    if series.names_series(real):
+        return series.report_series(
+            real, synthetic, output=output, schema=schema, held_out=held_out, seed=seed,
+            as_json=as_json,
+        )  # fmt: skip
     from netsynth.reading import read_traffic
     from netsynth.report import baseline_captures, compare, floor_report, refer_to, write_report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,3 +130,36 @@ def sample_series(
         click.echo(summary.to_json())
     elif not quiet:
         click.echo(summary.describe(), err=True)
+
+
+def report_series(
+    real: str,
+    synthetic: Sequence[str],
+    *,
+    output: str | None,
+    schema: str | None,
+    held_out: str | None,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Say how close files of synthetic series are to one of real series; return 0."""
+    from netsynth.series_model import compare_files
+
+    if not synthetic:
+        raise click.UsageError("give a SYNTHETIC file of series")
+    reports = {
+        path: compare_files(real, path, schema=schema, held_out=held_out, seed=seed)
+        for path in synthetic
+    }
+    content = {path: found.to_dict() for path, found in reports.items()}
+    text = json.dumps(content, indent=1, allow_nan=False)
+    if output is not None:
+        folder = Path(output)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").write_text(text, encoding="utf-8")
+    if as_json:
+        click.echo(text)
+        return 0
+    for path, found in reports.items():
+        click.echo(f"{path} beside {real}\n{found.summary()}")
+    return 0

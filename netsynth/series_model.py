@@ -21,6 +21,7 @@ from netsynth.settings import Sections, change_settings
 
 if TYPE_CHECKING:
     from netsynth.generate import SeriesGenerator
+    from netsynth.series import SeriesReport
 
 KIND = "series"  # what the header of the model file says it holds
 
@@ -324,6 +325,38 @@ def retrain_metadata(
     return found
 
 
+def compare_files(
+    real: Path | str,
+    synthetic: Path | str,
+    *,
+    schema: Path | str | None = None,
+    held_out: Path | str | None = None,
+    seed: int = 0,
+) -> SeriesReport:
+    """Measure how close a file of synthetic series is to one of real series.
+
+    Args:
+        real: File learned from.
+        synthetic: File to judge, read with the columns of `real`.
+        schema: Schema file; None guesses from `real`.
+        held_out: File of real series not learned from, or None.
+        seed: Of the halves and the classifiers.
+
+    Raises:
+        TableError: If a file cannot be read, or the columns differ.
+        ConfigError: If the schema is bad.
+    """
+    from netsynth.series import compare_series, plan_of_schema, read_schema_file, read_series
+
+    first = read_series(real, schema=schema)
+    plan = plan_of_schema(first.schema) if schema is None else read_schema_file(schema)
+    others = [
+        None if path is None else read_series(path, schema=plan) for path in (synthetic, held_out)
+    ]
+    assert others[0] is not None
+    return compare_series(first, others[0], held_out=others[1], seed=seed)
+
+
 def holds_series(path: Path | str) -> bool:
     """Whether a model file is of series.
 
@@ -341,7 +374,7 @@ def _settings(generator: str, settings: Mapping[str, Any] | None, epochs: int | 
 
     find_series_generator(generator)
     changes = {
-        key if "." in key else f"{generator}.{key}": value
+        key if key.startswith(f"{generator}.") else f"{generator}.{key}": value
         for key, value in (settings or {}).items()
     }
     if epochs is not None:

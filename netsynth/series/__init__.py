@@ -1,5 +1,6 @@
 """A room of its own: series that are not packets, from files and back, and how close they are."""
 
+from netsynth.series.compare import SeriesFigure, SeriesReport, compare_series
 from netsynth.series.files import (
     hash_file,
     is_series_file,
@@ -16,6 +17,9 @@ from netsynth.series.schema_file import (
 
 __all__ = [
     "SchemaPlan",
+    "SeriesFigure",
+    "SeriesReport",
+    "compare_series",
     "format_schema",
     "hash_file",
     "is_series_file",

@@ -1,0 +1,143 @@
+"""Figures of series with values worked out by hand, and the report as a whole."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from series_datasets import small_dataset
+
+from netsynth.dataset import CATEGORICAL, NUMERIC, Column, SeriesDataset, SeriesSchema
+from netsynth.errors import TableError
+from netsynth.series import compare_series
+from netsynth.series.learning import choose_label
+from netsynth.series.measures import (
+    autocorrelation_error,
+    describe_samples,
+    divergence,
+    earth_movers,
+    mean_autocorrelation,
+)
+from netsynth.series.privacy import closeness, copy_share, membership_auc, size_warning
+
+
+def dataset(series: list[list[float]], kinds: list[int] | None = None) -> SeriesDataset:
+    lengths = [len(cells) for cells in series]
+    return SeriesDataset(
+        schema=SeriesSchema(
+            metadata=(Column(name="kind", kind=CATEGORICAL, values=("a", "b")),),
+            measurements=(Column(name="x", kind=NUMERIC, low=-100, high=1000),),
+            max_length=max(lengths),
+        ),
+        metadata=np.array(kinds or [0] * len(series), dtype=np.float64)[:, None],
+        values=np.concatenate([np.array(cells, dtype=np.float64) for cells in series])[:, None],
+        offsets=np.concatenate(([0], np.cumsum(lengths))),
+    )
+
+
+def waves(count: int, seed: int) -> SeriesDataset:
+    """Two kinds: slow and small, or fast and large."""
+    random = np.random.default_rng(seed)
+    kinds = (np.arange(count) % 4 == 0).astype(int)
+    step = np.arange(24)
+    series = [
+        list(
+            (1 + 9 * kind) * (2 + np.sin(step * (1 + kind) / 2 + random.random() * 6))
+            + random.normal(0, 0.2, 24)
+        )
+        for kind in kinds
+    ]
+    return dataset(series, kinds.tolist())
+
+
+def test_divergence_in_bits() -> None:
+    one, other = np.array([0.0, 0, 1, 1]), np.array([2.0, 2, 2, 2])
+    assert divergence(one, other, 3) == pytest.approx(1)
+    assert divergence(one, one, 3) == 0
+    # shares 1/2, 1/2 and 1, 0: middle 3/4, 1/4 has 0.8113 bits; less half of 1 bit
+    assert divergence(one, np.zeros(3), 2) == pytest.approx(0.8113 - 0.5, abs=1e-4)
+
+
+def test_autocorrelation_by_hand() -> None:
+    # 1, -1, 1, -1 has sums of products 4, -3, 2, -1; a constant or a short series does not count
+    data = dataset([[1, -1, 1, -1], [5, 5, 5, 5], [1, 2]])
+    assert mean_autocorrelation(data, 0) == pytest.approx([1, -0.75, 0.5, -0.25])
+    # 0, 3, 0 around its mean: -1, 2, -1; products 6, -4, 1 over 6; it knows lags 0 to 2
+    both = mean_autocorrelation(dataset([[1, -1, 1, -1], [0, 3, 0]]), 0)
+    assert both == pytest.approx([1, (-0.75 - 4 / 6) / 2, (0.5 + 1 / 6) / 2, -0.25])
+    other = dataset([[0, 3, 0]])
+    error = ((-0.75 + 4 / 6) ** 2 + (0.5 - 1 / 6) ** 2) / 2
+    assert autocorrelation_error(data, other, 0) == pytest.approx(error)
+
+
+def test_autocorrelation_is_statsmodels() -> None:
+    from statsmodels.tsa.stattools import acf
+
+    cells = np.random.default_rng(0).normal(size=40).cumsum()
+    expected = acf(cells, nlags=39, fft=False, adjusted=False)
+    assert mean_autocorrelation(dataset([list(cells)]), 0) == pytest.approx(expected)
+
+
+def test_what_describes_a_series() -> None:
+    found = describe_samples(dataset([[0, 3, 0]]))[0]
+    numbers = [3, 1, np.sqrt(2), 0, 3, 0, 0]  # total, mean, deviation, least, most, first, last
+    assert found == pytest.approx([np.log(4), *np.log1p(numbers)])
+    assert earth_movers(np.array([0.0, 1]), np.array([2.0, 3])) == 2
+
+
+def test_copies_are_counted_whatever_their_metadata() -> None:
+    real = dataset([[1, 2, 3], [4, 5], [9]])
+    made = dataset([[1, 2, 3], [1, 2, 3.1], [4, 5.0000000001], [9]], [1, 0, 0, 0])
+    assert copy_share(real, made) == pytest.approx(2 / 3)  # a single record is no copy
+
+
+def test_a_replay_is_told_from_fresh_samples() -> None:
+    real, held_out = waves(80, 0), waves(80, 1)
+    assert membership_auc(real, held_out, real, seed=0) > 0.95
+    assert 0.35 < membership_auc(real, held_out, waves(200, 2), seed=0) < 0.65
+    assert closeness(real, held_out, real, seed=0) == 0
+    assert 0.7 < closeness(real, held_out, waves(80, 3), seed=0) < 1.4
+
+
+def test_few_samples_are_warned_of() -> None:
+    warning = size_warning(waves(200, 0))
+    assert warning is not None
+    assert "only 200 real series" in warning
+    assert "99.5 %" in warning
+    assert size_warning(waves(1000, 0)) is None
+
+
+def test_a_report_of_samples_as_good_as_real() -> None:
+    report = compare_series(waves(300, 0), waves(300, 7), held_out=waves(300, 8), seed=0)
+    figures = {(f.name, f.unit): f for f in report.figures}
+    assert figures["lengths", "records"].value == 0
+    assert figures["kind", "bits"].value == 0
+    for figure in figures.values():
+        assert figure.floor is not None
+        assert figure.value <= 3 * figure.floor + 1e-3
+    assert report.learning is not None
+    assert report.learning.label == "kind"
+    assert report.learning.ratio > 0.95
+    assert report.learning.rare == "b"
+    assert report.learning.rare_recall["both"] >= report.learning.rare_recall["real"] - 0.02
+    assert report.privacy[-1].value == pytest.approx(0.5, abs=0.1)
+    text = report.summary()
+    assert text.startswith("warning: only 300 real series")
+    assert "x: totals, kind=a" in text
+
+
+def test_a_bad_generator_is_seen() -> None:
+    flat = waves(300, 0)
+    shuffled = np.random.default_rng(0).permutation(flat.values)
+    report = compare_series(flat, dataclasses.replace(flat, values=shuffled), seed=0)
+    figures = {(f.name, f.unit): f for f in report.figures}
+    correlation = figures["x: autocorrelation", "squared"]
+    assert correlation.floor is not None
+    assert correlation.value > 10 * correlation.floor
+    assert report.learning is not None
+    assert report.learning.ratio < 0.9
+
+
+def test_other_columns_are_refused() -> None:
+    with pytest.raises(TableError, match="the columns differ"):
+        compare_series(waves(8, 0), small_dataset())
+    assert choose_label(small_dataset()) == "plan"
