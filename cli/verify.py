@@ -57,8 +57,8 @@ def verify(
     programs = choose_programs(wanted, unwanted)
     progress = make_progress(quiet=quiet)
     found = [
-        examine(*_read(path, progress), programs=programs, progress=progress)
-        for path in (capture, real)
+        examine(*_read(path, progress), programs=programs, is_real=is_real, progress=progress)
+        for path, is_real in ((capture, False), (real, True))
         if path is not None
     ]
     report = judge(found[0], found[1] if real is not None else None)

@@ -14,7 +14,6 @@ from netsynth.analysers.programs import run_program
 RULES = ("decoder", "stream", "app-layer", "http", "dns", "tls")
 FOLDERS = (Path("/etc/suricata/rules"), Path("/usr/share/suricata/rules"))
 _SETTINGS = (
-    "pcap-file.checksum-checks=yes",
     "vars.address-groups.HOME_NET=any",
     "vars.address-groups.EXTERNAL_NET=any",
     "stats.stream-events=yes",
@@ -93,8 +92,13 @@ class SuricataFindings:
         return {name: n for name, n in {**self.events, **counts}.items() if n}
 
 
-def ask_suricata(path: Path) -> SuricataFindings:
+def ask_suricata(path: Path, *, checks_sums: bool = True) -> SuricataFindings:
     """Let Suricata read a capture from end to end, with its event rules where they are installed.
+
+    Args:
+        path: The capture.
+        checks_sums: Ignore packets with wrong checksums, as a sensor would. Captures made on the
+            sending host have many, since its card fills them in afterwards.
 
     Raises:
         subprocess.SubprocessError: If Suricata fails or takes too long.
@@ -104,9 +108,10 @@ def ask_suricata(path: Path) -> SuricataFindings:
     with tempfile.TemporaryDirectory() as folder:
         rules = Path(folder) / "event.rules"
         rules.write_text("".join(_read_rules()))
-        command = ["suricata", "--runmode", "single", "-r", str(path), "-l", folder, "-k", "all"]
-        command += ["-S", str(rules)]
-        for setting in _SETTINGS:
+        command = ["suricata", "--runmode", "single", "-r", str(path), "-l", folder]
+        command += ["-S", str(rules), "-k", "all" if checks_sums else "none"]
+        checking = f"pcap-file.checksum-checks={'yes' if checks_sums else 'no'}"
+        for setting in (*_SETTINGS, checking):
             command += ["--set", setting]
         run_program(command)
         with (Path(folder) / "eve.json").open(errors="replace") as lines:

@@ -8,9 +8,10 @@ from netsynth.verify.examine import (
     count_lookups,
     examine,
 )
+from netsynth.verify.lines import Line
 from netsynth.verify.stream import COMPLAINTS, ENDS, StreamFindings, check_streams
 from netsynth.verify.table import verdict_table
-from netsynth.verify.targets import Line, VerifyReport, as_dict, judge
+from netsynth.verify.targets import VerifyReport, as_dict, judge
 
 __all__ = [
     "COMPLAINTS",

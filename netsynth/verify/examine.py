@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def examine(
     facts: FileFacts,
     *,
     programs: Collection[Program] = (),
+    is_real: bool = False,
     progress: Progress | None = None,
 ) -> Findings:
     """Find out all about one capture.
@@ -124,6 +126,8 @@ def examine(
         flows: Its flows.
         facts: Of its file, which the programs read themselves.
         programs: Analysers to ask, see `choose_programs`.
+        is_real: It is what others are held against: Suricata overlooks wrong checksums, which
+            would hide from it what the traffic is like.
         progress: Told what is done.
     """
     progress = progress or Silence()
@@ -138,8 +142,11 @@ def examine(
         if name not in programs:
             continue
         progress.start(f"{name} reads {facts.path.name}")
+        ask = PROGRAMS[name]
+        if is_real and name == "suricata":
+            ask = partial(ask_suricata, checks_sums=False)
         try:
-            found["ndpi" if name == "ndpiReader" else name] = PROGRAMS[name](facts.path)
+            found["ndpi" if name == "ndpiReader" else name] = ask(facts.path)
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             failures[name] = _explain(error)
     progress.finish()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from netsynth.verify.targets import Line, VerifyReport
+from netsynth.verify.lines import Line
+from netsynth.verify.targets import VerifyReport
 
 _MARKS = {"pass": "ok", "fail": "FAIL", "told": "", "missing": "-"}
 _LONGEST_NOTE = 160

@@ -4,41 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from netsynth.analysers import INSTALL, Program
+from netsynth.analysers import INSTALL, PACKETS, Program
 from netsynth.verify.examine import Findings
+from netsynth.verify.lines import Line, judge_ends, judge_rate, judge_share, judge_zero
 from netsynth.verify.stream import COMPLAINTS, ENDS
 
-Outcome = Literal["pass", "fail", "told", "missing"]
 MOST_ALERTS = 2.0  # per 1,000 TCP packets
 MOST_COMPLAINTS = 1.0  # per 1,000 packets
-END_POINTS = 0.05  # how far shares of TCP end states may be apart
-APPLICATION_SHARE = 0.9  # of the real capture's share
-_ROUNDING = 1e-9
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
-    """One thing that was looked at.
-
-    Attributes:
-        source: Who looked: "netsynth" or an analyser.
-        text: What at.
-        value: What was found; None where it could not be told.
-        real: The same of the real capture; None where there is none.
-        target: What it must be, in words; "" where it is told only.
-        outcome: "pass", "fail", "told" (no target without a real capture), "missing" (not asked).
-        note: What to do, or an example.
-    """
-
-    source: str
-    text: str
-    value: float | str | None
-    real: float | str | None = None
-    target: str = ""
-    outcome: Outcome = "told"
-    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,74 +48,15 @@ def judge(capture: Findings, real: Findings | None = None) -> VerifyReport:
     return VerifyReport(capture=capture, real=real, lines=tuple(lines))
 
 
-def _zero(source: str, text: str, value: int, real: int | None, note: str = "") -> Line:
-    """Judge a count that must be 0."""
-    outcome: Outcome = "pass" if value == 0 else "fail"
-    return Line(
-        source=source, text=text, value=value, real=real, target="0", outcome=outcome, note=note
-    )
-
-
-def _at_most(
-    source: str, text: str, value: float, real: float | None, most: float, note: str = ""
-) -> Line:
-    """Judge a rate that may be `most`, or twice the real one."""
-    limit = max(most, 2 * real) if real is not None else most
-    return Line(
-        source=source,
-        text=text,
-        value=round(value, 3),
-        real=None if real is None else round(real, 3),
-        target=f"at most {limit:.3g}",
-        outcome="pass" if value <= limit else "fail",
-        note=note,
-    )
-
-
-def _share(source: str, text: str, value: float, real: float | None) -> Line:
-    """Judge a share that must come near the real one."""
-    if real is None:
-        return Line(source=source, text=text, value=round(value, 4))
-    least = APPLICATION_SHARE * real
-    return Line(
-        source=source,
-        text=text,
-        value=round(value, 4),
-        real=round(real, 4),
-        target=f"at least {least:.3f}",
-        outcome="pass" if value >= least - _ROUNDING else "fail",
-    )
-
-
-def _end_lines(
-    source: str, capture: dict[str, float], real: dict[str, float] | None, names: dict[str, str]
-) -> Iterator[Line]:
-    """Judge the shares of TCP end states, those that either capture has."""
-    for state in {**capture, **(real or {})}:
-        value = capture.get(state, 0.0)
-        text = f"TCP flows ending {names.get(state, state)}"
-        if real is None:
-            yield Line(source=source, text=text, value=round(value, 4))
-            continue
-        beside = real.get(state, 0.0)
-        is_near = abs(value - beside) <= END_POINTS + _ROUNDING
-        yield Line(
-            source=source,
-            text=text,
-            value=round(value, 4),
-            real=round(beside, 4),
-            target=f"within {END_POINTS}",
-            outcome="pass" if is_near else "fail",
-        )
-
-
 def _file_lines(capture: Findings, real: Findings | None) -> Iterator[Line]:
     here, there = capture.facts, real.facts if real else None
     own = "netsynth"
-    yield _zero(own, "frames out of order in time", here.late, there.late if there else None)
-    yield _zero(own, "wrong checksums", here.bad_checksums, there.bad_checksums if there else None)
+    yield judge_zero(own, "frames out of order in time", here.late, there.late if there else None)
+    yield judge_zero(
+        own, "wrong checksums", here.bad_checksums, there.bad_checksums if there else None
+    )
     cut_note = "sampled with --snaplen or --payload none?" if here.cut else ""
-    yield _zero(own, "frames cut short", here.cut, there.cut if there else None, cut_note)
+    yield judge_zero(own, "frames cut short", here.cut, there.cut if there else None, cut_note)
     most = max(1500, real.longest if real and real.long_packets else 0)
     yield Line(
         source=own,
@@ -160,7 +75,7 @@ def _stream_lines(capture: Findings, real: Findings | None) -> Iterator[Line]:
 
     for kind, text in COMPLAINTS.items():
         example = capture.streams.examples.get(kind)
-        yield _at_most(
+        yield judge_rate(
             "netsynth",
             f"{text}, per 1,000 TCP packets",
             rate(capture, kind),
@@ -173,14 +88,14 @@ def _stream_lines(capture: Findings, real: Findings | None) -> Iterator[Line]:
         count = max(findings.streams.flows, 1)
         return {end: number / count for end, number in findings.streams.ends.items() if number}
 
-    yield from _end_lines("netsynth", shares(capture), shares(real) if real else None, ENDS)
+    yield from judge_ends("netsynth", shares(capture), shares(real) if real else None, ENDS)
 
 
 def _cause_lines(capture: Findings, real: Findings | None) -> Iterator[Line]:
     def early(findings: Findings) -> float:
         return 1000 * findings.answers_first / max(findings.exchanges, 1)
 
-    yield _at_most(
+    yield judge_rate(
         "netsynth",
         "UDP and echo exchanges that begin with the answer, per 1,000",
         early(capture),
@@ -239,31 +154,28 @@ def _tool_lines(capture: Findings, real: Findings | None) -> Iterator[Line]:
     if capture.tshark is None:
         yield _missing("tshark", capture, real)
         return
-    for group, text in (
-        ("Checksum", "wrong checksums, per 1,000 packets"),
-        ("Malformed", "malformed packets, per 1,000"),
-    ):
-        worst = [kind for kind in capture.tshark if kind.startswith(group)]
-        worst.sort(key=lambda kind: -(capture.tshark or {})[kind])
-        note = f"mostly {worst[0].split(': ', 1)[1]}" if worst else ""
-        real_rate = None if real is None else _tshark_rate(real, group)
-        rate = _tshark_rate(capture, group) or 0.0
-        most = MOST_COMPLAINTS if group == "Malformed" else 0.0
-        yield _at_most("tshark", text, rate, real_rate, most, note)
+    checksums, malformed = (_tshark_kinds(capture, group) for group in ("Checksum", "Malformed"))
+    beside = sum(_tshark_kinds(real, "Checksum").values()) if real and real.tshark else None
+    yield judge_zero("tshark", "wrong checksums", sum(checksums.values()), beside)
+    worst = max(malformed, key=malformed.__getitem__, default="")
+    yield judge_rate(
+        "tshark",
+        "malformed packets, per 1,000",
+        _tshark_rate(capture, malformed),
+        _tshark_rate(real, _tshark_kinds(real, "Malformed")) if real and real.tshark else None,
+        MOST_COMPLAINTS,
+        f"mostly {worst.split(': ', 1)[1]}" if worst else "",
+    )
 
 
-def _tshark_rate(findings: Findings, group: str) -> float | None:
-    from netsynth.analysers import PACKETS
+def _tshark_kinds(findings: Findings, group: str) -> dict[str, int]:
+    """Complaints of a group; RFC 1624's other zero, which some cards write, is none."""
+    found = findings.tshark or {}
+    return {k: n for k, n in found.items() if k.startswith(group) and "RFC 1624" not in k}
 
-    if findings.tshark is None:
-        return None
-    # RFC 1624's other zero, which some cards write, and repeated bytes of TCP are no faults
-    faults = {
-        kind: n
-        for kind, n in findings.tshark.items()
-        if kind.startswith(group) and "RFC 1624" not in kind
-    }
-    return 1000 * sum(faults.values()) / max(min(findings.facts.frames, PACKETS), 1)
+
+def _tshark_rate(findings: Findings, kinds: dict[str, int]) -> float:
+    return 1000 * sum(kinds.values()) / max(min(findings.facts.frames, PACKETS), 1)
 
 
 def _suricata_lines(capture: Findings, real: Findings | None) -> Iterator[Line]:
@@ -274,13 +186,13 @@ def _suricata_lines(capture: Findings, real: Findings | None) -> Iterator[Line]:
 
     def line(text: str, name: str) -> Line:
         there = None if beside is None else int(getattr(beside, name))
-        return _zero("suricata", text, int(getattr(found, name)), there)
+        return judge_zero("suricata", text, int(getattr(found, name)), there)
 
     yield line("packets that its decoder refuses", "invalid")
     yield line("TCP packets with a wrong checksum", "bad_checksums")
     alerts = found.stream_alerts
     kinds = ", ".join(f"{n} {kind.removeprefix('SURICATA ')}" for kind, n in alerts.items())
-    yield _at_most(
+    yield judge_rate(
         "suricata",
         "stream alerts per 1,000 TCP packets",
         found.stream_alerts_per_thousand,
@@ -288,17 +200,17 @@ def _suricata_lines(capture: Findings, real: Findings | None) -> Iterator[Line]:
         MOST_ALERTS,
         kinds,
     )
-    yield _at_most(
+    yield judge_rate(
         "suricata",
         "gaps in streams per 1,000 TCP packets",
         1000 * found.gaps / max(found.tcp_packets, 1),
         None if beside is None else 1000 * beside.gaps / max(beside.tcp_packets, 1),
         MOST_COMPLAINTS,
     )
-    yield from _end_lines(
+    yield from judge_ends(
         "suricata", found.end_shares, None if beside is None else beside.end_shares, {}
     )
-    yield _share(
+    yield judge_share(
         "suricata",
         "flows with payload whose application is detected",
         found.detected_share,
@@ -310,7 +222,7 @@ def _ndpi_lines(capture: Findings, real: Findings | None) -> Iterator[Line]:
     if capture.ndpi is None:
         yield _missing("ndpiReader", capture, real)
         return
-    yield _share(
+    yield judge_share(
         "ndpiReader",
         "flows known by payload, of those not known by port",
         capture.ndpi.inspected_share,
