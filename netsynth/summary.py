@@ -121,7 +121,7 @@ def summarise_flows(census: FlowCensus, info: CaptureInfo) -> CaptureSummary:
     span_s = (info.last_ns - info.first_ns) / 1e9
     label_count = np.bincount(census.label, minlength=len(census.label_names))
     capture = {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
-    capture["paths"] = [str(path) for path in info.paths]
+    capture["paths"] = ["standard input" if str(p) == "-" else str(p) for p in info.paths]
     capture["mac_count"] = int(capture.pop("macs").size)
     ends = census.tcp_end[census.tcp_end >= 0]
     end_count = np.bincount(ends, minlength=len(ENDS)).tolist()
@@ -231,7 +231,11 @@ def _flaws(capture: dict[str, Any]) -> list[str]:
         ("out_of_order_count", "out of order in time"),
         ("untimed_count", "without a time"),
         ("fragment_count", "fragments"),
-        ("skipped_places", f"damaged places skipped, {capture['skipped_bytes']:,} bytes"),
+        (
+            "skipped_places",
+            f"damaged place{'s' * (capture['skipped_places'] != 1)} skipped,"
+            f" {capture['skipped_bytes']:,} bytes",
+        ),
     )
     return [
         f"{capture[key]:,} {text} ({100 * capture[key] / frames:.2g} %)"

@@ -6,11 +6,11 @@ cores a compressed capture is read in the time that decompressing it takes.
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import queue
 import threading
+import zlib
 from typing import BinaryIO, cast
 
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -33,8 +33,7 @@ def open_compressed(head: bytes, source: io.RawIOBase) -> io.RawIOBase | None:
         ImportError: If the stream is zstd and the package zstandard is missing.
     """
     if head.startswith(GZIP):
-        unpacked = gzip.GzipFile(fileobj=io.BufferedReader(source, 1 << 18))
-        return ReadAhead(cast(io.RawIOBase, unpacked))
+        return ReadAhead(GzipStream(source))
     if head == ZSTD:
         return ReadAhead(ZstdStream(source))
     return None
@@ -96,6 +95,51 @@ class ReadAhead(io.RawIOBase):
             if not self._thread.is_alive():
                 self._source.close()
         super().close()
+
+
+class GzipStream(io.RawIOBase):
+    """Decompressed gzip members; whatever came before damage is handed out before it is said.
+
+    References:
+        RFC 1952.
+    """
+
+    def __init__(self, source: io.RawIOBase) -> None:
+        self._source = source
+        self._input = bytearray(1 << 18)
+        self._left = b""  # compressed bytes that are not unpacked yet
+        self._member: zlib._Decompress | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill the front of `buffer`; 0 after the last member.
+
+        Raises:
+            EOFError: If the last member is not complete.
+            zlib.error: If what follows a member is none, or a member is damaged.
+        """
+        while True:
+            if not self._left:
+                count = self._source.readinto(self._input) or 0
+                self._left = bytes(memoryview(self._input)[:count])
+                if count == 0:
+                    if self._member is not None:
+                        raise EOFError("the last gzip member is not complete")
+                    return 0
+            if self._member is None:
+                self._left = self._left.lstrip(b"\0")  # padding between members
+                if not self._left:
+                    continue
+                self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            data = self._member.decompress(self._left, len(buffer))
+            self._left = self._member.unconsumed_tail
+            if self._member.eof:
+                self._left, self._member = self._member.unused_data, None
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
 
 
 class ZstdStream(io.RawIOBase):

@@ -4,6 +4,7 @@ import gzip
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,24 @@ def test_damaged_compression_is_said(tmp_path: Path, packer: object) -> None:
     save(path, packed[:40] + b"\xff" * 40 + packed[80:])
     with pytest.raises(CaptureError, match=r"cut\.pcap\.gz: "):
         read_capture(path)
+
+
+def test_what_came_before_a_cut_in_gzip_is_salvaged(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)  # so that it does not compress away
+    frames = [frame + random.bytes(200) for frame in FRAMES * 300]
+    packed = gzip.compress(pcap(frames))
+    path = save(tmp_path / "cut.pcap.gz", packed[: len(packed) // 3])
+    plain = zlib.decompressobj(31).decompress(packed[: len(packed) // 3])
+    at, whole = 24, -1
+    while at <= len(plain):
+        whole += 1
+        at += 16 + int.from_bytes(plain[at + 8 : at + 12].ljust(4, b"\xff"), "little")
+    _, info = read_capture(path, salvage=True)
+    assert info.frame_count == whole > 100
+    with pytest.raises(CaptureError, match=rf"not complete.* {whole} records before it are good"):
+        read_capture(path)
+    save(path, packed + b"\0" * 512 + packed)  # padded, as on tape, and two members
+    assert read_capture(path, salvage=True)[1].frame_count >= len(frames)
 
 
 READ_STDIN = "from netsynth.capture import read_capture; p, i = read_capture('-'); print(len(p))"
