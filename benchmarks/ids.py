@@ -21,6 +21,7 @@ from netsynth.analysers import SuricataFindings, ask_suricata, find_program
 from netsynth.capture import CaptureWriter, read_capture
 from netsynth.demux import CompiledPackets, assemble_flows, compile_flows
 from netsynth.tables import NO_WINDOW_SCALE, TCP, UDP, FlowTable, PacketTable
+from netsynth.verify import count_talking
 
 PLACES = 8  # how far packets are jittered
 
@@ -92,12 +93,12 @@ def write(part: CompiledPackets, path: Path) -> Path:
     return path
 
 
-def show(name: str, found: SuricataFindings) -> None:
-    """Print the line of a capture."""
+def show(name: str, found: SuricataFindings, talking: int) -> None:
+    """Print the line of a capture of which `talking` flows have payload."""
     closed = 100 * found.end_shares.get("closed", 0.0)
     print(
         f"| {name} | {closed:.1f} % | {found.stream_alerts_per_thousand:.2f} "
-        f"| {100 * found.detected_share:.1f} % |",
+        f"| {100 * found.detected / talking:.1f} % |",
         flush=True,
     )
 
@@ -115,12 +116,13 @@ def main() -> None:
     flows = assemble_flows(packets.take(np.isin(packets.protocol, (TCP, UDP))))
     print("| capture | TCP flows ending closed | stream alerts per 1,000 | applications detected |")
     print("|---|---|---|---|")
-    show(options.real.name, ask_suricata(options.real))
+    talking = count_talking(flows)
+    show(options.real.name, ask_suricata(options.real), talking)
     with tempfile.TemporaryDirectory() as folder:
         for name, part in steps(flows, np.random.default_rng(options.seed)):
-            show(name, ask_suricata(write(part, Path(folder) / "step.pcap")))
+            show(name, ask_suricata(write(part, Path(folder) / "step.pcap")), talking)
     for path in options.others:
-        show(path.name, ask_suricata(path))
+        show(path.name, ask_suricata(path), count_talking(assemble_flows(read_capture(path)[0])))
 
 
 if __name__ == "__main__":

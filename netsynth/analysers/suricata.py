@@ -45,7 +45,8 @@ class SuricataFindings:
         events: Events of decoder and stream that were counted, by name.
         end_states: TCP flows by the state that they ended in; closed, established, ...
         applications: Flows by the application found in them, those without any left out.
-        undetected: Flows with payload in which no application was found.
+        undetected: Flows in which Suricata looked for one in vain; in streams that it cannot
+            follow it does not look.
         has_rules: Whether Suricata's event rules were found; without, its counters stand in.
     """
 
@@ -74,10 +75,9 @@ class SuricataFindings:
         return 1000 * sum(self.stream_alerts.values()) / max(self.tcp_packets, 1)
 
     @property
-    def detected_share(self) -> float:
-        """Flows with a detected application of those in which one was looked for, 0..1."""
-        found = sum(self.applications.values())
-        return found / max(found + self.undetected, 1)
+    def detected(self) -> int:
+        """Flows with a detected application."""
+        return sum(self.applications.values())
 
     @property
     def end_shares(self) -> dict[str, float]:

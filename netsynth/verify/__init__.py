@@ -6,6 +6,7 @@ from netsynth.verify.examine import (
     Findings,
     choose_programs,
     count_lookups,
+    count_talking,
     examine,
 )
 from netsynth.verify.lines import Line
@@ -26,6 +27,7 @@ __all__ = [
     "check_streams",
     "choose_programs",
     "count_lookups",
+    "count_talking",
     "examine",
     "judge",
     "verdict_table",

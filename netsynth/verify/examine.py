@@ -68,6 +68,7 @@ class Findings:
         long_packets: Those longer than 1,500 bytes, the MTU of Ethernet.
         longest: Bytes of the longest one.
         streams: What is wrong with its TCP connections.
+        talking: TCP and UDP flows with payload.
         exchanges: UDP and ICMP echo flows with packets both ways.
         answers_first: Those of them whose first packet is the answer.
         lookups: TCP connections opened within 5 s of a DNS answer to the host that opens them.
@@ -85,6 +86,7 @@ class Findings:
     long_packets: int
     longest: int
     streams: StreamFindings
+    talking: int
     exchanges: int
     answers_first: int
     lookups: int
@@ -156,6 +158,7 @@ def examine(
         long_packets=int(np.count_nonzero(p.ip_length > ETHERNET_MTU)),
         longest=int(p.ip_length.max(initial=0)),
         streams=streams,
+        talking=count_talking(flows),
         exchanges=exchanges,
         answers_first=answers_first,
         lookups=lookups,
@@ -163,6 +166,13 @@ def examine(
         failures=failures,
         **found,
     )
+
+
+def count_talking(flows: FlowTable) -> int:
+    """Count the TCP and UDP flows with payload."""
+    p = flows.packets
+    has_payload = np.isin(p.protocol, (TCP, UDP)) & (p.payload_length > 0)
+    return int(np.unique(flows.flow_of_packet[has_payload]).size)
 
 
 def count_lookups(flows: FlowTable) -> tuple[int, int]:

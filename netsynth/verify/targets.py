@@ -213,8 +213,8 @@ def _suricata_lines(capture: Findings, real: Findings | None) -> Iterator[Line]:
     yield judge_share(
         "suricata",
         "flows with payload whose application is detected",
-        found.detected_share,
-        None if beside is None else beside.detected_share,
+        found.detected / max(capture.talking, 1),
+        None if beside is None or real is None else beside.detected / max(real.talking, 1),
     )
 
 

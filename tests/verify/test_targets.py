@@ -41,7 +41,7 @@ NDPI = NdpiFindings(flows=100, inspected=50, by_port=50)
 
 def findings() -> Findings:
     found = examine(flows_of(OPENING), FACTS)
-    return replace(found, suricata=SURICATA, ndpi=NDPI)
+    return replace(found, talking=100, suricata=SURICATA, ndpi=NDPI)
 
 
 def outcome(capture: Findings, text: str, real: Findings | None = None) -> str:
@@ -96,6 +96,7 @@ def test_nine_tenths_of_the_applications_are_detected() -> None:
         found = replace(SURICATA, applications={"http": count}, undetected=100 - count)
         return replace(findings(), suricata=found)
 
+    assert examine(flows_of(OPENING, [*OPENING, Packet("PA", 1, 1, 9)]), FACTS).talking == 1
     text = "whose application is detected"
     assert outcome(with_detected(72), text, findings()) == "pass"
     assert outcome(with_detected(71), text, findings()) == "fail"
