@@ -105,6 +105,7 @@ class StopSignal:
     help="One setting, such as encode.series.step_count=100; may be repeated.",
 )
 @click.option("--salvage", is_flag=True, help="Read on past damaged records, and say how many.")
+@click.option("--decapsulate", is_flag=True, help="Learn what is inside GRE, IP-in-IP and VXLAN.")
 @click.option(
     "--schema",
     type=click.Path(path_type=Path),
@@ -132,6 +133,7 @@ def fit(
     config_path: Path | None,
     assignments: tuple[str, ...],
     salvage: bool,
+    decapsulate: bool,
     schema: Path | None,
     metadata: Path | None,
     as_json: bool,
@@ -184,6 +186,7 @@ def fit(
             resume=resume,
             settings=changes,
             salvage=salvage,
+            decapsulate=decapsulate,
             progress=make_progress(quiet=quiet),
             stop=stop,
         )

@@ -46,6 +46,7 @@ def fit(
     resume: bool = False,
     settings: Mapping[str, Any] | None = None,
     salvage: bool = False,
+    decapsulate: bool = False,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Model:
@@ -64,6 +65,7 @@ def fit(
         resume: Go on with the unfinished model in `output`.
         settings: Values by dotted key, see `default_settings`.
         salvage: Read on past damaged records.
+        decapsulate: Learn what is inside GRE, IP in IP and VXLAN, not the tunnels' own packets.
         progress: Told what is done.
         stop: Asked during training; True ends it, and what was learned so far is the model.
 
@@ -92,7 +94,14 @@ def fit(
     }
     tables = []
     for path in paths:
-        flows, about = read_flows(path, sections, labels, salvage=salvage, progress=progress)
+        flows, about = read_flows(
+            path,
+            sections,
+            labels,
+            salvage=salvage,
+            decapsulate=decapsulate,
+            progress=progress,
+        )
         tables.append(flows)
         facts["captures"].append(about)
     _forbid_overwriting(output, paths)

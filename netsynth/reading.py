@@ -109,6 +109,7 @@ def read_flows(
     *,
     salvage: bool,
     progress: Progress,
+    decapsulate: bool = False,
 ) -> tuple[FlowTable, dict[str, Any]]:
     """Read one capture and assemble its flows.
 
@@ -118,6 +119,7 @@ def read_flows(
         labels: CSV file of windows of labelled traffic, or None.
         salvage: Read on past damaged records.
         progress: Told what is done.
+        decapsulate: Read what is inside tunnels.
 
     Returns:
         The flows, and what a model notes of the capture, in plain values.
@@ -129,7 +131,7 @@ def read_flows(
     from netsynth.demux import assemble_flows, read_labels
 
     table = None if labels is None else read_labels(labels)
-    packets, info = read_packets(path, salvage=salvage, progress=progress)
+    packets, info = read_packets(path, salvage=salvage, decapsulate=decapsulate, progress=progress)
     progress.start("assembling flows")
     flows = assemble_flows(packets, config=sections["demux"], labels=table)
     progress.finish(f"{len(flows):,} flows")

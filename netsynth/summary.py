@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from netsynth.demux import FlowCensus
 
 TOP = 10  # services and hosts shown
-PROTOCOLS = {ICMP: "ICMP", 2: "IGMP", TCP: "TCP", UDP: "UDP", 41: "IPv6 in IP", 47: "GRE",
-             50: "ESP", ICMPV6: "ICMPv6", 89: "OSPF", 103: "PIM", 132: "SCTP"}  # fmt: skip
+PROTOCOLS = {
+    ICMP: "ICMP", 2: "IGMP", 4: "IP in IP", TCP: "TCP", UDP: "UDP", 41: "IPv6 in IP", 47: "GRE",
+    50: "ESP", ICMPV6: "ICMPv6", 89: "OSPF", 103: "PIM", 132: "SCTP",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,8 +12,11 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
 
+from netsynth.demux import DemuxConfig
 from netsynth.errors import CaptureError
 from netsynth.pipeline import summarise
+from netsynth.progress import Silence
+from netsynth.reading import read_flows
 
 OFFICE = Path(__file__).parents[1] / "sample_pcaps" / "office.pcap"
 
@@ -95,6 +98,18 @@ def test_other_traffic_is_counted_and_said(tmp_path: Path) -> None:
     assert summary.tcp_flows == {}
     assert json.loads(summary.to_json())["flow_count"] == 3
     assert "1 not IP (ARP 1) (25 %)" in summary.to_table()
+
+
+def test_tunnels_are_counted_or_what_they_carry(tmp_path: Path) -> None:
+    ether = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+    tunnel = IP(src="172.16.0.1", dst="172.16.0.2")
+    path = write_capture(tmp_path / "a.pcap", [ether / tunnel / tcp("10.0.0.1", 5, "S")] * 2)
+    assert [share.name for share in summarise(path).protocols] == ["IP in IP"]
+    inside = summarise(path, decapsulate=True)
+    assert [share.name for share in inside.services] == ["TCP 80"]
+    flows, _ = read_flows(path, {"demux": DemuxConfig()}, None, salvage=False,
+                          progress=Silence(), decapsulate=True)  # fmt: skip
+    assert flows.responder_port.tolist() == [80]
 
 
 def test_a_capture_of_one_moment_has_no_rate(tmp_path: Path) -> None:
