@@ -78,7 +78,7 @@ def draw_values(
         lengths[alive] = first + counts
         records = []
         for place in range(int(counts.max(initial=0))):
-            token, number, record = network.draw_record(state, place, earlier, random)
+            token, number, record = network.draw_record(state, first + place, earlier, random)
             cell = _decode(tokens, token, number, uniform)
             exists = counts > place
             cells[alive[exists], first + place] = cell[exists]

@@ -64,7 +64,8 @@ class SeriesTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.end = nn.Linear(width, self.patch + 1)
-        self.place = nn.Parameter(torch.randn(self.patch, width) * 0.1)
+        steps = -(-tokens.schema.max_length // self.patch) * self.patch
+        self.place = nn.Parameter(torch.randn(steps, width) * 0.05)  # of records, by their step
         self.before = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(2))
         self.beside = nn.Linear(width, width, bias=False)
         self.decode_norm = nn.ModuleList(nn.LayerNorm(width) for _ in tokens.values)
@@ -92,7 +93,6 @@ class SeriesTransformer(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """Negative log-likelihood in nats of each series' values and end, [B]."""
         steps = batch.tokens.shape[1]
-        patches = steps // self.patch
         active = torch.arange(steps, device=batch.lengths.device) < batch.lengths[:, None]
         embedded = [
             self._embed(place, batch.tokens[..., place], batch.numbers[..., place])
@@ -103,7 +103,7 @@ class SeriesTransformer(nn.Module):
         loss = self._end_loss(state, batch)
         at = active.nonzero(as_tuple=True)  # records that exist
         spread = state.repeat_interleave(self.patch, dim=1)[at]  # [M, H]
-        spread = spread + self.place.repeat(patches, 1)[at[1]]
+        spread = spread + self.place[at[1]]
         for back, mix in enumerate(self.before, start=1):
             earlier = functional.pad(record, (0, 0, back, 0))[:, :steps]
             spread = spread + mix(earlier[at])
@@ -224,7 +224,7 @@ class SeriesTransformer(nn.Module):
 
         Args:
             state: float [B, H], before the patch.
-            place: Of the record in the patch.
+            place: Of the record in its series.
             earlier: Embedded records [B, H], the last first; two.
             random: Of the draw.
 
