@@ -10,7 +10,7 @@ from netsynth.dataset import COUNT, SeriesDataset
 from netsynth.generate.transformer.layers import FieldDecoder
 from netsynth.generate.tst.fit import steered
 from netsynth.generate.tst.layers import draw
-from netsynth.generate.tst.likelihood import SeriesTransformer, progress_features
+from netsynth.generate.tst.likelihood import LAGS, SeriesTransformer, progress_features
 from netsynth.generate.tst.tokens import SeriesTokens
 from netsynth.numbers import FloatArray, IntArray
 
@@ -69,8 +69,7 @@ def draw_values(
     alive = np.arange(batch)
     bounds = torch.as_tensor(within).to(device)
     state, cache = network.start(torch.as_tensor(prefix).to(device), patches)
-    nothing = torch.zeros(batch, state.shape[1], device=device)
-    earlier = [nothing, nothing]
+    earlier: list[Tensor] = []  # embedded records, the last first
     for index in range(patches):
         first = index * patch
         held = network.draw_end(state, first, bounds, random)
@@ -83,7 +82,7 @@ def draw_values(
             exists = counts > place
             cells[alive[exists], first + place] = cell[exists]
             done[alive] += cell[:, tokens.totalled] * exists[:, None]
-            earlier = [record, earlier[0]]
+            earlier = [record, *earlier[: LAGS - 1]]
             records.append(record)
         going = np.flatnonzero((counts == patch) & (lengths[alive] < within[alive, 1]))
         if going.size == 0 or index + 1 == patches:

@@ -19,6 +19,7 @@ from netsynth.generate.tst.layers import Block, Cache, NumberHead, draw
 from netsynth.generate.tst.tokens import SeriesTokens
 
 NUMBER_FEATURES = 4
+LAGS = 8  # records just before that a record sees unsqueezed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +67,8 @@ class SeriesTransformer(nn.Module):
         self.end = nn.Linear(width, self.patch + 1)
         steps = -(-tokens.schema.max_length // self.patch) * self.patch
         self.place = nn.Parameter(torch.randn(steps, width) * 0.05)  # of records, by their step
-        self.before = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(2))
+        self.lags = nn.Parameter(torch.randn(LAGS, width) * 0.3)
+        self.before = nn.Linear(width, width, bias=False)
         self.beside = nn.Linear(width, width, bias=False)
         self.decode_norm = nn.ModuleList(nn.LayerNorm(width) for _ in tokens.values)
         self.hidden = nn.ModuleList(nn.Linear(width, config.hidden) for _ in tokens.values)
@@ -104,9 +106,13 @@ class SeriesTransformer(nn.Module):
         at = active.nonzero(as_tuple=True)  # records that exist
         spread = state.repeat_interleave(self.patch, dim=1)[at]  # [M, H]
         spread = spread + self.place[at[1]]
-        for back, mix in enumerate(self.before, start=1):
-            earlier = functional.pad(record, (0, 0, back, 0))[:, :steps]
-            spread = spread + mix(earlier[at])
+        earlier = functional.pad(record, (0, 0, LAGS, 0))  # [B, T + LAGS, H]
+        mixed = sum(
+            (earlier[:, LAGS - back : LAGS - back + steps] * self.lags[back - 1])
+            for back in range(1, LAGS + 1)
+        )
+        assert isinstance(mixed, Tensor)
+        spread = spread + self.before(mixed[at])
         beside = torch.zeros_like(spread)
         for place in range(len(self.heads)):
             hidden = self._hidden(place, spread, beside)
@@ -225,15 +231,17 @@ class SeriesTransformer(nn.Module):
         Args:
             state: float [B, H], before the patch.
             place: Of the record in its series.
-            earlier: Embedded records [B, H], the last first; two.
+            earlier: Embedded records [B, H], the last first; LAGS are looked at.
             random: Of the draw.
 
         Returns:
             Tokens int64 [B, K], numbers float [B, K], and the embedded record [B, H].
         """
         state = state + self.place[place]
-        for mix, record in zip(self.before, earlier, strict=True):
-            state = state + mix(record)
+        mixed = torch.zeros_like(state)
+        for weight, record in zip(self.lags, earlier, strict=False):
+            mixed = torch.addcmul(mixed, record, weight)
+        state = state + self.before(mixed)
         beside = torch.zeros_like(state)
         tokens = torch.zeros(len(state), len(self.heads), dtype=torch.int64, device=state.device)
         numbers = torch.zeros(len(state), len(self.heads), device=state.device)

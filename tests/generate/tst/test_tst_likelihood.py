@@ -80,6 +80,26 @@ def test_the_cache_gives_what_a_whole_pass_gives() -> None:
             state = net.step(cells, batch.progress[:, patch + 1], cache)
 
 
+def test_drawing_sees_what_training_saw() -> None:
+    net, data = network()
+    batch = data.batch(np.array([0]), torch.device("cpu"))
+    seen: list[torch.Tensor] = []
+    net.decode_norm[0].register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
+    net.loss(batch)
+    (trained,) = seen  # [M, H], before the first measurement of each record
+    cells = [net._embed(k, batch.tokens[..., k], batch.numbers[..., k]) for k in range(3)]
+    record = sum(cells)[0]  # [T, H]
+    state, cache = net.start(batch.prefix, 6)
+    seen.clear()
+    for place in range(len(trained)):
+        if place and place % 2 == 0:
+            read = record[None, place - 2 : place]
+            state = net.step(read, batch.progress[:, place // 2], cache)
+        earlier = [record[None, place - back] for back in range(1, min(place, 8) + 1)]
+        net.draw_record(state, place, earlier, torch.Generator().manual_seed(0))
+    assert torch.allclose(torch.cat(seen), trained, atol=1e-5)
+
+
 def test_a_series_ends_within_its_bucket_and_never_before_its_first_record() -> None:
     net, _ = network()
     state = torch.zeros(3, 32)
