@@ -13,6 +13,7 @@ from netsynth.encode.addresses import AddressMap
 from netsynth.encode.columns import FlowColumns, flow_columns, state_bits
 from netsynth.encode.durations import fit_units, in_trips, stretches
 from netsynth.encode.hosts import HostCodec, as_keys, fit_host_codec, to_bits
+from netsynth.encode.lone_pairs import NO_PAIRS, fit_lone_pairs
 from netsynth.encode.records import GAP_RULERS, RecordCodec, fit_record_codec
 from netsynth.encode.series import SeriesConfig, aggregate
 from netsynth.encode.source_ports import PortAllocator, SourcePortCodec, fit_source_port_codec
@@ -21,8 +22,9 @@ from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.encode.windows import cut_windows, window_length_ns
 from netsynth.errors import CaptureError, ConfigError, ModelError
 from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec, fit_number_codec
-from netsynth.tables import EncodedTrace, FlowTable, TokenField
+from netsynth.tables import TCP, UDP, EncodedTrace, FlowTable, TokenField
 
+SCTP = 132  # RFC 9260
 ANY_PORT = -1  # service_port of services whose port is drawn by itself
 
 
@@ -68,6 +70,7 @@ class Codec:
     source_ports: SourcePortCodec
     numbers: dict[str, NumberCodec]
     records: RecordCodec
+    lone_pairs: Vocabulary  # rows (service, initiator, responder) of flows whose ports are fixed
     trip_services: NDArray[np.bool_]  # services whose durations are told in round trips
     static: StaticCodec | None = None
 
@@ -252,6 +255,13 @@ class Codec:
         }
         return np.stack([token[f.name] for f in self.token_fields], axis=1).astype(np.int32)
 
+    def has_fixed_ports(self, service: IntArray, initiator_port: IntArray) -> NDArray[np.bool_]:
+        """Tell from tokens [F] which flows have no port that could be another: bool [F]."""
+        rows = self.services.rows[service]
+        open_ended = (rows[:, 2] == ANY_PORT) & np.isin(rows[:, 0], (TCP, UDP, SCTP))
+        fixed = ~open_ended & ~self.source_ports.are_free(initiator_port)
+        return np.asarray(fixed, dtype=np.bool_)
+
     def _labels(self, flows: FlowTable) -> IntArray:
         place = {name: index for index, name in enumerate(self.label_names)}
         own = np.array([place.get(name, 0) for name in flows.label_names], dtype=np.int64)
@@ -292,6 +302,7 @@ class Codec:
         arrays["trip_services"] = self.trip_services.astype(np.uint8)
         for name in ("services", "shapes", "meta", "openings"):
             arrays |= getattr(self, name).to_arrays(name)
+        arrays |= self.lone_pairs.to_arrays("lone_pairs")
         arrays |= self.source_ports.named.to_arrays("source_ports.named")
         arrays |= self.source_ports.starts.to_arrays("source_ports.starts")
         arrays |= self.source_ports.jumps.to_arrays("source_ports.jumps")
@@ -343,6 +354,7 @@ class Codec:
                     jumps=Vocabulary.from_arrays("source_ports.jumps", arrays),
                 ),
                 numbers=number,
+                lone_pairs=Vocabulary.from_arrays("lone_pairs", arrays),
                 trip_services=arrays["trip_services"] > 0,
                 records=RecordCodec(
                     kinds=Vocabulary.from_arrays("records.kinds", arrays), **record
@@ -499,11 +511,22 @@ def fit_codec(
             **_fit_series_numbers(series),
         },
         records=fit_record_codec(tables, columns),
+        lone_pairs=NO_PAIRS,
         trip_services=by_service,
     )
+    codec = dataclasses.replace(codec, lone_pairs=_lone_pairs(codec, tables, tokens))
     if not static:
         return codec
     return dataclasses.replace(codec, static=fit_static_codec(flow_tables, codec=codec, seed=seed))
+
+
+def _lone_pairs(codec: Codec, tables: list[FlowTable], services: list[IntArray]) -> Vocabulary:
+    rows, fixed = [], []
+    for flows, service in zip(tables, services, strict=True):
+        host = codec.hosts.encode(flows.packets.addresses)
+        rows.append(np.stack([service, host[flows.initiator], host[flows.responder]], axis=1))
+        fixed.append(codec.has_fixed_ports(service, codec.source_ports.encode(flows)))
+    return fit_lone_pairs(np.concatenate(rows), np.concatenate(fixed))
 
 
 def _fit_flow_numbers(

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.encode.codec import ANY_PORT, META_FIELDS, Codec
+from netsynth.encode.codec import ANY_PORT, META_FIELDS, SCTP, Codec
 from netsynth.encode.hosts import RARE_V4, RARE_V6, SPECIAL, as_keys, from_bits, is_v4
+from netsynth.encode.lone_pairs import spread_pairs
 from netsynth.encode.records import fill_forward
 from netsynth.encode.source_ports import PortAllocator
 from netsynth.encode.windows import take_flows
@@ -27,7 +28,6 @@ from netsynth.tables import (
     PacketTable,
 )
 
-SCTP = 132
 TIMESTAMPS = ("ml", "sp", "eq")
 OTHER_PORTS = 9  # draws of a responder port that is none of the services'
 AddressMapping = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
@@ -63,6 +63,11 @@ def decode(
     if timestamps not in TIMESTAMPS:
         raise ConfigError(f"timestamps is {timestamps!r}; choose one of {', '.join(TIMESTAMPS)}")
     column = {f.name: trace.tokens[:, i].astype(np.int64) for i, f in enumerate(trace.token_fields)}
+    names = ("service", "initiator", "responder")
+    fixed = codec.has_fixed_ports(column["service"], column["initiator_port"])
+    hosts = np.stack([column[n] for n in names], axis=1)
+    hosts = spread_pairs(hosts, fixed, codec.lone_pairs, rng)
+    column |= {n: hosts[:, i] for i, n in enumerate(names)}
     service = codec.services.rows[column["service"]]  # [F, 3]
     initiator = _addresses(codec, column["initiator"], trace.initiator_bits, rng)
     responder = _addresses(codec, column["responder"], trace.responder_bits, rng)
@@ -95,6 +100,9 @@ def decode(
         keys=np.stack([column[n] for n in ("initiator", "service", "responder")], axis=1),
         rng=rng,
     )
+    if not free.all():
+        tuples = (identity[source], identity[target], initiator_port, responder_port, protocol)
+        free = _longest(np.stack(tuples, axis=1), trace.duration_ns)
     packets, reverse, kinds = _packets(
         codec, trace, column, addresses, source, target, initiator_port, responder_port,
         protocol, version, timestamps,
@@ -115,6 +123,18 @@ def decode(
         label_names=codec.label_names,
     )
     return flows if free.all() else take_flows(flows, np.flatnonzero(free))
+
+
+def _longest(tuples: IntArray, duration_ns: IntArray) -> NDArray[np.bool_]:
+    """Tell which flows outlast all others of the same 5-tuple [F, 5]: bool [F].
+
+    Two flows of one 5-tuple would be read as one; the short one is missed least.
+    """
+    _, code = np.unique(tuples, axis=0, return_inverse=True)
+    order = np.lexsort((-duration_ns, code.ravel()))
+    kept = np.ones(duration_ns.size, dtype=np.bool_)
+    kept[order[1:]] = np.diff(code.ravel()[order]) != 0
+    return kept
 
 
 def _packets(

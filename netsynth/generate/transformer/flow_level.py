@@ -55,15 +55,14 @@ PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "reply": (("~initiator",), ("~initiator", "service"), ("initiator", "service")),
     "stretch": (
         ("~shape.size",),
-        ("~shape.size", "service"),
         ("~shape", "service"),
+        ("shape", "service"),
         ("shape", "service", "answer.octave_answer", "reply.octave_reply"),
     ),
     "duration": (
         ("~shape.size",),
-        ("~shape.size", "service"),
         ("~shape", "service"),
-        ("~shape", "service", "initiator"),
+        ("shape", "service"),
         ("shape", "service", "initiator"),
     ),
 }

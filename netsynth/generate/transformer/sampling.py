@@ -190,6 +190,9 @@ def draw_totals(
     )
     duration = torch.where(stretch_token > 0, trip * stretch, torch.maximum(alone, trip))
     duration = torch.maximum(duration, shortest_ns(totals, level.fastest))
+    pair = (answer_token > 0) & (totals[:, :2] == 1).all(dim=1)  # the answer ends it
+    duration = torch.where(pair, answer, duration)
+    longest = torch.where(pair, answer, longest)
     room = (window_ns - 1 - flows.start_ns).clamp(min=0)
     share = (room / duration.clamp(min=1)).clamp(max=1)  # the window's end cuts a flow
     cut = torch.ceil(totals * share[:, None]).long()
