@@ -28,7 +28,7 @@ class FieldArrays(NamedTuple):
     weights: Array  # float32, matrices [in, out], biases and embeddings, one behind the other
     fields: Array  # int64 [K, 13], size, places of its parts, and kind of each column; see SIZE
     levels: Array  # int64 [L, 4], levels of the columns' counts; see PARENT
-    strength: Array  # float32 [L], smoothing of each level
+    pseudo: Array  # float32 [R], counts that smoothing adds to each row
     parents: Array  # int64 [P, 3], column, place in `classes` or -1, number of classes
     classes: Array  # int64, class of each token of a parent
     keys: Array  # int64 [R], ascending within a level
@@ -90,7 +90,7 @@ class _Counts:
 
     def __init__(self) -> None:
         self.levels: list[tuple[int, int, int, int]] = []
-        self.strength: list[float] = []
+        self.pseudo: list[Array] = [np.zeros(0, dtype=np.float32)]
         self.parents: list[tuple[int, int, int]] = []
         self.classes: list[Array] = [np.zeros(0, dtype=np.int64)]
         self.keys: list[Array] = [np.zeros(0, dtype=np.int64)]
@@ -109,7 +109,9 @@ class _Counts:
             row, token = torch.nonzero(rows, as_tuple=True)
             start = sum(part.size for part in self.keys)
             self.levels.append((len(self.parents), len(chain), start, keys.size))
-            self.strength.append(float(prior.strength[level]))
+            distinct = (rows > 0).sum(1).clamp(min=1) if not prior.blurred[level] else 1
+            pseudo = prior.strength[level].cpu() * torch.ones(keys.size) * distinct
+            self.pseudo.append(pseudo.numpy())
             for (column, buffer), width in zip(chain, prior.sizes[level], strict=True):
                 at = -1
                 if buffer is not None:
@@ -160,7 +162,7 @@ def pack_fields(decoder: FieldDecoder) -> FieldArrays:
         weights=packer.array(),
         fields=fields,
         levels=np.array(counts.levels, dtype=np.int64).reshape(-1, 4),
-        strength=np.array(counts.strength, dtype=np.float32),
+        pseudo=np.concatenate(counts.pseudo).astype(np.float32),
         parents=np.array(counts.parents, dtype=np.int64).reshape(-1, 3),
         classes=np.concatenate(counts.classes),
         keys=np.concatenate(counts.keys),

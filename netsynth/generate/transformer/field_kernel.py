@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from netsynth.generate.transformer.counts import ENOUGH
@@ -36,7 +38,16 @@ from netsynth.generate.transformer.layers import UNLIKELY
 from netsynth.numbers import Array
 
 LIKELY = np.float32(UNLIKELY)
-MASKED, UNSEEN, FORBIDDEN = 1, 2, 4  # why a token is not to be drawn
+MASKED, UNSEEN, FORBIDDEN, USED_UP = 1, 2, 4, 8  # why a token is not to be drawn
+
+
+class PlanArrays(NamedTuple):
+    """What is left of the windows' plans; see `plan.Left`."""
+
+    left: Array  # float32 [M, services, volumes], of each row
+    volume: Array  # int64 [shapes], volume of each shape
+    service: int  # column of the service; -1 where nothing is ruled out
+    shape: int  # column of the shape
 
 
 @compiled
@@ -47,6 +58,7 @@ def draw_fields(
     given: int,
     rows: int,
     allowed: Array,
+    plan: PlanArrays,
     streams: Array,
 ) -> None:
     """Draw the columns of `rows` rows.
@@ -58,6 +70,7 @@ def draw_fields(
         given: Columns that are given.
         rows: Rows to draw.
         allowed: uint8, tokens each column may take, laid out as `a.base`.
+        plan: Rules out services and shapes of which none is left.
         streams: uint64 [M], one number a column is drawn from each.
     """
     width = state.shape[1]
@@ -93,6 +106,8 @@ def draw_fields(
         for row in range(rows):
             prior_shares(a, place, tokens[row], share)
             bar_tokens(a, place, tokens[row], allowed, barred)
+            if plan.service >= 0:
+                _bar_used_up(plan, row, given + place, tokens[row], size, barred)
             token = draw_token(
                 logits[row], share, barred, size, field[SHARP] > 0, next_uniform(streams, row)
             )
@@ -134,8 +149,8 @@ def prior_shares(a: FieldArrays, place: int, tokens: Array, share: Array) -> Non
         row = _find_row(a, level, tokens)
         if row < 0:
             continue
-        total = a.row_total[row] + a.strength[level]
-        kept = a.strength[level] / total
+        total = a.row_total[row] + a.pseudo[row]
+        kept = a.pseudo[row] / total
         for i in range(size):
             share[i] = share[i] * kept
         for i in range(a.row_start[row], a.row_start[row + 1]):
@@ -165,15 +180,34 @@ def bar_tokens(a: FieldArrays, place: int, tokens: Array, allowed: Array, barred
 
 
 @compiled
+def _bar_used_up(
+    plan: PlanArrays, row: int, column: int, tokens: Array, size: int, barred: Array
+) -> None:
+    """Bar the services and shapes of which the plan of a row has none left."""
+    left = plan.left[row]
+    if column == plan.service:
+        for i in range(size):
+            some = False
+            for volume in range(left.shape[1]):
+                some = some or left[i, volume] > 0
+            if not some:
+                barred[i] |= np.uint8(USED_UP)
+    if column == plan.shape:
+        for i in range(size):
+            if left[tokens[plan.service], plan.volume[i]] <= 0:
+                barred[i] |= np.uint8(USED_UP)
+
+
+@compiled
 def draw_token(
     logits: Array, share: Array, barred: Array, size: int, sharp: bool, uniform: float
 ) -> int:
     """Draw a token from softmax(logits) * share; share is overwritten.
 
-    Where no token is free of bars, those that never occurred are let in, then those that do not
-    go together, then all.
+    Where no token is free of bars, those that never occurred are let in, then those that are used
+    up, then those that do not go together, then all.
     """
-    for excused in (0, UNSEEN, UNSEEN | MASKED, UNSEEN | MASKED | FORBIDDEN):
+    for excused in (0, UNSEEN, UNSEEN | USED_UP, UNSEEN | USED_UP | MASKED, 255):
         largest = np.float32(-np.inf)
         for i in range(size):
             if (barred[i] & ~excused) == 0:

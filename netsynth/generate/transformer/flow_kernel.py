@@ -21,7 +21,7 @@ from netsynth.generate.transformer.field_arrays import (
     embedding_table,
     pack_fields,
 )
-from netsynth.generate.transformer.field_kernel import draw_fields
+from netsynth.generate.transformer.field_kernel import PlanArrays, draw_fields
 from netsynth.generate.transformer.flow_level import CLOCK_RATES, CLOCK_WIDTH, FlowLevel
 from netsynth.generate.transformer.kernels import (
     add_to,
@@ -44,7 +44,7 @@ class FlowArrays(NamedTuple):
     details: FieldArrays
     table: Array  # float32 [sum of sizes, H], embeddings of the skeleton
     starts: Array  # int64 [6], first row of each column's
-    clock: Array  # float32 [CLOCK_WIDTH, H]
+    clock: Array  # float32 [CLOCK_WIDTH + P, H], P numbers tell what is left of the plan
     clock_bias: Array  # float32 [H]
     begin: Array  # float32 [H]
     gap: NumberArrays
@@ -54,6 +54,9 @@ class FlowArrays(NamedTuple):
     detail_clock_bias: Array
     join: Array  # float32 [H, H]
     join_bias: Array  # float32 [H]
+    volume: Array  # int64 [shapes], volume of each shape
+    service_column: int
+    shape_column: int
 
 
 class WindowLanes(NamedTuple):
@@ -65,6 +68,7 @@ class WindowLanes(NamedTuple):
     sequence: Array  # int64 [W], its place in the cache
     time: Array  # float64 [W], of its last flow
     streams: Array  # uint64 [W]
+    left: Array  # float32 [W, services, volumes], of the window's plan
     x: Array  # float32 [W rounded up, H], what the transformer sees next
     cache: AttentionCache
 
@@ -99,16 +103,30 @@ def pack_flow_level(level: FlowLevel) -> FlowArrays:
         detail_clock_bias=as_float32(level.detail_clock.bias),
         join=as_float32(level.join.weight.T),
         join_bias=as_float32(level.join.bias),
+        volume=level.plans.volume.cpu().numpy().astype(np.int64),
+        service_column=level.plans.places[0],
+        shape_column=level.plans.places[1],
     )
 
 
-def start_windows(a: FlowArrays, windows: IntArray, streams: Array, window_ns: int) -> WindowLanes:
-    """Return lanes at the start of `windows`, each with its stream."""
+def start_windows(
+    a: FlowArrays, windows: IntArray, plans: Array, streams: Array, window_ns: int
+) -> WindowLanes:
+    """Return lanes at the start of `windows` [W].
+
+    Args:
+        a: The flow level.
+        windows: int64 [W], their numbers.
+        plans: float32 [W, services, volumes], flows that each is to have.
+        streams: uint64 [W].
+        window_ns: Their length.
+    """
     count, width = windows.size, a.begin.size
     x = np.zeros((padded(count), width), dtype=np.float32)
-    features = np.zeros(CLOCK_WIDTH, dtype=np.float32)
+    features = np.zeros(a.clock.shape[0], dtype=np.float32)
     for row in range(count):
         clock_features(0.0, float(window_ns), features)
+        plan_features(plans[row], 1.0, features)
         x[row] = a.begin
         add_clock(x[row], features, a.clock, a.clock_bias)
     return WindowLanes(
@@ -118,15 +136,33 @@ def start_windows(a: FlowArrays, windows: IntArray, streams: Array, window_ns: i
         sequence=np.arange(count),
         time=np.zeros(count),
         streams=streams.copy(),
+        left=plans.astype(np.float32),
         x=x,
         cache=make_cache(a.attention, count, longest=a.attention.context),
     )
 
 
 def draw_skeletons(
-    a: FlowArrays, lanes: WindowLanes, *, steps: int, window_ns: int, allowed: Array
+    a: FlowArrays,
+    lanes: WindowLanes,
+    *,
+    steps: int,
+    window_ns: int,
+    latest_ns: float,
+    allowed: Array,
+    is_strict: bool,
 ) -> DrawnSkeletons:
-    """Draw the next flows of each window, `steps` at most; see `field_arrays.pack_allowed`."""
+    """Draw the next flows of each window, `steps` at most.
+
+    Args:
+        a: The flow level.
+        lanes: The windows, moved on.
+        steps: Flows a window at most.
+        window_ns: Length of a window.
+        latest_ns: When a window ends, whatever its plan says.
+        allowed: uint8, see `field_arrays.pack_allowed`.
+        is_strict: Draw nothing that is not in the plan, and end when it is fulfilled.
+    """
     room = steps * int(lanes.alive[0])
     drawn = DrawnSkeletons(
         window=np.zeros(room, dtype=np.int64),
@@ -135,7 +171,9 @@ def draw_skeletons(
         tokens=np.zeros((room, a.skeleton.fields.shape[0]), dtype=np.int64),
         state=np.zeros((room, a.begin.size), dtype=np.float32),
     )
-    count = _draw_skeletons(a, lanes, steps, float(window_ns), allowed, drawn)
+    count = _draw_skeletons(
+        a, lanes, steps, float(window_ns), float(latest_ns), allowed, is_strict, drawn
+    )
     return DrawnSkeletons(
         window=drawn.window[:count],
         ordinal=drawn.ordinal[:count],
@@ -151,7 +189,9 @@ def _draw_skeletons(
     lanes: WindowLanes,
     steps: int,
     window_ns: float,
+    latest_ns: float,
     allowed: Array,
+    is_strict: bool,
     drawn: DrawnSkeletons,
 ) -> int:
     """`draw_skeletons` into the arrays of `drawn`; return the number of flows."""
@@ -160,7 +200,9 @@ def _draw_skeletons(
     state = np.zeros((height, width), dtype=np.float32)
     working = np.zeros((height, width), dtype=np.float32)
     tokens = np.zeros((height, columns), dtype=np.int64)
-    features = np.zeros(CLOCK_WIDTH, dtype=np.float32)
+    features = np.zeros(a.clock.shape[0], dtype=np.float32)
+    ruling = a.service_column if is_strict else -1
+    plan = PlanArrays(lanes.left, a.volume, ruling, a.shape_column)
     count = 0
     for _ in range(steps):
         rows = lanes.alive[0]
@@ -170,12 +212,13 @@ def _draw_skeletons(
             a.attention, lanes.cache, lanes.x, rows, lanes.sequence, lanes.position, state
         )
         working[:rows] = state[:rows]
-        draw_fields(a.skeleton, working, tokens, 0, rows, allowed, lanes.streams)
+        draw_fields(a.skeleton, working, tokens, 0, rows, allowed, plan, lanes.streams)
         kept = 0
         for row in range(rows):
             gap = from_token(a.gap, 0, tokens[row, 0], next_uniform(lanes.streams, row))
             time = lanes.time[row] + np.rint(gap)
-            if time >= window_ns:
+            left = lanes.left[row]
+            if time >= latest_ns or (is_strict and left.sum() <= 0):
                 continue
             drawn.window[count] = lanes.window[row]
             drawn.ordinal[count] = lanes.position[row]
@@ -188,7 +231,13 @@ def _draw_skeletons(
             lanes.window[kept] = lanes.window[row]
             lanes.sequence[kept] = lanes.sequence[row]
             lanes.streams[kept] = lanes.streams[row]
+            if kept < row:
+                lanes.left[kept] = left
+            left = lanes.left[kept]
+            service, volume = tokens[row, a.service_column], a.volume[tokens[row, a.shape_column]]
+            left[service, volume] = max(left[service, volume] - np.float32(1), np.float32(0))
             clock_features(time, window_ns, features)
+            plan_features(left, 1.0 - time / window_ns, features)
             x = lanes.x[kept]
             x[:] = np.float32(0)
             for column in range(columns):
@@ -212,6 +261,30 @@ def clock_features(time: float, window: float, features: Array) -> None:
     features[2 * CLOCK_RATES + 1] = np.float32(math.log1p(left)) / np.float32(14)
     gone = share * np.float32(1e6)
     features[2 * CLOCK_RATES + 2] = np.float32(math.log1p(gone)) / np.float32(14)
+
+
+@compiled
+def plan_features(left: Array, share_left: float, features: Array) -> None:
+    """`Plans.features` of one plan, behind those of the clock."""
+    at = CLOCK_WIDTH
+    services, volumes = left.shape
+    total = np.float32(0)
+    for service in range(services):
+        number = np.float32(0)
+        for volume in range(volumes):
+            number += left[service, volume]
+        total += number
+        features[at] = np.float32(math.log1p(number)) / np.float32(4)
+        at += 1
+    for volume in range(volumes):
+        number = np.float32(0)
+        for service in range(services):
+            number += left[service, volume]
+        features[at] = np.float32(math.log1p(number)) / np.float32(4)
+        at += 1
+    features[at] = np.float32(math.log1p(total)) / np.float32(4)
+    share = max(np.float32(share_left), np.float32(1e-7))
+    features[at + 1] = np.float32(math.log(share / (total + np.float32(1)))) / np.float32(8)
 
 
 @compiled
@@ -250,6 +323,7 @@ def draw_details(
     joined = np.zeros((DETAIL_ROWS, width), dtype=np.float32)
     features = np.zeros(CLOCK_WIDTH, dtype=np.float32)
     source = np.zeros((DETAIL_ROWS, width), dtype=np.float32)
+    nothing = PlanArrays(np.zeros((0, 0, 0), dtype=np.float32), a.volume, -1, -1)
     for first in range(0, start_ns.size, DETAIL_ROWS):
         rows = min(DETAIL_ROWS, start_ns.size - first)
         source[:rows] = state[first : first + rows]
@@ -268,5 +342,6 @@ def draw_details(
             given,
             rows,
             allowed,
+            nothing,
             streams[first : first + rows],
         )

@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.generate.transformer.training import FitControl, FitOutcome
 from netsynth.numbers import Array
 from netsynth.tables import EncodedTrace
+
+if TYPE_CHECKING:
+    from netsynth.generate.transformer.cpu_sampling import CpuSampler
 
 log = logging.getLogger(__name__)
 
@@ -132,20 +136,32 @@ class TransformerGenerator:
         """Draw `window_count` windows side by side and hand them out one by one."""
         layout, device = self.layout, self.device
         random = torch.Generator(device=device).manual_seed(seed)
-        masks = {k: torch.as_tensor(v, device=device) for k, v in (allowed or {}).items()}
         flow, series, record = (self.levels[name] for name in LEVELS)
         assert isinstance(flow, FlowLevel)
         assert isinstance(series, SeriesLevel)
         assert isinstance(record, RecordLevel)
-        with _one_thread():
-            flows = sampling.draw_flows(
-                flow,
+        fast = self._cpu_sampler(flow, series, record)
+        flow_limit = 2 * self.largest_window + 100
+        if fast:
+            flows = fast.draw_flows(
                 window_count=window_count,
                 window_ns=layout.window_ns,
+                seed=seed,
                 random=random,
-                allowed=masks,
-                flow_limit=2 * self.largest_window + 100,
+                allowed=allowed or {},
+                flow_limit=flow_limit,
             )
+        else:
+            masks = {k: torch.as_tensor(v, device=device) for k, v in (allowed or {}).items()}
+            with _one_thread():
+                flows = sampling.draw_flows(
+                    flow,
+                    window_count=window_count,
+                    window_ns=layout.window_ns,
+                    random=random,
+                    allowed=masks,
+                    flow_limit=flow_limit,
+                )
         totals = sampling.draw_totals(
             flow,
             flows,
@@ -153,23 +169,37 @@ class TransformerGenerator:
             largest_payload=int(record.length.rows[:, -1].max()),
             random=random,
         )
-        shared: dict[str, Any] = {
-            "window_ns": layout.window_ns, "step_count": layout.step_count, "random": random,
-        }  # fmt: skip
+        shared: dict[str, Any] = {"window_ns": layout.window_ns, "step_count": layout.step_count}
         ends = torch.searchsorted(
             flows.window, torch.arange(window_count + 1, device=device)
         ).tolist()
         for first, last in _groups(totals.packets_and_bytes[:, :2].sum(1), ends):
             some = slice(ends[first], ends[last])
             part, amounts = flows.take(some), totals.take(some)
-            steps = sampling.draw_series(series, part, amounts, **shared)
-            records = sampling.draw_records(
-                record, part, amounts, steps, config=self.config, **shared
-            )
+            if fast:
+                own = {**shared, "first_flow": some.start, "seed": seed}
+                steps = fast.draw_series(part, amounts, **own)
+                records = fast.draw_records(part, amounts, steps, **own)
+            else:
+                own = {**shared, "random": random}
+                steps = sampling.draw_series(series, part, amounts, **own)
+                records = sampling.draw_records(
+                    record, part, amounts, steps, config=self.config, **own
+                )
             for index in range(first, last):
                 rows = slice(ends[index] - ends[first], ends[index + 1] - ends[first])
                 window = self._window(rows, part, amounts, steps, records)
                 yield keep_flows(window, within_limits(window, flow.fastest.cpu().numpy()))
+
+    def _cpu_sampler(
+        self, flow: FlowLevel, series: SeriesLevel, record: RecordLevel
+    ) -> CpuSampler | None:
+        """Return the levels compiled for a CPU; None on other devices, or without numba."""
+        if self.device.type != "cpu" or find_spec("numba") is None:
+            return None
+        from netsynth.generate.transformer.cpu_sampling import CpuSampler  # late: imports numba
+
+        return CpuSampler(flow, series, record)
 
     def _window(
         self,

@@ -1,0 +1,168 @@
+"""What the compiled loops draw is what the networks say, on any number of threads."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from generate_traces import check_trace, layout, office
+
+from netsynth.generate.transformer import TransformerConfig, TransformerGenerator
+from netsynth.generate.transformer.field_arrays import pack_allowed, pack_fields
+from netsynth.generate.transformer.field_kernel import PlanArrays, draw_fields
+from netsynth.generate.transformer.flow_kernel import (
+    draw_skeletons,
+    pack_flow_level,
+    start_windows,
+)
+from netsynth.generate.transformer.flow_level import SKELETON, FlowLevel, clock_features
+from netsynth.generate.transformer.kernels import next_uniform, seed_streams
+from netsynth.generate.transformer.layers import FieldDecoder, likely
+from netsynth.generate.transformer.plan import Left, left_after
+from netsynth.generate.transformer.record_level import RecordLevel
+from netsynth.tables import EncodedTrace
+
+SMALL = TransformerConfig(
+    width=16, hidden=20, layers=2, heads=2, flow_context=6, record_width=24, record_history=3
+)
+NEAR = 1e-4
+
+
+@pytest.fixture(scope="module")
+def generator() -> TransformerGenerator:
+    """Untrained, but counts are those of the trace and no output is flat: all inputs matter."""
+    trace = office()[1]
+    made = TransformerGenerator(layout=layout(), config=SMALL, seed=0)
+    flows, records = made.levels["flows"], made.levels["records"]
+    assert isinstance(flows, FlowLevel)
+    assert isinstance(records, RecordLevel)
+    torch.manual_seed(0)
+    tokens = torch.as_tensor(trace.tokens.astype(np.int64))
+    flows.set_counts(tokens, choose=False)
+    flows.plans.learn([flows.plans.count(flows.plans.classes(tokens))], [0.95])
+    for decoder in (flows.skeleton, flows.details):
+        for head in decoder.heads:
+            torch.nn.init.normal_(head.weight, std=0.3)
+    for head in [*records.heads, *records.gaps.heads]:
+        torch.nn.init.normal_(head.weight, std=0.3)
+    made.largest_window = len(trace)
+    made.levels.eval()
+    return made
+
+
+@pytest.fixture(scope="module")
+def flow_level(generator: TransformerGenerator) -> FlowLevel:
+    level = generator.levels["flows"]
+    assert isinstance(level, FlowLevel)
+    return level
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    count = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(count)
+
+
+def check_columns(decoder: FieldDecoder, given: torch.Tensor, left: Left | None) -> None:
+    """Assert that torch's distributions give, for the same random numbers, the same tokens."""
+    rows, count = 64, len(decoder.fields)
+    state = torch.randn(rows, SMALL.width, generator=torch.Generator().manual_seed(1))
+    arrays = pack_fields(decoder)
+    tokens = np.zeros((rows, given.shape[1] + count), dtype=np.int64)
+    tokens[:, : given.shape[1]] = given
+    plan = PlanArrays(np.zeros((0, 0, 0), np.float32), np.zeros(0, np.int64), -1, -1)
+    if left is not None:
+        service, shape = left.plans.places
+        plan = PlanArrays(left.left.numpy(), left.plans.volume.numpy(), service, shape)
+    allowed = pack_allowed(arrays, [f.name for f in decoder.fields], {})
+    streams = seed_streams(5, np.arange(rows))
+    numbers = streams.copy()
+    draw_fields(arrays, state.numpy().copy(), tokens, given.shape[1], rows, allowed, plan, streams)
+    seen = torch.as_tensor(tokens)
+    for place, item in enumerate(decoder.fields):
+        if item.size == 1:
+            continue
+        uniform = np.array([next_uniform(numbers, row) for row in range(rows)])
+        before = seen[:, : given.shape[1] + place]
+        with torch.no_grad():
+            logits = decoder.logits(place, state, before)
+            if item.name in decoder.categories:
+                met = decoder.priors[place].seen(decoder._parents(place, before))
+                logits = logits.masked_fill(~met, -1e8)
+            possible = left.room(item.name, before) if left is not None else None
+            if possible is not None:
+                logits = logits.masked_fill(~possible, -1e8)
+            if item.name in decoder.sharp:
+                logits = likely(logits)
+            until = logits.double().softmax(1).cumsum(1).numpy()
+        chosen = tokens[:, given.shape[1] + place]
+        above = until[np.arange(rows), chosen]
+        below = np.where(chosen > 0, until[np.arange(rows), chosen - 1], 0.0)
+        assert (below - NEAR <= uniform).all(), item.name
+        assert (uniform <= above + NEAR).all(), item.name
+        state = state + decoder.embed[place](torch.as_tensor(chosen)).detach()
+
+
+def test_skeletons_are_drawn_from_the_decoders_distributions(flow_level: FlowLevel) -> None:
+    plans, _ = flow_level.plans.draw(64, torch.Generator().manual_seed(2))
+    plans[:, :, 1:] = 0  # some classes are used up
+    plans[plans.sum((1, 2)) == 0] = 1
+    left = Left(flow_level.plans, plans, strict=True)
+    check_columns(flow_level.skeleton, torch.zeros(64, 0, dtype=torch.int64), left)
+
+
+def test_details_are_drawn_from_the_decoders_distributions(flow_level: FlowLevel) -> None:
+    given = torch.as_tensor(office()[1].tokens[:64, : len(SKELETON)].astype(np.int64))
+    check_columns(flow_level.details, given, None)
+
+
+def test_the_loop_over_flows_passes_through_the_transformers_states(flow_level: FlowLevel) -> None:
+    window_ns = layout().window_ns
+    arrays = pack_flow_level(flow_level)
+    plans, _ = flow_level.plans.draw(3, torch.Generator().manual_seed(3))
+    numbers = np.arange(3)
+    lanes = start_windows(arrays, numbers, plans.numpy(), seed_streams(1, numbers), window_ns)
+    allowed = pack_allowed(arrays.skeleton, [], {})
+    drawn = draw_skeletons(
+        arrays, lanes, steps=20, window_ns=window_ns, latest_ns=4 * window_ns, allowed=allowed,
+        is_strict=True,
+    )  # fmt: skip
+    for window in range(3):
+        rows = drawn.window == window
+        tokens = torch.as_tensor(drawn.tokens[rows])
+        start = torch.cat([torch.zeros(1), torch.as_tensor(drawn.start_ns[rows])])
+        classes = flow_level.plans.classes(tokens)
+        plan = plans[window]
+        lefts = [
+            torch.cat([plan.sum(1 - i)[None], left_after(plan.sum(1 - i), classes[:, i])])
+            for i in (0, 1)
+        ]
+        told = flow_level.plans.features(lefts[0], lefts[1], (1 - start / window_ns).float())
+        situation = torch.cat([clock_features(start, window_ns), told], dim=1)
+        with torch.no_grad():
+            first = flow_level.begin + flow_level.clock(situation[:1])
+            x = torch.cat([first, flow_level.inputs(tokens, situation[1:])])[None, :-1]
+            state = flow_level.transformer(x, first_position=torch.tensor([0]))[0]
+        assert np.abs(state.numpy() - drawn.state[rows]).max() < NEAR
+
+
+def drawn_windows(generator: TransformerGenerator, count: int) -> list[EncodedTrace]:
+    return list(generator.sample(count, seed=4))
+
+
+def test_windows_keep_what_every_window_keeps(generator: TransformerGenerator) -> None:
+    for trace in drawn_windows(generator, 2):
+        check_trace(trace)
+
+
+def test_threads_change_nothing(generator: TransformerGenerator, two_threads: None) -> None:
+    on_two = drawn_windows(generator, 3)
+    torch.set_num_threads(1)
+    for one, two in zip(drawn_windows(generator, 3), on_two, strict=True):
+        for item in fields(one):
+            first, second = getattr(one, item.name), getattr(two, item.name)
+            if isinstance(first, np.ndarray):
+                assert (first == second).all(), item.name
