@@ -44,7 +44,7 @@ def spread_pairs(
     mine = np.flatnonzero(fixed)
     if mine.size == 0 or pairs.rows.shape[0] == 0:
         return rows
-    _, first, code = np.unique(rows[mine], axis=0, return_index=True, return_inverse=True)
+    _, first = np.unique(rows[mine], axis=0, return_index=True)
     again = np.ones(mine.size, dtype=np.bool_)
     again[first] = False
     both = np.concatenate([pairs.rows, rows[mine][first]])
