@@ -127,17 +127,17 @@ _REWRITTEN = (
 def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) -> IntArray:
     """Fill numbers and flags of all packets in place; return data_at, int64 [N]."""
     from netsynth.demux import closings, datagrams, dialogue, openings, options
-    from netsynth.demux.payloads import find_short_datagrams
+    from netsynth.demux.payloads import find_short_messages
 
     p = flows.packets
     for name in ("ip_id", "seq", "ack", "ts_val", "ts_ecr", "checksums"):
         getattr(p, name)[:] = 0
     is_fragment = (p.ip_flags & (IP_MF | IP_FRAGMENT)) != 0
     repairs[dialogue.REPAIRS.index("fragment_joined")] = np.count_nonzero(is_fragment)
+    short, sizes = find_short_messages(flows)
+    p.payload_length[short] = sizes
+    repairs[dialogue.REPAIRS.index("message_filled")] = short.size
     p.ip_flags[:] &= IP_DF
-    short, least = find_short_datagrams(flows)
-    p.payload_length[short] = least
-    repairs[dialogue.REPAIRS.index("datagram_filled")] = short.size
     dialogue.repair_flags(
         flows.offsets,
         flows.reverse,

@@ -31,7 +31,7 @@ REPAIRS = (
     "fragment_joined",  # fragment flags dropped
     "opening_completed",  # SYNs took options that their hosts offer elsewhere, see openings.py
     "fin_moved",  # the last FIN came earlier, so that the peer acknowledges it, see closings.py
-    "datagram_filled",  # a datagram too short for its application was filled up
+    "message_filled",  # a datagram or ICMP message too short for what it is was filled up
     "early_moved",  # what a client sent before its SYN-ACK came after it, see handshakes.py
 )
 _SYN_MIXED, _LATE_SYN, _LATE_SYN_ACK, _SYN_ACK_ADDED, _EARLY, _ACK_ADDED = 0, 1, 2, 3, 4, 5

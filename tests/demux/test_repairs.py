@@ -9,6 +9,8 @@ from demux_actions import HANDSHAKE, STEP_NS, Action, dialogue, flow_table
 from netsynth.demux import CompiledPackets, compile_flows
 from netsynth.tables import (
     ACK,
+    ICMP,
+    ICMPV6,
     NO_WINDOW_SCALE,
     OPTION_MSS,
     OPTION_SACK_PERMITTED,
@@ -171,14 +173,30 @@ def test_a_retransmission_does_not_span_two_messages() -> None:
     assert [number % 2**32 for number in sent] == [0, 300, 400]
 
 
-def test_a_datagram_is_no_shorter_than_the_header_of_its_application() -> None:
+SHORT = {  # protocol, port, ICMP type and code, payload, and the bytes it needs
+    "DNS": (UDP, 53, 0, 2, 33),
+    "a DNS header alone": (UDP, 53, 0, 12, 12),
+    "NTP": (UDP, 123, 0, 1, 48),
+    "an NTP request for control": (UDP, 123, 0, 12, 12),
+    "DHCP": (UDP, 67, 0, 1, 300),
+    "a destination unreachable quotes 28 bytes": (ICMP, 0, 3 << 8, 1, 28),
+    "an echo may be as short as it likes": (ICMP, 0, 8 << 8, 1, 1),
+    "IGMP": (2, 0, 0, 1, 8),
+    "a neighbour solicitation has whole options": (ICMPV6, 0, 135 << 8, 17, 24),
+    "a listener report has an address": (ICMPV6, 0, 131 << 8, 1, 16),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_messages_are_as_long_as_their_protocol_needs(name: str) -> None:
+    protocol, port, icmp, payload, expected = SHORT[name]
+    version = 6 if protocol == ICMPV6 else 4
     table = flow_table(
-        [[Action("", payload=2), Action("", True, payload=40)]], protocol=UDP, port=53
+        [[Action("", payload=payload, icmp=icmp)]], protocol=protocol, port=port, ip_version=version
     )
     result = compile_flows(table, seed=1)
-    assert result.packets.payload_length.tolist() == [12, 40]
-    assert result.packets.ip_length.tolist() == [40, 68]
-    assert result.repairs["datagram_filled"] == 1
+    assert result.packets.payload_length.tolist() == [expected]
+    assert result.repairs["message_filled"] == (payload != expected)
 
 
 def test_whole_dialogues_are_left_as_they_are() -> None:

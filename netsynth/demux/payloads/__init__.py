@@ -5,6 +5,6 @@ and text come from word lists and reserved domains.
 """
 
 from netsynth.demux.payloads.prefixes import Prefixes, build_prefixes
-from netsynth.demux.payloads.registry import find_short_datagrams
+from netsynth.demux.payloads.registry import find_short_messages
 
-__all__ = ["Prefixes", "build_prefixes", "find_short_datagrams"]
+__all__ = ["Prefixes", "build_prefixes", "find_short_messages"]

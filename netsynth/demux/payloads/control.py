@@ -120,14 +120,20 @@ def _sequence(kind: int, content: bytes) -> bytes:
 
 _SIZES = frozenset({"size", "is_client", "variant"})
 _TURNS = _SIZES | {"turn"}
-DHCP = Template(build_dhcp, _TURNS, patches=(Patch(4, 4, "flow"), Patch(29, 5, "flow")))
+DHCP = Template(
+    build_dhcp,
+    _TURNS,
+    patches=(Patch(4, 4, "flow"), Patch(29, 5, "flow")),
+    shortest=236,
+    usual=300,
+)
 DHCP6 = Template(build_dhcp6, _SIZES, patches=(Patch(1, 3, "exchange"),))
-NTP = Template(build_ntp, _SIZES)
+NTP = Template(build_ntp, _SIZES, shortest=8, usual=48)
 SNMP = Template(build_snmp, _SIZES, patches=(Patch(21, 3, "exchange"),))
 SYSLOG = Template(build_syslog, _SIZES)
 STUN = Template(build_stun, _SIZES, patches=(Patch(8, 12, "exchange"),))
 IKE = Template(build_ike, _SIZES, patches=(Patch(0, 16, "flow"),))
-TFTP = Template(build_tftp, _TURNS)
+TFTP = Template(build_tftp, _TURNS, shortest=4, usual=4)
 RIP = Template(build_rip, frozenset({"size"}))
 QUIC = Template(
     build_quic,

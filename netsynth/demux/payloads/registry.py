@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from netsynth.demux.payloads import control, devices, dns, network, stores, terminal, tls, web
 from netsynth.demux.payloads.shape import Template
 from netsynth.numbers import IntArray
-from netsynth.tables import ICMPV6, TCP, UDP, FlowTable
+from netsynth.tables import ICMP, ICMPV6, IP_FRAGMENT, IP_MF, TCP, UDP, FlowTable
 
 _TLS_PORTS = (443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 5223, 5228, 8883)
 _BY_PORT: dict[int, dict[Template, tuple[int, ...]]] = {
@@ -68,20 +68,45 @@ def all_templates() -> tuple[Template, ...]:
     return (*by_port, *_BY_ICMP6, network.IGMP, network.IGMP_RECORDS, network.SCTP)
 
 
-def find_short_datagrams(flows: FlowTable) -> tuple[IntArray, IntArray]:
-    """Find datagrams shorter than any of their application.
+_ERROR_QUOTES = {ICMP: ((3, 4, 5, 11, 12), 28), ICMPV6: ((1, 2, 3, 4), 48)}  # IP header and 8
+_ICMP6_FIXED = {130: 16, 131: 16, 132: 16, 133: 0, 134: 8, 135: 16, 136: 16, 137: 32, 143: 20}
+
+
+def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
+    """Find datagrams and ICMP messages too short for what they are.
 
     Returns:
-        Their rows, and the bytes of its shortest.
+        Their rows, and the bytes that their payloads should have.
+
+    References:
+        RFC 792 (errors quote the IP header and 8 bytes); RFC 4443 section 3; RFC 4861 section 4
+        (options are multiples of 8 bytes); RFC 2710 and RFC 3810 section 5.2; RFC 2236.
     """
-    shortest = np.array([*(template.shortest for template in all_templates()), 0])
-    rows = np.flatnonzero((flows.packets.protocol == UDP) & (flows.packets.payload_length > 0))
-    if rows.size == 0:
-        return rows, rows
-    chosen, _ = choose_templates(flows)
-    least = shortest[chosen[flows.flow_of_packet[rows]]]
-    is_short = flows.packets.payload_length[rows] < least
-    return rows[is_short], least[is_short]
+    p = flows.packets
+    size = p.payload_length.astype(np.int64)
+    wanted = size.copy()
+    is_datagram = (p.protocol == UDP) & (size > 0)
+    if is_datagram.any():
+        chosen = choose_templates(flows)[0][flows.flow_of_packet]
+        shortest, usual = (
+            np.array([*(getattr(template, name) for template in all_templates()), 0])[chosen]
+            for name in ("shortest", "usual")
+        )
+        wanted = np.where(is_datagram & (size < shortest), usual, wanted)
+    wanted = np.where((p.protocol == _IGMP) & (size < 8), 8, wanted)
+    kind = p.icmp >> 8
+    for protocol, (kinds, least) in _ERROR_QUOTES.items():
+        is_error = (p.protocol == protocol) & np.isin(kind, kinds)
+        wanted = np.where(is_error, np.maximum(wanted, least), wanted)
+    for number, fixed in _ICMP6_FIXED.items():
+        is_kind = (p.protocol == ICMPV6) & (kind == number)
+        whole = np.maximum(size, fixed)
+        if 133 <= number <= 137:
+            whole = fixed + (whole - fixed + 7) // 8 * 8
+        wanted = np.where(is_kind, whole, wanted)
+    is_whole = p.ip_flags & (IP_MF | IP_FRAGMENT) == 0
+    rows = np.flatnonzero((wanted != size) & is_whole)
+    return rows, wanted[rows]
 
 
 def choose_templates(flows: FlowTable) -> tuple[IntArray, NDArray[np.bool_]]:

@@ -64,6 +64,7 @@ class Template(NamedTuple):
         patches: Written over what it returns, where that is long enough.
         has_records: Whether the stream goes on in TLS records.
         shortest: Bytes of its shortest datagram.
+        usual: Bytes that a shorter one gets; no other size would be as plain.
         checksum_at: Where the Internet checksum of the whole message belongs; -1 for none.
     """
 
@@ -75,3 +76,4 @@ class Template(NamedTuple):
     has_records: bool = False
     checksum_at: int = -1
     shortest: int = 0
+    usual: int = 0
