@@ -1,0 +1,193 @@
+"""A record's state, and what may follow, are the same through the compiled loop and the network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from generate_traces import layout, office
+
+from netsynth.generate.transformer import TransformerConfig
+from netsynth.generate.transformer import record_kernel as kernel
+from netsynth.generate.transformer.record_arrays import TRACES, RecordArrays, pack_record_level
+from netsynth.generate.transformer.record_level import (
+    AROUND,
+    KIND,
+    LENGTH,
+    RECENT,
+    WINDOW,
+    RecordContext,
+    RecordLevel,
+    _count_bucket,
+)
+from netsynth.numbers import Array
+
+SMALL = TransformerConfig(width=16, hidden=20, record_width=24, record_history=3)
+ROWS, LONGEST, STEP_NS = kernel.FLOWS, 300, 1e8
+
+
+@dataclass
+class Case:
+    """Records in the middle of random flows, as the kernel and as the network see them."""
+
+    level: RecordLevel
+    arrays: RecordArrays
+    lanes: kernel.Lanes
+    flows: kernel.FlowsToDraw
+    time_ns: Array
+    context: RecordContext
+    state: Array  # float32 [ROWS, W], of the kernel
+    tokens: torch.Tensor  # int64 [ROWS, K], of the flows
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    torch.manual_seed(0)
+    level = RecordLevel(layout().token_fields, layout().record_fields, SMALL).eval()
+    for head in [*level.heads, *level.gaps.heads, level.gaps.choice]:
+        torch.nn.init.normal_(head.weight, std=0.5)
+    arrays = pack_record_level(level)
+    tokens = torch.as_tensor(office()[1].tokens[:ROWS].astype(np.int64))
+    random = np.random.default_rng(1)
+    lanes, flows, time_ns = some_lanes(level, arrays, tokens, random)
+    state = np.zeros((ROWS, SMALL.record_width), dtype=np.float32)
+    buckets = _count_bucket(torch.arange(1 << 16)).numpy()
+    context = context_of(lanes, flows, time_ns)  # before the kernel touches the lanes
+    for place in range(ROWS):
+        kernel._embed(arrays, lanes, place, flows, time_ns, buckets, STEP_NS, state[place])
+    kernel._mix(arrays, state, ROWS)
+    return Case(level, arrays, lanes, flows, time_ns, context, state, tokens)
+
+
+def some_lanes(
+    level: RecordLevel, arrays: RecordArrays, tokens: torch.Tensor, random: np.random.Generator
+) -> tuple[kernel.Lanes, kernel.FlowsToDraw, Array]:
+    """Lanes at random places of flows that last one step each."""
+    with torch.no_grad():
+        vector = level.flow_vector(tokens)
+        base = level.flow_out(vector) + level.history_out.bias + level.around_out.bias
+    number = np.arange(ROWS)
+    start = number % 50 * STEP_NS + 1e6
+    position = random.choice([1, 5, 9, 40, 140], ROWS)
+    delays = np.where(random.random((ROWS, 2)) < 0.3, -1.0, random.uniform(1e3, 4e7, (ROWS, 2)))
+    gaps_ns = random.exponential(3e4, (ROWS, LONGEST))
+    gaps_ns[:, 0] = 0
+    time_ns = (start[:, None] + gaps_ns.cumsum(1)).ravel()
+    now = time_ns[number * LONGEST + position - 1]
+    latest = now + random.uniform(1e5, 5e7, ROWS)
+    sizes = (*level.sizes, level.per_delay.size)
+    history = np.stack([random.integers(0, s + 1, (ROWS, 3)) for s in sizes], axis=2)
+    assert history.shape == (ROWS, 3, TRACES)
+    left = random.integers(1, 90, (ROWS, 2))
+    flows = kernel.FlowsToDraw(
+        vector=vector.numpy(), service=tokens[:, level.service_place].numpy().copy(),
+        shape=tokens[:, level.shape_place].numpy().copy(),
+        totals=np.concatenate([left, left], axis=1), start_ns=start,
+        end_ns=now + random.uniform(0, 5e7, ROWS), latest_ns=latest, delays=delays,
+        series_offsets=np.arange(ROWS + 1), step=number % 50,
+        values=np.concatenate([left, left], axis=1),
+        around=random.standard_normal((ROWS, AROUND)).astype(np.float32),
+        streams=random.integers(0, 2**63, ROWS).astype(np.uint64),
+        offsets=np.arange(ROWS + 1) * LONGEST,
+    )  # fmt: skip
+    due = np.where(random.random(ROWS) < 0.5, -1.0, now + random.uniform(0, 3e7, ROWS))
+    lanes = kernel.Lanes(
+        flow=number, position=position, owed=random.integers(0, 64, ROWS), left=left,
+        bytes_left=random.choice([0, 7, 600, 90_000], (ROWS, 2)),
+        step_left=np.minimum(left, random.choice([1, 3, 60], (ROWS, 2))), row=number.copy(),
+        time=now, due=due, due_reply=((due >= 0) & (number % 2 > 0)).astype(np.int64),
+        first_reverse=number % 3 // 2, low=np.zeros(ROWS), high=np.zeros(ROWS),
+        history=history, base=base.numpy(), token=np.zeros((ROWS, 4), dtype=np.int64),
+        gap=np.zeros(ROWS), size=np.zeros(ROWS, dtype=np.int64),
+    )  # fmt: skip
+    return lanes, flows, time_ns
+
+
+def context_of(lanes: kernel.Lanes, flows: kernel.FlowsToDraw, time_ns: Array) -> RecordContext:
+    """The same records, as RecordContext defines its columns."""
+    low = np.maximum(flows.step * STEP_NS - lanes.time, 0)
+    high = np.minimum((flows.step + 1) * STEP_NS, flows.latest_ns) - lanes.time
+    pending = lanes.due >= 0
+    due_left = np.where(pending, np.maximum(lanes.due - lanes.time, 0), -1.0)
+    high = np.maximum(np.where(pending, np.minimum(high, due_left), high), low + 1)
+    recent = np.full((ROWS, len(RECENT)), -1.0)
+    for row in range(ROWS):
+        for place, count in enumerate(RECENT):
+            if lanes.position[row] > count:
+                before = time_ns[row * LONGEST + lanes.position[row] - 1 - count]
+                recent[row, place] = (lanes.time[row] - before) / count
+    columns = (
+        lanes.position, lanes.owed, lanes.left, lanes.step_left, lanes.bytes_left,
+        np.maximum(flows.end_ns - lanes.time, 0), flows.delays, due_left, lanes.due_reply > 0,
+        lanes.first_reverse > 0, low, high, recent, flows.around, lanes.history,
+    )  # fmt: skip
+    return RecordContext(*(torch.as_tensor(column.copy()) for column in columns))
+
+
+def test_states_are_those_of_the_network(case: Case) -> None:
+    with torch.no_grad():
+        state = case.level.state(torch.as_tensor(case.flows.vector), case.context)
+    assert np.abs(state.numpy() - case.state).max() < 1e-4
+    assert np.abs(case.lanes.low - case.context.gap_low.numpy()).max() == 0
+    assert np.abs(case.lanes.high - case.context.gap_high.numpy()).max() == 0
+
+
+@pytest.mark.parametrize("part", [KIND, LENGTH, WINDOW])
+def test_logits_are_those_of_the_network(case: Case, part: int) -> None:
+    with torch.no_grad():
+        expected = case.level._logits(part, torch.as_tensor(case.state)).numpy()
+    found = kernel.part_logits(case.arrays, part, case.state, np.arange(ROWS), ROWS)
+    assert np.abs(expected - found).max() < 1e-4
+
+
+def test_kinds_are_ruled_out_as_the_network_does(case: Case) -> None:
+    service = case.tokens[:, case.level.service_place]
+    shape = case.tokens[:, case.level.shape_place]
+    with torch.no_grad():
+        state = torch.as_tensor(case.state)
+        expected = case.level._kind_logits(state, service, shape, case.context).softmax(1).numpy()
+        plain = case.level._logits(KIND, state).softmax(1).numpy()
+    share = np.zeros(case.level.sizes[KIND], dtype=np.float32)
+    ruled = 0
+    for row in range(ROWS):
+        kernel.kind_shares(case.arrays, case.lanes, row, int(service[row]), int(shape[row]), share)
+        found = plain[row] * share
+        assert np.abs(found / found.sum() - expected[row]).max() < 1e-4
+        ruled += np.count_nonzero((share > 0) & (share < 1))
+    assert ruled > ROWS, "kinds that flags, bytes or state speak against do occur"
+
+
+def test_lengths_are_ruled_out_as_the_network_does(case: Case) -> None:
+    share = np.zeros(case.level.sizes[LENGTH], dtype=np.float32)
+    state = torch.as_tensor(case.state[:4])
+    left = torch.tensor([0, 1, 60, 90_000])
+    with torch.no_grad():
+        ruled_out = (case.level._length_logits(state, left) == -1e4).numpy()
+    for row, amount in enumerate(left.tolist()):
+        kernel.length_shares(case.arrays, amount, share)
+        assert ((share == 0) == ruled_out[row]).all()
+
+
+def test_gaps_are_drawn_from_both_rulers_and_inside_their_limits(case: Case) -> None:
+    """Over many draws, gaps have the mean that the mixture of the rulers has."""
+    level, lanes, count = case.level, case.lanes, 400
+    lanes.token[:, KIND] = np.arange(ROWS) % level.sizes[KIND]
+    asked = np.arange(ROWS)
+    found = np.zeros((count, ROWS))
+    for draw in range(count):
+        kernel._draw_gaps(case.arrays, lanes, asked, asked, ROWS, case.flows, case.state)
+        found[draw] = lanes.gap
+    assert (found >= lanes.low).all()
+    assert (found <= lanes.high).all()
+    random = torch.Generator().manual_seed(0)
+    kind = torch.as_tensor(lanes.token[:, KIND])
+    expected = np.zeros((count, ROWS))
+    with torch.no_grad():
+        state = level.norm(torch.as_tensor(case.state))
+        units = level._units(kind, case.context)
+        low, high = case.context.gap_low, case.context.gap_high
+        for draw in range(count):
+            expected[draw] = level.gaps.sample(state, low, high, units, random=random).numpy()
+    spread = np.sqrt((found.var(0) + expected.var(0)) / count) + 1e-9
+    score = (found.mean(0) - expected.mean(0)) / spread
+    assert np.abs(score).max() < 5
