@@ -255,7 +255,49 @@ def draw_series(
     rows, steps = row.cpu().numpy(), step.cpu().numpy()
     order = np.lexsort((steps, rows))
     offsets = np.searchsorted(rows[order], np.arange(first.numel() + 1)).astype(np.int64)
-    return DrawnSeries(offsets=offsets, step=steps[order], values=values.cpu().numpy()[order])
+    drawn = DrawnSeries(offsets=offsets, step=steps[order], values=values.cpu().numpy()[order])
+    return wait_for_replies(drawn, flows, totals, scale=scale, step_count=step_count)
+
+
+def wait_for_replies(
+    series: DrawnSeries,
+    flows: DrawnFlows,
+    totals: DrawnTotals,
+    *,
+    scale: float,
+    step_count: int,
+) -> DrawnSeries:
+    """Move packets that were drawn between a flow's answer and its reply to the reply's step.
+
+    Whoever asked says nothing more before the reply is due.
+
+    Args:
+        series: As drawn.
+        flows: F flows.
+        totals: Their answers and replies.
+        scale: Steps a ns.
+        step_count: Steps of a window.
+    """
+    start, answer = flows.start_ns.cpu().numpy(), totals.answer_ns.cpu().numpy()
+    reply = totals.reply_ns.cpu().numpy()
+    due = np.minimum(((start + answer + reply) * scale).astype(np.int64), step_count - 1)
+    answered = ((start + np.maximum(answer, 0)) * scale).astype(np.int64)
+    flow = np.repeat(np.arange(start.size), np.diff(series.offsets))
+    early = (series.step > answered[flow]) & (series.step < due[flow]) & (reply[flow] > 0)
+    early &= series.values[:, 0] > 0
+    if not early.any():
+        return series
+    step = np.where(early, due[flow], series.step)
+    order = np.lexsort((step, flow))
+    flow, step = flow[order], step[order]
+    begins = np.ones(flow.size, dtype=np.bool_)
+    begins[1:] = (np.diff(flow) != 0) | (np.diff(step) != 0)
+    first = np.flatnonzero(begins)
+    return DrawnSeries(
+        offsets=np.searchsorted(flow[first], np.arange(start.size + 1)).astype(np.int64),
+        step=step[first],
+        values=np.add.reduceat(series.values[order], first, axis=0),
+    )
 
 
 @dataclass(slots=True)

@@ -1,0 +1,46 @@
+"""Packets drawn before the reply is due wait for it."""
+
+import numpy as np
+import torch
+
+from netsynth.generate.transformer.sampling import (
+    DrawnFlows,
+    DrawnSeries,
+    DrawnTotals,
+    wait_for_replies,
+)
+
+
+def column(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def test_steps_before_the_reply_join_its_step() -> None:
+    """Steps of 10 ns. Flow 0: answer at 5, reply at 95; flow 1 has none; flow 2 replies at once.
+
+    Flow 0 was drawn active in steps 0, 3 (forward), 5 (reverse alone) and 9; step 3 joins step 9.
+    """
+    flows = DrawnFlows(
+        window=torch.zeros(3, dtype=torch.int64),
+        start_ns=column(0, 0, 40),
+        tokens=torch.zeros(3, 1, dtype=torch.int64),
+    )
+    totals = DrawnTotals(
+        packets_and_bytes=torch.ones(3, 4, dtype=torch.int64),
+        answer_ns=column(5, -1, 2),
+        reply_ns=column(90, -1, 3),
+        duration_ns=column(95, 50, 50),
+        longest_ns=column(95, 50, 50),
+    )
+    series = DrawnSeries(
+        offsets=np.array([0, 4, 6, 8]),
+        step=np.array([0, 3, 5, 9, 0, 5, 4, 8]),
+        values=np.array(
+            [[1, 1, 7, 8], [2, 0, 3, 0], [0, 4, 0, 5], [1, 1, 1, 1]] + [[1, 0, 0, 0]] * 4
+        ),
+    )
+    made = wait_for_replies(series, flows, totals, scale=0.1, step_count=10)
+    assert made.offsets.tolist() == [0, 3, 5, 7]
+    assert made.step.tolist() == [0, 5, 9, 0, 5, 4, 8]
+    assert made.values[:3].tolist() == [[1, 1, 7, 8], [0, 4, 0, 5], [3, 1, 4, 1]]
+    assert (made.values.sum(axis=0) == series.values.sum(axis=0)).all()
