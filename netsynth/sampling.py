@@ -129,13 +129,16 @@ def write_sample(
     packets = flows = wire_bytes = first_ns = last_ns = 0
     before = np.zeros(0, dtype=np.int64)  # flows of the part before: a flow may go on in the next
     progress.start("sampling", total=goal, unit=unit)
+    parts = drawing.parts()
+    if str(output) == "-":  # whoever replays it starts the clock with the first bytes
+        parts = itertools.chain(list(itertools.islice(parts, 1)), parts)
     with CaptureWriter(
         output,
         time_resolution_ns=1000 if model.codec.tick_ns % 1000 == 0 else 1,
         snaplen=snaplen,
         mac_key=drawing.secret("mac"),
     ) as writer:
-        for part in drawing.parts():
+        for part in parts:
             writer.write(
                 part.packets,
                 prefix=part.prefix,
