@@ -40,6 +40,7 @@ from netsynth.generate.transformer.sampling import (
     DrawnSeries,
     DrawnTotals,
     fit_to_window,
+    wait_for_replies,
 )
 from netsynth.generate.transformer.series_kernel import draw_series_rows, pack_series_level
 from netsynth.generate.transformer.series_level import PHASES, SeriesLevel
@@ -187,7 +188,8 @@ class CpuSampler:
             inside = np.arange(steps.size) - np.repeat(np.cumsum(count) - count, count)
             place = np.repeat(offsets[rows], count) + inside
             step[place], values[place] = steps, amount
-        return DrawnSeries(offsets=offsets, step=step, values=values)
+        drawn = DrawnSeries(offsets=offsets, step=step, values=values)
+        return wait_for_replies(drawn, flows, totals, scale=scale, step_count=step_count)
 
     def draw_records(
         self,
