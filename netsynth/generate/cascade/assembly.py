@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from netsynth.generate.cascade.books import size_classes
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.drawing import DrawnFlows, flows_of_tokens, series_of
 from netsynth.generate.cascade.flow_data import Series, aggregate
@@ -31,7 +32,7 @@ from netsynth.tables import EncodedTrace
 if TYPE_CHECKING:
     from netsynth.generate.cascade.generator import Learned
 
-TRIES = 6  # tuples that G1 makes for a flow, of which one is taken
+TRIES = 12  # tuples that G1 makes for a flow, of which one is taken
 SERIES_AT_ONCE = 2048  # flows whose series are made together
 GROUP_PACKETS = 300_000  # records that are drawn together
 NUMBER_COLUMNS = {
@@ -108,6 +109,7 @@ def _endpoints(drawing: Assembly, flows: DrawnFlows) -> tuple[IntArray, NDArray[
     learned = drawing.learned
     conditions = _conditions(drawing, flows)
     parts, kept = [np.zeros((0, 4), dtype=np.int64)], [np.zeros(0, dtype=np.bool_)]
+    sizes = size_classes(flows.totals[:, :2].sum(axis=1))
     asked = {n: m for n, m in drawing.allowed.items() if n in ENDPOINTS}
     for at in range(0, flows.window.size, 8192):
         some = conditions[at : at + 8192].repeat_interleave(TRIES, dim=0)
@@ -116,7 +118,7 @@ def _endpoints(drawing: Assembly, flows: DrawnFlows) -> tuple[IntArray, NDArray[
         if asked:
             tokens, fits = learned.maker.snap_among(tuples, asked)
         else:
-            tokens = learned.maker.snap(tuples, drawing.rng)
+            tokens = learned.maker.snap(tuples, sizes[at : at + 8192], drawing.rng)
             fits = np.ones(tokens.shape[0], dtype=np.bool_)
         parts.append(tokens)
         kept.append(fits)

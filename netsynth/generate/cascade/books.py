@@ -98,6 +98,15 @@ def fit_count_book(given: Array, rows: Array) -> CountBook:
     )
 
 
+SIZES = 16  # classes of flows by their packets, an octave each
+
+
+def size_classes(packets: Array) -> IntArray:
+    """Class of flows by their packets [F]: octaves, int64 [F] below SIZES."""
+    octave = np.log2(np.maximum(packets, 1)).astype(np.int64)
+    return np.minimum(octave, SIZES - 1)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TupleBook:
     """The combinations of endpoints, service and state that occurred, as G1 is to make them.
@@ -106,7 +115,8 @@ class TupleBook:
         targets: float32 [M, D], what G1 was shown.
         tokens: int64 [M, E], the tokens of each.
         counts: int64 [M].
-        weights: float64 [M], learned share of each over the share that G1 makes.
+        weights: float64 [Z, M], learned share of each among flows of a size class over the share
+            that G1 makes there.
         new_share: Share of flows whose combination is new (Good-Turing: of those seen once).
     """
 
@@ -151,7 +161,7 @@ def fit_tuple_book(targets: Array, tokens: IntArray) -> TupleBook:
         targets=np.ascontiguousarray(targets[first], dtype=np.float32),
         tokens=np.ascontiguousarray(tokens[first]),
         counts=counts.astype(np.int64),
-        weights=np.ones(first.size),
+        weights=np.ones((SIZES, first.size)),
         new_share=float((times == 1).sum() / max(times.sum(), 1)),
     )
 

@@ -32,7 +32,7 @@ class CascadeConfig:
     penalty: float = 10.0  # weight of the gradient penalty
     penalty_every: int = 2  # critic steps a penalty is for; it then weighs as much as they do
     critic_steps: int = 3  # for each step of a generator
-    learning_rate: float = 4e-4  # of Adam, in critics and generators
+    learning_rate: float = 4e-4  # of Adam in critics; generators take half
     batch: int = 512  # flows or records a step sees
     kind_likelihood: float = 1.0  # weight of the likelihood of kinds in G3's loss; 0: a GAN alone
     alpha: float = 1.0  # weight of L1 in the joint phase

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from netsynth.errors import ModelError
 from netsynth.generate.cascade.assembly import Assembly, assemble
-from netsynth.generate.cascade.books import CountBook, TupleBook, fit_count_book
+from netsynth.generate.cascade.books import CountBook, TupleBook, fit_count_book, size_classes
+from netsynth.generate.cascade.calibration import Calibration, calibrate, no_calibration
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.data import (
     all_conditions,
@@ -39,7 +40,7 @@ from netsynth.generate.cascade.start_fit import (
     start_gaps,
     start_tokens,
 )
-from netsynth.generate.cascade.start_level import StartLevel, fit_condition_codecs
+from netsynth.generate.cascade.start_level import SKELETON, StartLevel, fit_condition_codecs
 from netsynth.generate.cascade.training import phase_steps, train_phase
 from netsynth.generate.cascade.tuples import (
     TupleLayout,
@@ -73,6 +74,7 @@ class Learned:
     maker: TupleMaker
     windows: CountBook
     classes: WeightClasses
+    calibration: Calibration
     starts: StartLevel
     cascade: Cascade
     fastest: NDArray[np.float64]
@@ -177,6 +179,7 @@ class CascadeGenerator:
         random = torch.Generator(device=self.device).manual_seed(seed)
         rng = np.random.default_rng([seed, 5])
         boosts = self.learned.classes.boosts(dict(weights or {}), device=self.device)
+        boosts = self.learned.calibration.add_to(boosts, device=self.device)
         drawing = Assembly(
             layout=self.layout, config=self.config, learned=self.learned, random=random, rng=rng,
             allowed=dict(allowed or {}), device=self.device,
@@ -208,6 +211,7 @@ class CascadeGenerator:
         arrays |= learned.maker.attributes.to_arrays("attributes")
         arrays |= learned.windows.to_arrays("windows")
         arrays |= learned.classes.to_arrays()
+        arrays |= learned.calibration.to_arrays()
         for prefix, net in (("starts", learned.starts), ("cascade", learned.cascade)):
             arrays |= {f"{prefix}.{k}": as_numpy(v) for k, v in net.state_dict().items()}
         return header, arrays
@@ -277,19 +281,30 @@ class Fitting:
             )
         rng = np.random.default_rng([self.seed, 2])
         held_out = hold_out(self.numbers.shape[0], share=self.config.held_out, rng=rng)
-        return dict(
-            fit_starts(
-                learned.starts, join_data(parts), torch.as_tensor(held_out, device=self.device),
-                config=self.config, seed=self.seed, control=control,
-            )
+        data = join_data(parts)
+        outcome = fit_starts(
+            learned.starts, data, torch.as_tensor(held_out, device=self.device),
+            config=self.config, seed=self.seed, control=control,
         )  # fmt: skip
+        columns = [SKELETON.index(f"packets_{way}") for way in ("forward", "reverse")]
+        learned.calibration = calibrate(
+            learned.starts, learned.codecs, data.tokens[:, columns].cpu().numpy(),
+            window_ns=self.traces[0].window_ns,
+            flow_limit=2 * max(len(t) for t in self.traces) + 100, seed=self.seed,
+        )  # fmt: skip
+        return dict(outcome)
 
     @torch.no_grad()
     def reweigh(self) -> None:
         """Learn how much rarer G1 makes each combination of endpoints than it is."""
         maker, random = self.learned.maker, torch.Generator(device=self.device).manual_seed(0)
         made = self.learned.cascade.make_tuples(self.data.conditions, random)
-        maker.book.weights[:] = maker.reweigh(maker.book.nearest(as_numpy(made)))
+        places = [CONDITIONS.index(f"packets_{way}") for way in ("forward", "reverse")]
+        maker.book.weights[:] = maker.reweigh(
+            maker.book.nearest(as_numpy(made)),
+            maker.book.nearest(as_numpy(self.data.tuples)),
+            size_classes(self.numbers[:, places].sum(axis=1)),
+        )
 
 
 def _prepare(
@@ -319,6 +334,7 @@ def _prepare(
         maker=maker,
         windows=fit_count_book(np.concatenate(senders), windows[:, None]),
         classes=fit_weight_classes(codecs, numbers, label_count=label_count),
+        calibration=no_calibration(codecs),
         starts=starts,
         cascade=cascade,
         fastest=fastest_rates(traces),
@@ -378,6 +394,7 @@ def _restore(
         ),
         windows=CountBook.from_arrays("windows", arrays),
         classes=WeightClasses.from_arrays(arrays),
+        calibration=Calibration.from_arrays(arrays),
         starts=starts,
         cascade=cascade,
         fastest=arrays["fastest"],

@@ -7,6 +7,8 @@ generative adversarial nets and get these numbers as conditions.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -25,25 +27,55 @@ DETAILS = (
     "bytes_forward", "bytes_reverse", "duration_ns", "active_steps", "rate_max", "rate_std",
     "interval_mean",
 )  # fmt: skip
+# Columns whose counts tell most of a column, from coarse to fine; those of single elephants lean on
+# flows of about their size ("~": by octave), not on all flows. The last ones decide all before.
 PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "packets_forward": (("label",),),
-    "packets_reverse": (("packets_forward",), ("packets_forward", "label")),
-    "bytes_forward": (("packets_forward",), ("packets_forward", "packets_reverse")),
+    "packets_reverse": (("~packets_forward",), ("packets_forward",), ("packets_forward", "label")),
+    "bytes_forward": (
+        ("~packets_forward",),
+        ("~packets_forward", "~packets_reverse"),
+        ("packets_forward", "packets_reverse"),
+    ),
     "bytes_reverse": (
-        ("packets_reverse",),
+        ("~packets_reverse",),
+        ("~packets_forward", "~packets_reverse"),
         ("packets_forward", "packets_reverse"),
         ("packets_forward", "packets_reverse", "bytes_forward"),
     ),
     "duration_ns": (
-        ("packets_forward", "packets_reverse"),
-        ("packets_forward", "packets_reverse", "bytes_forward"),
+        ("~packets_forward", "~packets_reverse"),
+        ("packets_forward", "packets_reverse", "~bytes_forward"),
         ("packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse"),
     ),
-    "active_steps": (("duration_ns",), ("duration_ns", "packets_forward")),
-    "rate_max": (("active_steps",), ("active_steps", "packets_forward", "packets_reverse")),
-    "rate_std": (("active_steps",), ("active_steps", "rate_max")),
-    "interval_mean": (("active_steps",), ("active_steps", "duration_ns")),
+    "active_steps": (
+        ("~duration_ns",),
+        ("~duration_ns", "~packets_forward"),
+        ("duration_ns", "~packets_forward"),
+    ),
+    "rate_max": (
+        ("~packets_forward", "~active_steps"),
+        ("active_steps", "packets_forward", "packets_reverse"),
+    ),
+    "rate_std": (("~active_steps",), ("~active_steps", "~rate_max"), ("active_steps", "rate_max")),
+    "interval_mean": (("active_steps",), ("active_steps", "~duration_ns")),
 }
+
+
+def parents_of(chains: dict[str, tuple[tuple[str, ...], ...]]) -> dict[str, Any]:
+    """Write "~name" as FieldDecoder wants it: the column, and the name of its group."""
+    return {
+        name: tuple(
+            tuple(f"{p[1:]}.octave_{p[1:]}" if p.startswith("~") else p for p in level)
+            for level in chain
+        )
+        for name, chain in chains.items()
+    }
+
+
+def octaves(codec: NumberCodec) -> IntArray:
+    """Octave of the middle value of each token, int64 [size]."""
+    return np.floor(np.log2(1 + (codec.low + codec.high) / 2)).astype(np.int64)
 
 
 def fit_condition_codecs(gaps_ns: IntArray, numbers: FloatArray) -> dict[str, NumberCodec]:
@@ -86,9 +118,13 @@ class StartLevel(nn.Module):
         self, codecs: dict[str, NumberCodec], *, label_count: int, width: int, dropout: float
     ) -> None:
         super().__init__()
-        size = {"label": label_count, **{name: codec.size for name, codec in codecs.items()}}
-        self.skeleton_fields = tuple(TokenField(name=n, size=size[n]) for n in SKELETON)
-        self.detail_fields = tuple(TokenField(name=n, size=size[n]) for n in DETAILS)
+        fields = {
+            name: TokenField(name=name, size=codec.size, groups={f"octave_{name}": octaves(codec)})
+            for name, codec in codecs.items()
+        }
+        fields["label"] = TokenField(name="label", size=label_count)
+        self.skeleton_fields = tuple(fields[n] for n in SKELETON)
+        self.detail_fields = tuple(fields[n] for n in DETAILS)
         self.numbers = nn.ModuleDict({name: NumberTable(codec) for name, codec in codecs.items()})
         lagged = tuple(
             TokenField(name=f"{f.name} {lag}", size=f.size + 1)
@@ -99,7 +135,11 @@ class StartLevel(nn.Module):
         self.clock = nn.Linear(CLOCK_WIDTH, width)
         self.mix = nn.Sequential(nn.GELU(), nn.Linear(width, width), nn.GELU())
         self.skeleton = FieldDecoder(
-            self.skeleton_fields, width=width, hidden=width, dropout=dropout, parents=PARENTS
+            self.skeleton_fields,
+            width=width,
+            hidden=width,
+            dropout=dropout,
+            parents=parents_of(PARENTS),
         )
         self.join = nn.Linear(width, width)
         self.detail_embed = FieldEmbedding(self.skeleton_fields, width=width)
@@ -110,7 +150,7 @@ class StartLevel(nn.Module):
             hidden=width,
             dropout=dropout,
             given=self.skeleton_fields,
-            parents=PARENTS,
+            parents=parents_of(PARENTS),
             sharp=("duration_ns",),
         )
         self.dropout = nn.Dropout(dropout)

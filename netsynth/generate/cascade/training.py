@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 EVALUATE_STEPS = 60  # generator steps between two looks at held-out data
 JUDGED = 4096  # rows that are compared at most
-AVERAGE = 0.99  # of the generator's weights that are judged and kept
+AVERAGE = 0.995  # of the generator's weights that are judged and kept
+SLOWER = 0.5  # learning rate of generators over that of critics
 BETAS = (0.5, 0.9)  # Gulrajani et al. 2017, algorithm 1
 SMALLEST_BATCH = 16
 
@@ -71,9 +72,15 @@ class Phase:
             for name in names
         }
         self.weights = [p for n in names for p in cascade.generator(n).parameters()]
-        self.maker = torch.optim.Adam(self.weights, lr=config.learning_rate, betas=BETAS)
+        self.maker = torch.optim.Adam(self.weights, lr=SLOWER * config.learning_rate, betas=BETAS)
         self.share = {"tuples": config.alpha, "series": config.beta, "records": 1.0}
         self.critic_steps = 0
+
+    def set_rate(self, rate: float) -> None:
+        """Set the critics' learning rate, and the generators' in proportion."""
+        for critic in self.critic_of.values():
+            critic.param_groups[0]["lr"] = rate
+        self.maker.param_groups[0]["lr"] = SLOWER * rate
 
     def draw(self, name: str) -> Tensor:
         """Draw rows of a batch."""
@@ -166,7 +173,7 @@ def train_phase(
             phase.step_critics()
         phase.step_generators()
         step += 1
-        blend = min(AVERAGE, step / (step + 10))
+        blend = min(AVERAGE, step / (step + 4))
         with torch.no_grad():
             torch._foreach_lerp_(average, [p.detach() for p in phase.weights], 1 - blend)
         late = control.deadline is not None and time.monotonic() > control.deadline
@@ -181,9 +188,7 @@ def train_phase(
                 best_distance = distance
                 best = [p.clone() for p in average]
             rate = config.learning_rate * 0.5 ** max(misses - 1, 0)
-            for optimiser in [phase.maker, *phase.critic_of.values()]:
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
+            phase.set_rate(rate)
             text = f"distance {distance:.3f}, best {best_distance:.3f}"
             log.debug("%s step %d %s, %.1f s", name, step, text, time.monotonic() - began)
         running = not last and misses < config.patience

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from netsynth.errors import ConfigError, ModelError
 from netsynth.generate.cascade.books import (
+    SIZES,
     CountBook,
     TupleBook,
     fit_count_book,
@@ -24,6 +25,7 @@ ENDPOINTS = ("service", "responder", "initiator")  # token columns that follow f
 KINDS = ("bits", "vector")  # of spans of the static view that G1 makes
 LEFT_OUT = ("initiator_port",)  # a habit of the host: see `AttributeBook`
 OWN = ("gap", "label", *ENDPOINTS)  # columns that are not attributes
+LEAN = 2.0  # flows of any size that a size class takes to its own
 # Which of (service, responder, initiator, state) must agree for a flow's attributes.
 CHAIN = ((0, 1, 2, 3), (0, 2, 3), (0, 3), (0, 2), (0,))
 
@@ -113,14 +115,16 @@ class TupleMaker:
     attributes: CountBook
     names: tuple[str, ...]
 
-    def snap(self, made: Array, rng: np.random.Generator) -> IntArray:
+    def snap(self, made: Array, sizes: IntArray, rng: np.random.Generator) -> IntArray:
         """Choose (service, responder, initiator, state) for flows: int64 [F, 4].
 
         Args:
             made: float32 [F, X, D], X tuples that G1 made for each flow. Each goes to the nearest
-                combination seen; one of the X is drawn by how much rarer G1 makes it than it is.
+                combination seen; one of the X is drawn by how much rarer G1 makes it, for flows
+                of its size, than it is.
                 In a share of the flows, as many as were the only ones of their combination, each
                 part goes to its own nearest instead, so that hosts may meet that never met.
+            sizes: int64 [F], see `size_classes`.
             rng: Source of randomness.
 
         References:
@@ -129,7 +133,7 @@ class TupleMaker:
         """
         count, tries, width = made.shape
         row = self.book.nearest(made.reshape(-1, width)).reshape(count, tries)
-        total = np.cumsum(self.book.weights[row], axis=1)
+        total = np.cumsum(self.book.weights[sizes[:, None], row], axis=1)
         pick = (rng.random((count, 1)) * total[:, -1:] > total).sum(axis=1)
         pick = np.minimum(pick, tries - 1)
         here = np.arange(count)
@@ -219,21 +223,28 @@ class TupleMaker:
         rows = self.attributes.draw(tokens, chain=CHAIN, rng=rng)
         return {name: rows[:, i] for i, name in enumerate(self.names)}
 
-    def reweigh(self, rows: IntArray) -> FloatArray:
+    def reweigh(self, made: IntArray, learned: IntArray, sizes: IntArray) -> FloatArray:
         """Weights of combinations so that their shares come out as learned.
 
         Args:
-            rows: int64, rows of the book that G1 makes for the conditions of learned flows.
+            made: int64 [F], rows of the book that G1 makes for the conditions of learned flows.
+            learned: int64 [F], rows of the flows themselves.
+            sizes: int64 [F], see `size_classes`.
 
         Returns:
-            float64 [M], between 1/30 and 30.
+            float64 [SIZES, M], between 1/50 and 50; classes of few flows lean on all flows.
         """
         _, group = np.unique(self.book.tokens, axis=0, return_inverse=True)
         group = group.ravel()
-        made = np.bincount(group[rows], minlength=int(group.max()) + 1).astype(np.float64)
-        learned = np.bincount(group, self.book.counts) / self.book.counts.sum()
-        share = (made + 0.5) / (made.sum() + 0.5 * made.size)
-        return np.asarray(np.clip(learned / share, 1 / 30, 30), dtype=np.float64)[group]
+        count = int(group.max()) + 1
+        shares = []
+        for rows in (made, learned):
+            every = np.bincount(group[rows], minlength=count) + 0.5
+            table = np.zeros((SIZES, count))
+            np.add.at(table, (sizes, group[rows]), 1.0)
+            table += LEAN * every / every.sum()
+            shares.append(table / table.sum(axis=1, keepdims=True))
+        return np.asarray(np.clip(shares[1] / shares[0], 1 / 50, 50), dtype=np.float64)[:, group]
 
 
 def static_rows(traces: list[EncodedTrace]) -> Array:

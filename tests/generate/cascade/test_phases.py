@@ -18,7 +18,7 @@ from netsynth.generate.transformer.training import FitControl
 
 SMALL = CascadeConfig(
     width=48, critic_layers=3, generator_layers=2, series_width=24, noise=12,
-    condition_width=32, batch=128, max_epochs=2, patience=50,
+    condition_width=32, batch=128, max_epochs=2, patience=50, learning_rate=1e-3,
 )  # fmt: skip
 QUIET = FitControl(report=lambda *_: None, stop=lambda: False)
 
