@@ -263,6 +263,16 @@ def test_icmp_errors_quote_the_packet_they_answer() -> None:
     assert dpkt.in_cksum(quote[:20]) == 0
 
 
+def test_a_quoted_echo_has_a_right_checksum() -> None:
+    """Of an echo with 4 bytes, an error of 32 quotes everything."""
+    ask = [Action("", False, 4, icmp=8 << 8), Action("", True, 32, icmp=3 << 8 | 1)]
+    result = compile_flows(assemble_flows(flow_table([ask], protocol=ICMP).packets), seed=1)
+    quote = payloads(result)[1]
+    assert len(quote) == 32
+    assert dpkt.in_cksum(quote[:20]) == 0
+    assert dpkt.in_cksum(quote[20:]) == 0
+
+
 def test_names_and_text_avoid_the_capture() -> None:
     office = assemble_flows(read_with_dpkt(ROOT / "sample_pcaps" / "office.pcap", limit=5000))
     data = b"".join(payloads(compile_flows(office, seed=1)))

@@ -108,18 +108,25 @@ def _quote(packets: PacketTable, error: int, row: int) -> bytes:
         elif protocol == UDP:
             length = int(p.payload_length[row]) + 8
             head = struct.pack(">HHHH", p.src_port[row], p.dst_port[row], length, 0)
-        else:
+        else:  # where all of it fits, analysers check its sum: let its payload be zeros
             head = struct.pack(">HHI", p.icmp[row], 0, p.seq[row])
+            if protocol == ICMP:
+                head = head[:2] + _internet_checksum(head) + head[4:]
+                head += bytes(int(p.payload_length[row]))
     if p.ip_version[error] == 6:
         return struct.pack(">IHBB", 6 << 28, size - 40, protocol, 64) + source + target + head
     number, life = (0, 64) if made_up else (int(p.ip_id[row]), int(p.ttl[row]))
     flags = 0 if made_up else (int(p.ip_flags[row]) & 2) << 13
     ip = struct.pack(">BBHHHBBH", 0x45, 0, size, number, flags, life, protocol, 0)
     ip += source[12:] + target[12:]
-    total = sum(struct.unpack(">10H", ip))
+    return ip[:10] + _internet_checksum(ip) + ip[12:] + head
+
+
+def _internet_checksum(data: bytes) -> bytes:
+    """Return the checksum of an even number of bytes (RFC 1071)."""
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
     total = (total & 0xFFFF) + (total >> 16)
-    check = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
-    return ip[:10] + struct.pack(">H", check) + ip[12:] + head
+    return struct.pack(">H", ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF)
 
 
 def _options(room: int, kind: int) -> bytes:
