@@ -11,7 +11,7 @@ import netsynth_cli.main as main_module
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("verify", "capture", "demux", "encode", "generate", "report", "series")
+ROOMS = ("capture", "demux", "encode", "generate", "report", "series", "verify")
 SOURCES = sorted((ROOT / "netsynth").rglob("*.py"))
 CLI_SOURCES = sorted((ROOT / "cli").glob("*.py"))
 # Modules that any room may import, and those only the walk through the rooms may.
