@@ -8,7 +8,7 @@ from typing import Literal
 
 from netsynth.errors import ConfigError
 
-POSITIONS, MOST_POSITIONS = 24, 512  # patches of a series: aimed at, and at most
+POSITIONS, MOST_POSITIONS = 20, 512  # patches of a series: aimed at, and at most
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +67,7 @@ class TstConfig:
     layers: int = 2  # of attention
     heads: int = 4  # of attention
     mixtures: int = 6  # logistic distributions a number is drawn from
-    patch: int = 0  # records a position of the transformer holds; 0: so many that 24 hold most
+    patch: int = 0  # records a position of the transformer holds; 0: so many that 20 hold most
     exact_counts: int = 17  # counts below it are tokens of their own
     bins: int = 0  # buckets of a total; 0: one for each twenty samples, 8 to 64
     match_totals: bool = True  # scale a series so that its totals lie in the bucket drawn first
@@ -96,7 +96,7 @@ class TstConfig:
             raise ConfigError(f"learning_rate is {self.learning_rate}, but must be positive")
 
     def patch_of(self, usual_length: int, max_length: int) -> int:
-        """Records a position holds: 24 positions for usual series, 512 for the longest."""
+        """Records a position holds: 20 positions for usual series, 512 for the longest."""
         chosen = self.patch or max(-(-usual_length // POSITIONS), -(-max_length // MOST_POSITIONS))
         return min(chosen, max_length)
 
