@@ -22,7 +22,7 @@ from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.encode.windows import cut_windows, window_length_ns
 from netsynth.errors import CaptureError, ConfigError, ModelError
 from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec, fit_number_codec
-from netsynth.tables import TCP, UDP, EncodedTrace, FlowTable, TokenField
+from netsynth.tables import ICMP, ICMPV6, TCP, UDP, EncodedTrace, FlowTable, TokenField
 
 SCTP = 132  # RFC 9260
 ANY_PORT = -1  # service_port of services whose port is drawn by itself
@@ -256,10 +256,13 @@ class Codec:
         return np.stack([token[f.name] for f in self.token_fields], axis=1).astype(np.int32)
 
     def has_fixed_ports(self, service: IntArray, initiator_port: IntArray) -> NDArray[np.bool_]:
-        """Tell from tokens [F] which flows have no port that could be another: bool [F]."""
+        """Tell from tokens [F] which flows have no port that could be another: bool [F].
+
+        Echoes have an identifier of their own in its place.
+        """
         rows = self.services.rows[service]
         open_ended = (rows[:, 2] == ANY_PORT) & np.isin(rows[:, 0], (TCP, UDP, SCTP))
-        fixed = ~open_ended & ~self.source_ports.are_free(initiator_port)
+        fixed = ~open_ended & ~is_echo(rows) & ~self.source_ports.are_free(initiator_port)
         return np.asarray(fixed, dtype=np.bool_)
 
     def _labels(self, flows: FlowTable) -> IntArray:
@@ -373,6 +376,13 @@ NUMBER_NAMES = (
     "start_gap", "port", "packets", "bytes", "answer", "reply", "stretch", "duration",
     "skip", "step_packets", "step_bytes",
 )  # fmt: skip
+
+
+def is_echo(services: IntArray) -> NDArray[np.bool_]:
+    """Tell which rows of services [F, 3] are ICMP or ICMPv6 echoes: bool [F]."""
+    kind = services[:, 2] >> 8
+    echo = (services[:, 0] == ICMP) & np.isin(kind, (0, 8))
+    return np.asarray(echo | ((services[:, 0] == ICMPV6) & np.isin(kind, (128, 129))))
 
 
 def service_rows(flows: FlowTable, columns: FlowColumns) -> IntArray:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.encode.codec import ANY_PORT, META_FIELDS, SCTP, Codec
+from netsynth.encode.codec import ANY_PORT, META_FIELDS, SCTP, Codec, is_echo
 from netsynth.encode.hosts import RARE_V4, RARE_V6, SPECIAL, as_keys, from_bits, is_v4
 from netsynth.encode.lone_pairs import spread_pairs
 from netsynth.encode.records import fill_forward
@@ -101,7 +101,8 @@ def decode(
         rng=rng,
     )
     if not free.all():
-        tuples = (identity[source], identity[target], initiator_port, responder_port, protocol)
+        own = np.where(is_echo(service), np.arange(len(trace)), -1)  # an identifier each
+        tuples = (identity[source], identity[target], initiator_port, responder_port, protocol, own)
         free = _longest(np.stack(tuples, axis=1), trace.duration_ns)
     packets, reverse, kinds = _packets(
         codec, trace, column, addresses, source, target, initiator_port, responder_port,
@@ -126,7 +127,7 @@ def decode(
 
 
 def _longest(tuples: IntArray, duration_ns: IntArray) -> NDArray[np.bool_]:
-    """Tell which flows outlast all others of the same 5-tuple [F, 5]: bool [F].
+    """Tell which flows outlast all others of the same tuple [F, C]: bool [F].
 
     Two flows of one 5-tuple would be read as one; the short one is missed least.
     """

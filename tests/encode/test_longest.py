@@ -2,7 +2,14 @@
 
 import numpy as np
 
+from netsynth.encode.codec import is_echo
 from netsynth.encode.decode import _longest
+
+
+def test_echoes_are_told_by_their_identifier() -> None:
+    """ICMP echo request and reply, ICMPv6 echo request; not a destination unreachable."""
+    rows = np.array([[1, 4, 8 << 8], [1, 4, 0], [58, 6, 128 << 8], [1, 4, 3 << 8], [6, 4, 8 << 8]])
+    assert is_echo(rows).tolist() == [True, True, True, False, False]
 
 
 def test_the_longest_of_each_tuple_is_kept() -> None:

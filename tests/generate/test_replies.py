@@ -26,7 +26,7 @@ def test_steps_before_the_reply_join_its_step() -> None:
         tokens=torch.zeros(3, 1, dtype=torch.int64),
     )
     totals = DrawnTotals(
-        packets_and_bytes=torch.ones(3, 4, dtype=torch.int64),
+        packets_and_bytes=torch.tensor([[40, 40, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]),
         answer_ns=column(5, -1, 2),
         reply_ns=column(90, -1, 3),
         duration_ns=column(95, 50, 50),
@@ -44,3 +44,7 @@ def test_steps_before_the_reply_join_its_step() -> None:
     assert made.step.tolist() == [0, 5, 9, 0, 5, 4, 8]
     assert made.values[:3].tolist() == [[1, 1, 7, 8], [0, 4, 0, 5], [3, 1, 4, 1]]
     assert (made.values.sum(axis=0) == series.values.sum(axis=0)).all()
+    totals.packets_and_bytes[0, :2] = 5  # few packets: the reverse ones wait, too
+    made = wait_for_replies(series, flows, totals, scale=0.1, step_count=10)
+    assert made.step.tolist() == [0, 9, 0, 5, 4, 8]
+    assert made.values[1].tolist() == [3, 5, 4, 6]

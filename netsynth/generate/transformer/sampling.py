@@ -17,6 +17,7 @@ from netsynth.generate.transformer.record_level import RECENT, RecordContext, Re
 from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.numbers import Array, IntArray
 
+FEW = 16  # packets of a flow that asks and answers, and does not stream
 LATEST = 4  # windows after which a plan is given up, a guard
 
 
@@ -269,7 +270,8 @@ def wait_for_replies(
 ) -> DrawnSeries:
     """Move packets that were drawn between a flow's answer and its reply to the reply's step.
 
-    Whoever asked says nothing more before the reply is due.
+    Whoever asked says nothing more before the reply is due; and in a flow of a few packets, nor
+    does whoever answered (a resolver asked again after minutes).
 
     Args:
         series: As drawn.
@@ -284,7 +286,8 @@ def wait_for_replies(
     answered = ((start + np.maximum(answer, 0)) * scale).astype(np.int64)
     flow = np.repeat(np.arange(start.size), np.diff(series.offsets))
     early = (series.step > answered[flow]) & (series.step < due[flow]) & (reply[flow] > 0)
-    early &= series.values[:, 0] > 0
+    few = totals.packets_and_bytes[:, :2].sum(1).cpu().numpy() <= FEW
+    early &= (series.values[:, 0] > 0) | few[flow]
     if not early.any():
         return series
     step = np.where(early, due[flow], series.step)
