@@ -3,6 +3,7 @@
     python tests/fuzz/fuzz_capture.py --inputs 1000000
 
 Set NUMBA_BOUNDSCHECK=1 and a NUMBA_CACHE_DIR of its own to have compiled code check every index.
+The compiler needs more memory than reading does: where nothing is cached yet, run --inputs 0 first.
 The input of a failure is kept and named; one that hangs ends the run by SIGPROF, and lies in the
 folder named at the start.
 """
