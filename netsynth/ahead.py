@@ -12,6 +12,13 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
+WORKER = "work ahead"  # name of the thread
+LOOK_S = 0.5  # how often a thread that waits looks whether the program has ended
+
+
+def is_working() -> bool:
+    """Tell whether something is still being made, though nobody may want it any more."""
+    return any(thread.name == WORKER for thread in threading.enumerate())
 
 
 def work_ahead(
@@ -45,7 +52,9 @@ def work_ahead(
         try:
             while True:
                 with ready:
-                    ready.wait_for(may_go_on)
+                    while not ready.wait_for(may_go_on, timeout=LOOK_S):
+                        if not threading.main_thread().is_alive():
+                            return
                     if is_closed:
                         return
                 item = next(items)
@@ -60,8 +69,8 @@ def work_ahead(
             is_over = True
             ready.notify_all()
 
-    # A daemon: Ctrl-C is not to wait for a window that nobody wants any more.
-    threading.Thread(target=make, name="work ahead", daemon=True).start()
+    # No daemon: a process that ended inside torch's or numba's threads would abort.
+    threading.Thread(target=make, name=WORKER).start()
     try:
         while True:
             with ready:

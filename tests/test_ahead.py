@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -76,3 +78,23 @@ def test_closing_ends_the_thread() -> None:
     for thread in before:
         thread.join(LIMIT_S)
         assert not thread.is_alive()
+
+
+SCRIPT = """
+import sys, time
+from netsynth.ahead import work_ahead
+def items():
+    for number in range(100):
+        time.sleep(0.01)
+        yield number
+ahead = work_ahead(items(), size_of=lambda _: 1, most=5, is_enough=lambda: False)
+assert next(ahead) == 0
+"""
+
+
+@pytest.mark.parametrize("end", ["", "ahead.close()", "raise ValueError"])
+def test_a_program_that_wants_no_more_ends(end: str) -> None:
+    """At once, and without an abort, whether the iterator was closed, left alone or failed."""
+    command = [sys.executable, "-c", SCRIPT + end]
+    done = subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == (1 if "raise" in end else 0), done.stderr
