@@ -19,10 +19,10 @@ LEAST_FREEDOM = 8  # flows beyond the first of their group, below which trips ar
 def stretches(columns: FlowColumns) -> FloatArray:
     """Duration of each flow in units of its answer and reply, at least 1: float64 [F].
 
-    Flows without an answer give 1.
+    Flows without an answer, or whose answer and reply took no time, give 1.
     """
-    ratio = columns.duration_ns / np.maximum(trips(columns), 1)
-    return np.where(columns.answer_ns >= 0, np.maximum(ratio, 1.0), 1.0)
+    trip = trips(columns)
+    return np.where(trip > 0, np.maximum(columns.duration_ns / np.maximum(trip, 1), 1.0), 1.0)
 
 
 def trips(columns: FlowColumns) -> IntArray:
@@ -40,9 +40,9 @@ def in_trips(
         service: int64 [F], token of each.
         by_service: bool [services], see `fit_units`.
     """
-    answered = columns.answer_ns >= 0
+    timed = trips(columns) > 0  # else the clock was too coarse for a trip
     exact = columns.totals[:, :2].sum(axis=1) == 2  # the answer ends it
-    return np.asarray(answered & (by_service[service] | exact), dtype=np.bool_)
+    return np.asarray(timed & (by_service[service] | exact), dtype=np.bool_)
 
 
 def fit_units(
@@ -61,7 +61,7 @@ def fit_units(
     """
     duration = np.concatenate([c.duration_ns for c in columns]).astype(np.float64)
     ratio = np.concatenate([stretches(c) for c in columns])
-    used = np.concatenate([(c.answer_ns >= 0) & (c.totals[:, :2].sum(1) > 2) for c in columns])
+    used = np.concatenate([(trips(c) > 0) & (c.totals[:, :2].sum(1) > 2) for c in columns])
     service = np.concatenate(services)[used]
     group = np.concatenate([service[:, None], np.concatenate(keys)[used]], axis=1)
     _, code = np.unique(group, axis=0, return_inverse=True)

@@ -2,7 +2,8 @@
 
 Where ports do not tell flows apart (ICMP, NTP from port 123, a resolver asked from a fixed port),
 a capture holds each pair of hosts once. Drawn one by one, some pairs come twice and others never;
-the second flow of a pair takes one that is left.
+the second flow of a pair takes one that is left. Rare hosts share a token, so
+their pairs are left alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.encode.hosts import SPECIAL
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.numbers import IntArray
 
@@ -24,6 +26,7 @@ def fit_lone_pairs(rows: IntArray, fixed: NDArray[np.bool_]) -> Vocabulary:
         rows: Service, initiator and responder token of flows, int64 [F, 3].
         fixed: bool [F], flows whose ports are not chosen afresh.
     """
+    fixed = fixed & _are_known(rows)
     return fit_vocabulary(rows[fixed], limit=MOST_PAIRS) if fixed.any() else NO_PAIRS
 
 
@@ -41,7 +44,7 @@ def spread_pairs(
     Returns:
         int64 [F, 3], `rows` with other hosts where a pair was left.
     """
-    mine = np.flatnonzero(fixed)
+    mine = np.flatnonzero(fixed & _are_known(rows))
     if mine.size == 0 or pairs.rows.shape[0] == 0:
         return rows
     _, first = np.unique(rows[mine], axis=0, return_index=True)
@@ -57,3 +60,8 @@ def spread_pairs(
         found = spare[pairs.rows[spare, 0] == service][: wanting.size]
         result[wanting[: found.size]] = pairs.rows[found]
     return result
+
+
+def _are_known(rows: IntArray) -> NDArray[np.bool_]:
+    """Tell which rows name both hosts: bool [F]."""
+    return np.asarray((rows[:, 1:] >= SPECIAL).all(axis=1))

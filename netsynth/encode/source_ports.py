@@ -156,6 +156,7 @@ class PortAllocator:
     used: set[tuple[int, ...]] = field(default_factory=set)
     used_before: set[tuple[int, ...]] = field(default_factory=set)
     remembered: set[tuple[int, ...]] = field(default_factory=set)
+    full: set[tuple[int, ...]] = field(default_factory=set)  # pairs without a port left
 
     def allocate(
         self,
@@ -190,7 +191,7 @@ class PortAllocator:
         if len(self.remembered) > MOST_REMEMBERED:
             self.remembered = set()
         self.remembered |= self.used
-        self.used_before, self.used = self.used, set()
+        self.used_before, self.used, self.full = self.used, set(), set()
         named = codec.named.rows[:, 0]
         free = codec.are_free(tokens)
         pair = np.stack([host, protocol, peer, responder_port], axis=1)
@@ -238,14 +239,8 @@ class PortAllocator:
                 service, of_pair = other, (host, protocol, peer, other)
                 if not self._taken(of_pair, port):
                     break
-        elif is_free:
-            tries = 0
-            while self._taken(of_pair, port) or (*of_pair, port) in self.remembered:
-                if tries == 70_000:  # the host has used all its ports by now
-                    self.remembered.clear()
-                    break
-                port = port + 2 if tries < 64 and port < 65534 else 1024 + (spare + tries) % 64512
-                tries += 1
+        elif is_free and of_pair not in self.full:
+            port = self._next_free(of_pair, port, spare)
         free = (*of_pair, port) not in self.used
         self.used.add((*of_pair, port))
         if is_free:
@@ -272,6 +267,21 @@ class PortAllocator:
         elif leap:
             return leap
         return before + self.step.get(of_pair, 2)  # it never jumped: it goes on
+
+    def _next_free(self, of_pair: tuple[int, ...], port: int, spare: int) -> int:
+        """First port from `port` on that the pair may use; `port` where all are in use."""
+        wanted, tries = port, 0
+        while self._taken(of_pair, port) or (*of_pair, port) in self.remembered:
+            if tries == 70_000:  # the host has used all its ports by now
+                if not self.remembered:
+                    self.full.add(of_pair)  # looked for once a window
+                    return wanted
+                self.remembered.clear()
+                port, tries = wanted, 0
+                continue
+            port = port + 2 if tries < 64 and port < 65534 else 1024 + (spare + tries) % 64512
+            tries += 1
+        return port
 
     def _taken(self, of_pair: tuple[int, ...], port: int) -> bool:
         return (*of_pair, port) in self.used or (*of_pair, port) in self.used_before
@@ -313,10 +323,11 @@ def draw_ports(places: IntArray, rng: np.random.Generator) -> IntArray:
 
 def _share_out(keys: IntArray, places: Vocabulary, rng: np.random.Generator) -> IntArray:
     """Give each row of keys [M, 3] a place of the same key, none twice; -1 where none is left."""
-    rows = np.repeat(np.arange(places.counts.size), places.counts)
+    count = places.counts.size
+    rows = np.repeat(np.arange(count), places.counts)
     rows = rows[rng.permutation(rows.size)]
-    code = _codes(np.concatenate([places.rows[rows, :3], keys])) << 32
-    known, wanted = (part + _rank(part) for part in (code[: rows.size], code[rows.size :]))
+    code = _codes(np.concatenate([places.rows[:, :3], keys])) << 32
+    known, wanted = (part + _rank(part) for part in (code[:count][rows], code[count:]))
     order = np.argsort(known)
     found = order[np.minimum(np.searchsorted(known[order], wanted), known.size - 1)]
     return np.where(known[found] == wanted, places.rows[rows[found], 3], -1)

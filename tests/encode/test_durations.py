@@ -47,3 +47,13 @@ def test_the_steadier_unit_is_chosen() -> None:
     units = fit_units([columns], [service], [keys], size=3)
     assert units.tolist() == [False, True, True]  # the third has no flows: trips
     assert (in_trips(columns, service, units) == (columns.service_port == 80)).all()
+
+
+def test_a_trip_that_the_clock_cannot_see_is_no_unit() -> None:
+    """Out, back and out again in one tick, then a second of silence: it lasts a second."""
+    row = {"initiator": 0, "initiator_port": 1, "responder": 1, "responder_port": 80}
+    flows = make_flows([row], [[(0, 0, 5), (0, 1, 5), (0, 0, 5), (1_000_000_000, 0, 5)]])
+    columns = flow_columns(flows)
+    service = np.zeros(1, dtype=np.int64)
+    assert stretches(columns).tolist() == [1.0]
+    assert not in_trips(columns, service, np.array([True])).any()

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netsynth.encode.hosts import RARE_V4
 from netsynth.encode.lone_pairs import NO_PAIRS, fit_lone_pairs, spread_pairs
 
 
@@ -23,3 +24,13 @@ def test_nothing_learned_changes_nothing() -> None:
     drawn = np.array([[1, 5, 6], [1, 5, 6]])
     fixed = np.array([True, True])
     assert spread_pairs(drawn, fixed, NO_PAIRS, np.random.default_rng(0)) is drawn
+
+
+def test_rare_hosts_are_not_one_host() -> None:
+    """Token 0 stands for every rare IPv4 host: its flows repeat no pair, and are no spare ones."""
+    learned = np.array([[1, RARE_V4, 6], [1, RARE_V4, 7], [1, 5, 6], [1, 5, 7]])
+    pairs = fit_lone_pairs(learned, np.ones(4, dtype=np.bool_))
+    assert sorted(pairs.rows.tolist()) == [[1, 5, 6], [1, 5, 7]]
+    drawn = np.array([[1, RARE_V4, 6], [1, RARE_V4, 6]])
+    made = spread_pairs(drawn, np.ones(2, dtype=np.bool_), pairs, np.random.default_rng(0))
+    assert made.tolist() == drawn.tolist()

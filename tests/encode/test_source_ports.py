@@ -237,3 +237,27 @@ def test_ephemeral_ports_are_not_given_out_again_in_later_windows(codec: SourceP
         assert free.all()
         given |= set(ports.tolist())
     assert len(given) == 5 * count
+
+
+def test_a_pair_without_a_port_left_is_searched_once(codec: SourcePortCodec) -> None:
+    """One host used all ports but 3 towards one service; of 2,000 flows more, 3 get those.
+
+    Looking through all ports for each of the others would take minutes.
+    """
+    left = {2000, 30_000, 65_535}
+    used = {(1, 17, 99, 80, port) for port in range(1024, 65_536) if port not in left}
+    allocator = PortAllocator(codec=codec, used=used)
+    count = 2000
+    ones = np.ones(count, dtype=np.int64)
+    ports, _, _ = allocator.allocate(
+        ones * codec.start_token,
+        host=ones,
+        peer=ones * 99,
+        protocol=ones * 17,
+        responder_port=ones * 80,
+        other_ports=np.full((count, 8), 80),
+        keys=np.zeros((count, 3), dtype=np.int64),
+        rng=np.random.default_rng(0),
+    )
+    assert set(ports[:3].tolist()) == left
+    assert allocator.full == {(1, 17, 99, 80)}

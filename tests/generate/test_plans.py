@@ -9,7 +9,12 @@ from netsynth.generate.transformer import TransformerConfig
 from netsynth.generate.transformer.flow_fit import CHUNK, flow_data
 from netsynth.generate.transformer.flow_level import FlowLevel
 from netsynth.generate.transformer.plan import Left, Plans, counts_before, left_after
-from netsynth.generate.transformer.sampling import draw_flows
+from netsynth.generate.transformer.sampling import (
+    DrawnFlows,
+    draw_flows,
+    draw_totals,
+    fit_to_window,
+)
 
 SMALL = TransformerConfig(width=16, hidden=16, layers=1, heads=2, flow_context=8)
 CPU = torch.device("cpu")
@@ -96,3 +101,35 @@ def test_conditions_lift_the_plan() -> None:
     assert left.over().tolist() == [False, False]
     strict = Left(plans, torch.zeros(2, *plans.counts.shape[1:]), strict=True)
     assert strict.over().tolist() == [True, True]
+
+
+def test_starts_end_where_the_plan_says_on_any_number_of_threads() -> None:
+    """Many rows of one window, more than one thread writes them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        window = torch.arange(2).repeat_interleave(200_000)
+        start = torch.arange(1.0, 200_001, dtype=torch.float64).repeat(2)
+        ends = torch.tensor([100_000.0, 400_000.0], dtype=torch.float64)
+        fitted = fit_to_window(window, start, ends)
+    finally:
+        torch.set_num_threads(threads)
+    assert fitted[199_999].item() == 100_000
+    assert fitted[-1].item() == 400_000
+    assert fitted[1].item() == 1
+
+
+def test_flows_that_begin_with_the_last_tick_have_a_packet(level: FlowLevel) -> None:
+    window_ns = layout().window_ns
+    trace = office()[1]
+    flows = DrawnFlows(
+        window=torch.zeros(len(trace), dtype=torch.int64),
+        start_ns=torch.full((len(trace),), window_ns - 1, dtype=torch.float64),
+        tokens=torch.as_tensor(trace.tokens.astype(np.int64)),
+    )
+    totals = draw_totals(
+        level, flows, window_ns=window_ns, largest_payload=1460,
+        random=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert (totals.packets_and_bytes[:, :2].sum(1) >= 1).all()
+    assert (totals.duration_ns == 0).all()

@@ -120,7 +120,7 @@ def fit_flows(
     data = [
         flow_data(plans, t, share=config.held_out, random=random, device=device) for t in traces
     ]
-    plans.learn([d.plan for d in data], [1 - float(d.share_left[-1]) for d in data])
+    plans.learn([d.plan for d in data], [int(t.start_ns[-1]) / t.window_ns for t in traces])
     tokens = torch.cat([d.tokens for d in data])
     level.set_counts(tokens[~torch.cat([d.held_out for d in data])], choose=True)
     flow_count = tokens.shape[0]

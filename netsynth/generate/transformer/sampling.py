@@ -118,11 +118,10 @@ def fit_to_window(window: Tensor, start: Tensor, end_ns: Tensor) -> Tensor:
 
     Args:
         window: int64 [F], ascending.
-        start: float64 [F] ns, ascending in each window.
+        start: float64 [F] ns, at least 0.
         end_ns: float64 [W].
     """
-    last = torch.zeros_like(end_ns)
-    last[window] = start  # ascending: the last of each window stays
+    last = torch.zeros_like(end_ns).scatter_reduce(0, window, start, "amax")
     scale = torch.where(last > 0, end_ns / last.clamp(min=1), 1.0)
     return (start * scale[window]).floor()
 
@@ -195,7 +194,8 @@ def draw_totals(
     duration = torch.where(pair, answer, duration)
     longest = torch.where(pair, answer, longest)
     room = (window_ns - 1 - flows.start_ns).clamp(min=0)
-    share = (room / duration.clamp(min=1)).clamp(max=1)  # the window's end cuts a flow
+    # The window's end cuts a flow, yet one that begins with its last tick has a packet still.
+    share = (room.clamp(min=1) / duration.clamp(min=1)).clamp(max=1)
     cut = torch.ceil(totals * share[:, None]).long()
     totals = torch.where((share < 1)[:, None], cut, totals)
     duration = torch.minimum(duration, room)
