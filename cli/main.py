@@ -22,7 +22,6 @@ from collections.abc import Sequence
 import click
 
 from netsynth import __version__
-from netsynth.ahead import is_working
 from netsynth.errors import NetsynthError
 
 EXIT_ERROR, EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 70, 130, 141
@@ -86,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         _close_stdout()
         code = code or EXIT_PIPE
-    if is_working():  # nobody waits for a window that is not wanted any more
+    ahead = sys.modules.get("netsynth.ahead")
+    if ahead is not None and ahead.is_working():  # on a window that is not wanted any more
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
