@@ -49,7 +49,7 @@ def main() -> int:
         path.write_bytes(data)
         check_input(path)
     packets, slowest_s, started_s = 0, 0.0, time.monotonic()
-    base_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    base_mib = peak_memory_mib()
     for number in range(arguments.inputs):
         data = damage(files[int(random.integers(len(files)))], files, random)
         path.write_bytes(data)
@@ -74,9 +74,18 @@ def main() -> int:
     return 0
 
 
+def peak_memory_mib() -> float:
+    """Most memory this program ever had; getrusage would count that of whoever started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = [line.split() for line in status.read_text().splitlines()]
+        return next(int(words[1]) / 1024 for words in lines if words[0] == "VmHWM:")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def report(count: int, packets: int, slowest_s: float, started_s: float, base_mib: float) -> None:
     """Print where the run is, and stop it where it needs too much memory."""
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mib = peak_memory_mib()
     print(
         f"\r{count} inputs, {packets} packets, {count / (time.monotonic() - started_s):.0f}/s, "
         f"slowest {slowest_s * 1e3:.0f} ms, peak {peak_mib:.0f} MiB (+{peak_mib - base_mib:.0f})",
