@@ -48,7 +48,8 @@ def neighbour_figures(pair: Pair) -> list[Figure]:
     scale = _scale(pool)
     pool = _some(pool / scale, POOL, rng)
     members = pool[:most]
-    fresh = _some(_points(pair.synthetic) / scale, most, rng)
+    written = _some(_points(pair.synthetic) / scale, POOL, rng)
+    fresh = written[:most]
     if held_out is None or held_out.session_count < FEWEST:
         far = nearest(members, pool, among_themselves=True)
         note = "needs real traffic that was held out of training"
@@ -56,7 +57,8 @@ def neighbour_figures(pair: Pair) -> list[Figure]:
     unseen = _some(_points(held_out) / scale, most, rng)
     near, far = nearest(fresh, pool), nearest(unseen, pool)
     figures = [_dcr_figure(pair, dcr, near, far, rng=rng)]
-    scores = -np.concatenate([nearest(members, fresh), nearest(unseen, fresh)])
+    # among all that were written: a copy that is not looked at cannot betray its original
+    scores = -np.concatenate([nearest(members, written), nearest(unseen, written)])
     known = np.repeat([1, 0], [len(members), len(unseen)])
     raw = area_under_curve(scores, known)
     interval = None

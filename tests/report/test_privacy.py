@@ -7,7 +7,7 @@ from sklearn.metrics import pairwise_distances
 
 from netsynth.report import CaptureFacts, compare
 from netsynth.report.copies import session_keys
-from netsynth.report.neighbours import nearest
+from netsynth.report.neighbours import MOST_QUICK, nearest
 from netsynth.report.reappear import mac_text
 from netsynth.report.trace import trace_of
 from netsynth.tables import PACKET_COLUMNS, PacketTable
@@ -98,6 +98,15 @@ def test_membership_needs_held_out_traffic_and_finds_a_memoriser() -> None:
     assert auc > 0.95
     fresh = compare(real, dialogues(2), families=["privacy"], quick=True, held_out=unseen)
     assert fresh.figure("privacy", "membership AUC").raw == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_memoriser_is_found_in_more_sessions_than_are_judged() -> None:
+    real, unseen = dialogues(1, sessions=3 * MOST_QUICK), dialogues(9)
+    replay = moved(real, hosts=100, ports=777)
+    found = compare(real, replay, families=["privacy"], quick=True, held_out=unseen)
+    auc = found.figure("privacy", "membership AUC").raw
+    assert auc is not None
+    assert auc > 0.95
 
 
 def test_real_addresses_macs_and_ports_that_reappear_are_listed() -> None:
