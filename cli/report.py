@@ -152,9 +152,12 @@ def _exit_status(reports: list[FidelityReport], fail_over: float | None) -> int:
     status = 0
     for found in reports:
         for family in found.families:
-            ratio = found.mean_ratio(family)
+            ratio, scaled = found.mean_ratio(family), found.mean_scaled(family)
+            name = found.details["synthetic"]
             if ratio is not None and ratio > fail_over:
-                name = found.details["synthetic"]
                 click.echo(f"{name}: {family} is {ratio:.2f} times the floor", err=True)
+                status = EXIT_OVER
+            elif scaled and found.mean_floor(family) == 0:  # more than any multiple of it
+                click.echo(f"{name}: {family} is {scaled:.2g}, and the floor is 0", err=True)
                 status = EXIT_OVER
     return status

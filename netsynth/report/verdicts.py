@@ -86,8 +86,9 @@ def _judge_distances(report: FidelityReport, family: str) -> Judgement:
         if not rows:
             return None, "", ""
         badness = sum(f.ratio for f in rows if f.ratio is not None) / len(rows)
+        shown = f"{_times(badness)} the floor"
     else:
-        badness = scaled / floor if floor > 0 else (1.0 if scaled == 0 else FAIR * 2)
+        badness, shown = _over_floor(scaled, floor)
     curves = report.details.get("curves", {})
     worst = [
         f for f in worst_first(report.family(family)) if (f.ratio or 0) > GOOD and f.name in curves
@@ -95,7 +96,16 @@ def _judge_distances(report: FidelityReport, family: str) -> Judgement:
     told = [f for f in worst if (f.scaled or 0) > LEAST_GAP] or worst[: badness > GOOD]
     said = _sentence("; ".join(describe(curves[f.name]) for f in told[:2]))
     words = "As close as real traffic is to itself." if badness <= GOOD else "Further than that."
-    return badness, f"{_times(badness)} the floor", said or words
+    return badness, shown, said or words
+
+
+def _over_floor(scaled: float, floor: float) -> tuple[float, str]:
+    """Badness of a distance and the number to show; over a floor of 0 no ratio can be shown."""
+    if floor > 0:
+        return scaled / floor, f"{_times(scaled / floor)} the floor"
+    if scaled == 0:
+        return 1.0, "0, as the floor"
+    return FAIR * 2, f"{scaled:.2g}, floor 0"
 
 
 def worst_first(figures: tuple[Figure, ...]) -> list[Figure]:
@@ -145,27 +155,28 @@ def _sentence(text: str) -> str:
 
 def _judge_acf(report: FidelityReport, family: str) -> Judgement:
     figure = report.family(family)[0]
-    if figure.scaled is None or figure.ratio is None:
+    if figure.scaled is None or figure.floor is None:
         return None, "", ""
+    badness, shown = _over_floor(figure.scaled, figure.floor)
     words = "Load follows load as in real traffic."
-    if figure.ratio > GOOD:
+    if badness > GOOD:
         words = (
             f"The autocorrelation of its load is {figure.scaled**0.5:.2g} off on average; that of"
-            f" the real capture's own halves {(figure.floor or 0.0) ** 0.5:.2g}."
+            f" the real capture's own halves {figure.floor**0.5:.2g}."
         )
-    return figure.ratio, f"{_times(figure.ratio)} the floor", words
+    return badness, shown, words
 
 
 def _judge_anomaly(report: FidelityReport, family: str) -> Judgement:
     scaled, floor = report.mean_scaled(family), report.mean_floor(family)
     if scaled is None or floor is None:
         return None, "", ""
-    badness = scaled / floor if floor > 0 else (1.0 if scaled == 0 else FAIR * 2)
+    badness, shown = _over_floor(scaled, floor)
     words = (
         f"Detectors trained on it find the anomalies that real-trained ones do with F1"
         f" {1 - scaled:.2f}; detectors trained on real halves, {1 - floor:.2f}."
     )
-    return badness, f"{_times(badness)} the floor", words
+    return badness, shown, words
 
 
 def _judge_throughput(report: FidelityReport, family: str) -> Judgement:
@@ -209,9 +220,10 @@ def _judge_privacy(report: FidelityReport, family: str) -> Judgement:
             alarms.append(f"{share:.1%} of its {what} are copies of real ones: a leak")
             badness = max(badness, FAIR + 7 * share if share > own + 0.05 else GOOD + 0.5)
     if dcr is not None and dcr < 0.8:
-        alarms.append(
-            f"its sessions sit {_times(1 / max(dcr, 1e-3))} closer to real ones than unseen traffic"
+        near = (
+            f"sit {_times(1 / dcr)} closer to real ones than" if dcr else "equal real ones, unlike"
         )
+        alarms.append(f"its sessions {near} unseen traffic")
         badness = max(badness, GOOD + 0.5 if dcr > 0.5 else FAIR + 1)
     if mia is not None and mia > 0.55:
         alarms.append(f"training sessions can be told with AUC {mia:.2f}")

@@ -75,6 +75,26 @@ def test_a_ratio_over_the_limit_fails_with_status_three(parts: tuple[str, str]) 
     assert same.return_value == 0
 
 
+def test_any_distance_is_over_a_floor_of_zero(tmp_path: Path) -> None:
+    import dpkt
+
+    names = []
+    for name, ttl in (("near.pcap", 64), ("far.pcap", 32)):
+        with (tmp_path / name).open("wb") as file:
+            writer = dpkt.pcap.Writer(file)
+            for place in range(80):  # 20 hosts, each as the other
+                udp = dpkt.udp.UDP(sport=5000, dport=53, data=b"x" * 20, ulen=28)
+                src = bytes([10, 0, 0, 2 + place // 4])
+                ip = dpkt.ip.IP(src=src, dst=bytes([10, 0, 0, 1]), p=17, ttl=ttl, data=udp)
+                writer.writepkt(bytes(dpkt.ethernet.Ethernet(data=ip)), ts=1000.0 + place)
+        names.append(str(tmp_path / name))
+    statistical = ("--family", "statistical", "--quick", "-q")
+    assert run(names[0], names[0], *statistical, "--fail-over", "2").return_value == 0
+    done = run(*names, *statistical, "--fail-over", "1e9")
+    assert done.return_value == 3, done.output
+    assert "floor is 0" in done.stderr
+
+
 def test_several_captures_and_the_floor_stand_side_by_side(parts: tuple[str, str]) -> None:
     done = run(parts[0], *parts, *FEW, "--floor", "--json")
     names = [capture["name"] for capture in json.loads(done.output)["captures"]]

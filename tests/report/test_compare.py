@@ -11,6 +11,8 @@ from netsynth.errors import ConfigError
 from netsynth.report import (
     FAMILIES,
     FidelityReport,
+    Figure,
+    Verdict,
     baseline_captures,
     compare,
     floor_report,
@@ -45,6 +47,18 @@ def test_a_capture_against_itself_shows_zeros_and_a_leak() -> None:
     assert leak.grade == "poor"
     assert "copies of real ones: a leak" in leak.words
     assert verdicts(report)[0] == leak  # worst first
+
+
+@pytest.mark.parametrize("family", ["statistical", "anomaly", "ACF"])
+def test_over_a_floor_of_zero_no_ratio_is_invented(family: str) -> None:
+    def verdict(scaled: float) -> Verdict:
+        row = Figure(
+            family=family, name="x", text="", raw=scaled, scaled=scaled, floor=0.0, in_mean=True
+        )
+        return verdicts(FidelityReport(figures=(row,)))[0]
+
+    assert (verdict(0.25).grade, verdict(0.25).figure) == ("poor", "0.25, floor 0")
+    assert (verdict(0.0).grade, verdict(0.0).figure) == ("good", "0, as the floor")
 
 
 WITHOUT_INTERVAL = {"order", "IP addresses", "MAC addresses", "ports"}  # counts of a whole file
