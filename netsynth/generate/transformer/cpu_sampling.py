@@ -67,15 +67,9 @@ class CpuSampler:
         self._level = flows
         self._flows = pack_flow_level(flows)
         self._series = pack_series_level(series)
-        self._records = pack_record_level(records)
-        self._service, self._shape = records.service_place, records.shape_place
+        self.draw_records = CpuRecords(records).draw_records
         self._phases = [as_float32(next(table.parameters())) for table in series.embed_phase]
         self._series_table = embedding_table(series.flow_embed)
-        self._record_table = embedding_table(records.flow_embed)
-        mix = records.flow_mix[1]
-        assert isinstance(mix, nn.Linear)
-        self._mix = as_float32(mix.weight.T), as_float32(mix.bias)
-        self._count_bucket = _count_bucket(torch.arange(COUNTS)).numpy()
 
     def draw_flows(
         self,
@@ -190,6 +184,19 @@ class CpuSampler:
             step[place], values[place] = steps, amount
         drawn = DrawnSeries(offsets=offsets, step=step, values=values)
         return wait_for_replies(drawn, flows, totals, scale=scale, step_count=step_count)
+
+
+class CpuRecords:
+    """The record level as arrays."""
+
+    def __init__(self, records: RecordLevel) -> None:
+        self._records = pack_record_level(records)
+        self._service, self._shape = records.service_place, records.shape_place
+        self._record_table = embedding_table(records.flow_embed)
+        mix = records.flow_mix[1]
+        assert isinstance(mix, nn.Linear)
+        self._mix = as_float32(mix.weight.T), as_float32(mix.bias)
+        self._count_bucket = _count_bucket(torch.arange(COUNTS)).numpy()
 
     def draw_records(
         self,

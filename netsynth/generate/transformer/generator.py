@@ -10,7 +10,6 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ from netsynth.generate.transformer.record_level import RecordLevel
 from netsynth.generate.transformer.series_fit import fit_series
 from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.generate.transformer.training import FitControl, FitOutcome
+from netsynth.generate.transformer.windows import cut_window
 from netsynth.numbers import Array
 from netsynth.tables import EncodedTrace
 
@@ -188,7 +188,7 @@ class TransformerGenerator:
                 )
             for index in range(first, last):
                 rows = slice(ends[index] - ends[first], ends[index + 1] - ends[first])
-                window = self._window(rows, part, amounts, steps, records)
+                window = cut_window(layout, rows, part, amounts, steps, records)
                 yield keep_flows(window, within_limits(window, flow.fastest.cpu().numpy()))
 
     def _cpu_sampler(
@@ -200,43 +200,6 @@ class TransformerGenerator:
         from netsynth.generate.transformer.cpu_sampling import CpuSampler  # late: imports numba
 
         return CpuSampler(flow, series, record)
-
-    def _window(
-        self,
-        rows: slice,
-        flows: sampling.DrawnFlows,
-        totals: sampling.DrawnTotals,
-        series: sampling.DrawnSeries,
-        records: sampling.DrawnRecords,
-    ) -> EncodedTrace:
-        """Cut one window out of what was drawn."""
-        ends = slice(rows.start, rows.stop + 1)
-        of_series = slice(series.offsets[rows.start], series.offsets[rows.stop])
-        of_records = slice(records.offsets[rows.start], records.offsets[rows.stop])
-        count = rows.stop - rows.start
-        return EncodedTrace(
-            window_ns=self.layout.window_ns,
-            step_count=self.layout.step_count,
-            token_fields=self.layout.token_fields,
-            tokens=flows.tokens[rows].cpu().numpy().astype(np.int32),
-            start_ns=flows.start_ns[rows].cpu().numpy().astype(np.int64),
-            duration_ns=totals.duration_ns[rows].cpu().numpy().astype(np.int64),
-            totals=totals.packets_and_bytes[rows].cpu().numpy(),
-            static=np.zeros((count, 0), dtype=np.float32),
-            spans=(),
-            initiator_bits=np.zeros((count, 128), dtype=np.uint8),
-            responder_bits=np.zeros((count, 128), dtype=np.uint8),
-            series_fields=self.layout.series_fields,
-            series_offsets=series.offsets[ends] - series.offsets[rows.start],
-            series_step=series.step[of_series].astype(np.int32),
-            series_values=series.values[of_series],
-            series_period=np.zeros((of_series.stop - of_series.start, 2), dtype=np.float32),
-            record_offsets=records.offsets[ends] - records.offsets[rows.start],
-            record_fields=self.layout.record_fields,
-            records=records.tokens[of_records],
-            record_bytes=records.size_bytes[of_records],
-            record_ns=records.time_ns[of_records],
-        )
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return what is learned as JSON-able facts and named arrays."""

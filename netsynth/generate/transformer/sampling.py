@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,11 +12,13 @@ from torch import Tensor
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import shortest_ns
+from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.generate.transformer.plan import Left
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import RECENT, RecordContext, RecordLevel
 from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.numbers import Array, IntArray
+from netsynth.tables import TokenField
 
 FEW = 16  # packets of a flow that asks and answers, and does not stream
 LATEST = 4  # windows after which a plan is given up, a guard
@@ -147,9 +150,24 @@ class DrawnTotals:
         )
 
 
+class FlowNumbers(Protocol):
+    """What the tokens of flows stand for."""
+
+    @property
+    def fields(self) -> tuple[TokenField, ...]:
+        """Columns of the flows."""
+
+    @property
+    def fastest(self) -> Tensor:
+        """Largest throughputs, see `limits.fastest_rates`."""
+
+    def number(self, name: str) -> NumberTable:
+        """Return what the tokens of the column `name` stand for."""
+
+
 @torch.no_grad()
 def draw_totals(
-    level: FlowLevel,
+    level: FlowNumbers,
     flows: DrawnFlows,
     *,
     window_ns: int,

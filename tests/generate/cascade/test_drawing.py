@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from netsynth.generate.cascade.drawing import DrawnFlows, series_of, share_out
+from netsynth.generate.cascade.drawing import DrawnFlows, series_of
 from netsynth.generate.cascade.flow_data import CONDITIONS, Series, aggregate, flow_conditions
 from netsynth.generate.cascade.networks import C
 from netsynth.generate.cascade.record_drawing import DrawnRecords, place_in_time
+from netsynth.generate.sharing import share_out
 
 TOPS = np.log1p(np.array([100.0, 1e5]))
 
