@@ -1,9 +1,10 @@
 """Room 3: FlowTable <-> EncodedTrace: IP bits, ports, zero-inflated series, record fields."""
 
 from netsynth.encode.addresses import AddressMap
-from netsynth.encode.codec import Codec, EncodeConfig, fit_codec
+from netsynth.encode.codec import Codec, EncodeConfig
 from netsynth.encode.conditions import allowed_tokens
 from netsynth.encode.decode import decode
+from netsynth.encode.fit import fit_codec
 from netsynth.encode.series import SeriesConfig
 from netsynth.encode.source_ports import PortAllocator
 from netsynth.encode.static import StaticCodec, StaticColumns

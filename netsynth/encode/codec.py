@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,22 +9,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.encode.addresses import AddressMap
+from netsynth.encode.classes import (
+    ANY_PORT,
+    SCTP,
+    class_count,
+    is_echo,
+    octaves,
+    service_rows,
+    service_tokens,
+    shape_rows,
+    size_classes,
+    token_classes,
+)
 from netsynth.encode.columns import FlowColumns, flow_columns, state_bits
-from netsynth.encode.durations import fit_units, in_trips, stretches
-from netsynth.encode.hosts import HostCodec, as_keys, fit_host_codec, to_bits
-from netsynth.encode.lone_pairs import NO_PAIRS, fit_lone_pairs
-from netsynth.encode.records import GAP_RULERS, RecordCodec, fit_record_codec
+from netsynth.encode.durations import in_trips, stretches
+from netsynth.encode.hosts import HostCodec, to_bits
+from netsynth.encode.load import Load
+from netsynth.encode.records import GAP_RULERS, RecordCodec
 from netsynth.encode.series import SeriesConfig, aggregate
-from netsynth.encode.source_ports import PortAllocator, SourcePortCodec, fit_source_port_codec
-from netsynth.encode.static import StaticCodec, fit_static_codec, static_columns
-from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
-from netsynth.encode.windows import cut_windows, window_length_ns
-from netsynth.errors import CaptureError, ConfigError, ModelError
-from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec, fit_number_codec
-from netsynth.tables import ICMP, ICMPV6, TCP, UDP, EncodedTrace, FlowTable, TokenField
+from netsynth.encode.source_ports import PortAllocator, SourcePortCodec
+from netsynth.encode.static import StaticCodec, static_columns
+from netsynth.encode.vocabulary import Vocabulary
+from netsynth.encode.windows import cut_windows
+from netsynth.errors import ConfigError, ModelError
+from netsynth.numbers import Array, IntArray, NumberCodec
+from netsynth.tables import TCP, UDP, EncodedTrace, FlowTable, TokenField
 
-SCTP = 132  # RFC 9260
-ANY_PORT = -1  # service_port of services whose port is drawn by itself
+META_FIELDS = ("meta_forward", "meta_reverse", "other_meta_forward", "other_meta_reverse")
+NUMBER_NAMES = (
+    "start_gap", "port", "packets", "bytes", "answer", "reply", "stretch", "duration",
+    "skip", "step_packets", "step_bytes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +61,7 @@ class EncodeConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Codec:
-    """Everything `encode` and `decode` need; learned by `fit_codec`.
+    """Everything `encode` and `decode` need; learned by `fit.fit_codec`.
 
     Attributes:
         window_ns: Length of a window.
@@ -72,6 +86,7 @@ class Codec:
     records: RecordCodec
     lone_pairs: Vocabulary  # rows (service, initiator, responder) of flows whose ports are fixed
     trip_services: NDArray[np.bool_]  # services whose durations are told in round trips
+    load: Load  # that no window exceeds
     static: StaticCodec | None = None
 
     @property
@@ -99,7 +114,7 @@ class Codec:
                     "forward": self.shapes.rows[:, 2],
                     "reverse": self.shapes.rows[:, 3],
                     "volume": self.shapes.rows[:, 2:].max(axis=1),
-                    "size": _sizes(_class_count(self.shapes.rows[:, 2:].max(axis=1))),
+                    "size": size_classes(class_count(self.shapes.rows[:, 2:].max(axis=1))),
                     "state": self.shapes.rows[:, 1],
                 },
             ),
@@ -119,9 +134,11 @@ class Codec:
                     size=number["packets"].size,
                     number=number["packets"],
                     groups={
-                        way: _classes(number["packets"]),
-                        "volume_" + way: _octaves(number["packets"]),
-                        "size_" + way: _sizes((number["packets"].low + number["packets"].high) / 2),
+                        way: token_classes(number["packets"]),
+                        "volume_" + way: octaves(number["packets"]),
+                        "size_" + way: size_classes(
+                            (number["packets"].low + number["packets"].high) / 2
+                        ),
                     },
                 )
                 for way in ("forward", "reverse")
@@ -133,7 +150,7 @@ class Codec:
                     name=name,
                     size=number[name].size + 1,
                     number=number[name],
-                    groups={"octave_" + name: np.append(0, 1 + _octaves(number[name]))},
+                    groups={"octave_" + name: np.append(0, 1 + octaves(number[name]))},
                 )
                 for name in ("answer", "reply")
             ),
@@ -303,6 +320,7 @@ class Codec:
         arrays["hosts.networks"] = self.hosts.networks
         arrays["hosts.network_counts"] = self.hosts.network_counts
         arrays["trip_services"] = self.trip_services.astype(np.uint8)
+        arrays |= self.load.to_arrays("load")
         for name in ("services", "shapes", "meta", "openings"):
             arrays |= getattr(self, name).to_arrays(name)
         arrays |= self.lone_pairs.to_arrays("lone_pairs")
@@ -359,6 +377,7 @@ class Codec:
                 numbers=number,
                 lone_pairs=Vocabulary.from_arrays("lone_pairs", arrays),
                 trip_services=arrays["trip_services"] > 0,
+                load=Load.from_arrays("load", arrays),
                 records=RecordCodec(
                     kinds=Vocabulary.from_arrays("records.kinds", arrays), **record
                 ),
@@ -369,244 +388,3 @@ class Codec:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the model's codec is malformed ({error}); fit it again") from error
-
-
-META_FIELDS = ("meta_forward", "meta_reverse", "other_meta_forward", "other_meta_reverse")
-NUMBER_NAMES = (
-    "start_gap", "port", "packets", "bytes", "answer", "reply", "stretch", "duration",
-    "skip", "step_packets", "step_bytes",
-)  # fmt: skip
-
-
-def is_echo(services: IntArray) -> NDArray[np.bool_]:
-    """Tell which rows of services [F, 3] are ICMP or ICMPv6 echoes: bool [F]."""
-    kind = services[:, 2] >> 8
-    echo = (services[:, 0] == ICMP) & np.isin(kind, (0, 8))
-    return np.asarray(echo | ((services[:, 0] == ICMPV6) & np.isin(kind, (128, 129))))
-
-
-def service_rows(flows: FlowTable, columns: FlowColumns) -> IntArray:
-    """Return (protocol, IP version, port) of each flow, int64 [F, 3]."""
-    return np.stack(
-        [flows.protocol.astype(np.int64), flows.ip_version.astype(np.int64), columns.service_port],
-        axis=1,
-    )
-
-
-def service_tokens(services: Vocabulary, rows: IntArray) -> IntArray:
-    """Token of each service row; unknown ports become ANY_PORT of their protocol."""
-    token = services.find(rows)
-    loose = rows.copy()
-    loose[:, 2] = ANY_PORT
-    return np.where(token < 0, services.encode(loose), token)
-
-
-def shape_rows(flows: FlowTable, columns: FlowColumns) -> IntArray:
-    """Return (protocol, state, packet classes) of each flow, int64 [F, 4]."""
-    classes = [count_class(columns.totals[:, direction]) for direction in (0, 1)]
-    return np.stack([flows.protocol.astype(np.int64), columns.state, *classes], axis=1)
-
-
-def count_class(counts: IntArray) -> IntArray:
-    """Put counts in classes that grow by half: 0, 1, 2, 3, 4, 5-7, 8-11 ..."""
-    logs = np.log(np.maximum(counts, 1) / 4.5) / np.log(1.5)
-    return np.where(counts <= 4, counts, 5 + np.floor(np.maximum(logs, 0))).astype(np.int64)
-
-
-def _classes(number: NumberCodec) -> IntArray:
-    """Count class of each token, -1 where its values lie in several: int64 [size]."""
-    low = count_class(np.ceil(number.low).astype(np.int64))
-    high = count_class(np.floor(number.high).astype(np.int64))
-    return np.where(low == high, low, -1)
-
-
-def _class_count(classes: IntArray) -> FloatArray:
-    """Smallest count of each class of `count_class`, float64."""
-    return np.where(classes <= 4, classes, np.ceil(4.5 * 1.5 ** (classes - 5)))
-
-
-def _sizes(counts: Array) -> IntArray:
-    """Put counts in classes that grow by four, so coarse that every flow has its like: int64."""
-    return np.floor(np.log2(np.maximum(counts, 1)) / 2).astype(np.int64)
-
-
-def _octaves(number: NumberCodec) -> IntArray:
-    """Octave of the middle value of each token, int64 [size]."""
-    return np.floor(np.log2(1 + (number.low + number.high) / 2)).astype(np.int64)
-
-
-def fit_codec(
-    flow_tables: list[FlowTable], *, config: EncodeConfig, seed: int, static: bool = False
-) -> Codec:
-    """Learn vocabularies and number codecs from captures.
-
-    Args:
-        flow_tables: Flows of each capture.
-        config: How they become tokens and series.
-        seed: Of the port vectors.
-        static: Learn the static view as well, for generators that emit numbers.
-
-    Raises:
-        CaptureError: If there are too few flows to learn from.
-    """
-    flow_count = sum(len(t) for t in flow_tables)
-    if flow_count < config.smallest_flows:
-        raise CaptureError(
-            f"{flow_count} flows are too few to learn from; give captures of at least "
-            f"{config.smallest_flows} flows together"
-        )
-    window_ns = window_length_ns(flow_tables, config.series)
-    pieces = [p for t in flow_tables for p in cut_windows(t, window_ns=window_ns)]
-    tables = [flows for _, _, flows in pieces]
-    columns = [flow_columns(t) for t in tables]
-    services = np.concatenate([service_rows(t, c) for t, c in zip(tables, columns, strict=True)])
-    loose = services.copy()
-    loose[:, 2] = ANY_PORT
-    hosts = _fit_hosts(flow_tables, config)
-    service = fit_vocabulary(
-        services,
-        limit=config.service_limit,
-        smallest_count=max(3, flow_count // 5000),
-        always=np.unique(loose, axis=0),
-    )
-    unknown = services[service.find(services) < 0][:, 2]
-    series = [
-        aggregate(t, first_ns=a, window_ns=d, step_count=config.series.step_count)
-        for a, d, t in pieces
-    ]
-    tokens = [
-        service_tokens(service, service_rows(t, c)) for t, c in zip(tables, columns, strict=True)
-    ]
-    by_service = fit_units(
-        columns,
-        tokens,
-        [
-            np.concatenate([shape_rows(t, c), np.stack([t.initiator, t.responder], axis=1)], axis=1)
-            for t, c in zip(tables, columns, strict=True)
-        ],
-        size=service.size,
-    )
-    by_trip = [in_trips(c, s, by_service) for c, s in zip(columns, tokens, strict=True)]
-    gaps = [np.diff(c.start_ns, prepend=a) for (a, _, _), c in zip(pieces, columns, strict=True)]
-    codec = Codec(
-        config=config,
-        window_ns=window_ns,
-        tick_ns=1000 if all((t.packets.time_ns % 1000 == 0).all() for t in tables) else 1,
-        first_ns=min(a for a, _, _ in pieces),
-        label_names=("", *sorted({n for t in flow_tables for n in t.label_names} - {""})),
-        hosts=hosts,
-        services=service,
-        shapes=fit_vocabulary(
-            np.concatenate([shape_rows(t, c) for t, c in zip(tables, columns, strict=True)]),
-            limit=config.shape_limit,
-        ),
-        meta=fit_vocabulary(np.concatenate([c.meta.reshape(-1, 4) for c in columns]), limit=384),
-        openings=fit_vocabulary(
-            np.concatenate([c.opening.reshape(-1, 3) for c in columns]), limit=192
-        ),
-        source_ports=fit_source_port_codec(
-            tables,
-            [hosts.encode(t.packets.addresses)[t.initiator] for t in tables],
-            [hosts.encode(t.packets.addresses)[t.responder] for t in tables],
-            tokens,
-        ),
-        numbers={
-            "start_gap": fit_number_codec(
-                np.concatenate(gaps), bin_count=64, atom_count=8, atom_share=0.01
-            ),
-            "port": fit_number_codec(
-                unknown if unknown.size else np.zeros(1), bin_count=96, largest_ratio=4.0
-            ),
-            **_fit_flow_numbers(columns, by_trip),
-            **_fit_series_numbers(series),
-        },
-        records=fit_record_codec(tables, columns),
-        lone_pairs=NO_PAIRS,
-        trip_services=by_service,
-    )
-    codec = dataclasses.replace(codec, lone_pairs=_lone_pairs(codec, tables, tokens))
-    if not static:
-        return codec
-    return dataclasses.replace(codec, static=fit_static_codec(flow_tables, codec=codec, seed=seed))
-
-
-def _lone_pairs(codec: Codec, tables: list[FlowTable], services: list[IntArray]) -> Vocabulary:
-    rows, fixed = [], []
-    for flows, service in zip(tables, services, strict=True):
-        host = codec.hosts.encode(flows.packets.addresses)
-        rows.append(np.stack([service, host[flows.initiator], host[flows.responder]], axis=1))
-        fixed.append(codec.has_fixed_ports(service, codec.source_ports.encode(flows)))
-    return fit_lone_pairs(np.concatenate(rows), np.concatenate(fixed))
-
-
-def _fit_flow_numbers(
-    columns: list[FlowColumns], by_trip: list[NDArray[np.bool_]]
-) -> dict[str, NumberCodec]:
-    totals = np.concatenate([c.totals for c in columns])
-    answer = np.concatenate([c.answer_ns for c in columns])
-    trip = np.concatenate(by_trip)
-    alone = np.concatenate([c.duration_ns for c in columns])[~trip]
-    stretch = np.concatenate([stretches(c) for c in columns])[trip]
-    answer = answer[answer >= 0]
-    reply = np.concatenate([c.reply_ns for c in columns])
-    reply = reply[reply >= 0]
-    return {
-        "packets": fit_number_codec(
-            totals[:, :2], bin_count=48, atom_count=64, atom_share=1.0, exact_below=33
-        ),
-        "bytes": fit_number_codec(
-            totals[:, 2:], bin_count=96, atom_count=256, atom_share=0.0005, exact_below=1
-        ),
-        **{
-            name: fit_number_codec(
-                values if values.size else np.zeros(1), bin_count=64, atom_count=8, atom_share=0.01
-            )
-            for name, values in (("answer", answer), ("reply", reply))
-        },
-        "stretch": fit_number_codec(
-            stretch if stretch.size else np.ones(1), bin_count=96, atom_count=8, atom_share=0.01
-        ),
-        "duration": fit_number_codec(
-            alone if alone.size else np.zeros(1),
-            bin_count=96,
-            atom_count=8,
-            atom_share=0.01,
-            exact_below=1,
-        ),
-    }
-
-
-def _fit_series_numbers(series: list[Any]) -> dict[str, NumberCodec]:
-    skips = []
-    for part in series:
-        skip = np.diff(part.step.astype(np.int64), prepend=0)
-        inside = np.ones(skip.size, dtype=np.bool_)
-        inside[part.offsets[:-1]] = False
-        skips.append(skip[inside])
-    skip = np.concatenate([*skips, np.ones(1, np.int64)])
-    values = np.concatenate([part.values for part in series])
-    return {
-        "skip": fit_number_codec(skip, bin_count=24, atom_share=1.0, exact_below=17),
-        "step_packets": fit_number_codec(
-            values[:, :2], bin_count=32, atom_share=1.0, exact_below=25
-        ),
-        "step_bytes": fit_number_codec(
-            values[:, 2:], bin_count=64, atom_count=128, atom_share=0.0005, exact_below=1
-        ),
-    }
-
-
-def _fit_hosts(flow_tables: list[FlowTable], config: EncodeConfig) -> HostCodec:
-    addresses = np.concatenate([t.packets.addresses for t in flow_tables])
-    counts = np.concatenate(
-        [
-            np.bincount(t.initiator, minlength=t.packets.addresses.shape[0])
-            + np.bincount(t.responder, minlength=t.packets.addresses.shape[0])
-            for t in flow_tables
-        ]
-    )
-    _, first, inverse = np.unique(as_keys(addresses), return_index=True, return_inverse=True)
-    together = np.bincount(inverse, weights=counts).astype(np.int64)
-    return fit_host_codec(
-        addresses[first], together, limit=config.host_limit, all_below=config.all_hosts_below
-    )

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.encode.codec import ANY_PORT, META_FIELDS, SCTP, Codec, is_echo
+from netsynth.encode.classes import ANY_PORT, SCTP, is_echo
+from netsynth.encode.codec import META_FIELDS, Codec
 from netsynth.encode.hosts import RARE_V4, RARE_V6, SPECIAL, as_keys, from_bits, is_v4
+from netsynth.encode.load import hold_to
 from netsynth.encode.lone_pairs import spread_pairs
 from netsynth.encode.records import fill_forward
 from netsynth.encode.source_ports import PortAllocator
@@ -62,6 +64,8 @@ def decode(
     """
     if timestamps not in TIMESTAMPS:
         raise ConfigError(f"timestamps is {timestamps!r}; choose one of {', '.join(TIMESTAMPS)}")
+    if timestamps == "ml":
+        trace = hold_to(codec.load, trace)
     column = {f.name: trace.tokens[:, i].astype(np.int64) for i, f in enumerate(trace.token_fields)}
     names = ("service", "initiator", "responder")
     fixed = codec.has_fixed_ports(column["service"], column["initiator_port"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsynth.encode.codec import ANY_PORT, Codec, service_tokens
+from netsynth.encode.classes import ANY_PORT, service_tokens
+from netsynth.encode.codec import Codec
 from netsynth.encode.hosts import is_v4
 from netsynth.encode.source_ports import FIRST_NAMED, NO_PORT, SAME_AS_RESPONDER
 from netsynth.encode.static import StaticColumns

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netsynth.encode.codec import is_echo
+from netsynth.encode.classes import is_echo
 from netsynth.encode.decode import _longest
 
 

@@ -5,7 +5,7 @@ import pytest
 from encode_flows import make_flows, office_flows
 
 from netsynth.encode import AddressMap, Codec, EncodeConfig, PortAllocator, fit_codec
-from netsynth.encode.codec import ANY_PORT
+from netsynth.encode.classes import ANY_PORT
 from netsynth.encode.columns import flow_columns
 from netsynth.encode.records import before_in_direction, fill_forward
 from netsynth.encode.source_ports import BLOCK

@@ -46,13 +46,14 @@ def case() -> Case:
     level = RecordLevel(layout().token_fields, layout().record_fields, SMALL).eval()
     for head in [*level.heads, *level.gaps.heads, level.gaps.choice]:
         torch.nn.init.normal_(head.weight, std=0.5)
+    level.fastest_runs.copy_(torch.rand(level.fastest_runs.shape).double() * 1e5)
     arrays = pack_record_level(level)
     tokens = torch.as_tensor(office()[1].tokens[:ROWS].astype(np.int64))
     random = np.random.default_rng(1)
     lanes, flows, time_ns = some_lanes(level, arrays, tokens, random)
     state = np.zeros((ROWS, SMALL.record_width), dtype=np.float32)
     buckets = _count_bucket(torch.arange(1 << 16)).numpy()
-    context = context_of(lanes, flows, time_ns)  # before the kernel touches the lanes
+    context = context_of(arrays, lanes, flows, time_ns)  # before the kernel touches the lanes
     for place in range(ROWS):
         kernel._embed(arrays, lanes, place, flows, time_ns, buckets, STEP_NS, state[place])
     kernel._mix(arrays, state, ROWS)
@@ -103,10 +104,17 @@ def some_lanes(
     return lanes, flows, time_ns
 
 
-def context_of(lanes: kernel.Lanes, flows: kernel.FlowsToDraw, time_ns: Array) -> RecordContext:
+def context_of(
+    arrays: RecordArrays, lanes: kernel.Lanes, flows: kernel.FlowsToDraw, time_ns: Array
+) -> RecordContext:
     """The same records, as RecordContext defines its columns."""
     low = np.maximum(flows.step * STEP_NS - lanes.time, 0)
     high = np.minimum((flows.step + 1) * STEP_NS, flows.latest_ns) - lanes.time
+    for row in range(ROWS):  # those behind it in its step need their time, an octave at a time
+        behind, fastest = int(lanes.step_left[row].sum()) - 1, arrays.fastest_runs
+        for octave in range(behind.bit_length()):
+            if behind & 1 << octave:
+                high[row] -= fastest[flows.service[row], octave]
     pending = lanes.due >= 0
     due_left = np.where(pending, np.maximum(lanes.due - lanes.time, 0), -1.0)
     high = np.maximum(np.where(pending, np.minimum(high, due_left), high), low + 1)

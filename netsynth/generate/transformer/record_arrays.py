@@ -46,6 +46,7 @@ class RecordArrays(NamedTuple):
     kind_state: Array  # int64 [kinds]
     shape_state: Array  # int64 [shapes]
     is_tcp: Array  # uint8 [services]
+    fastest_runs: Array  # float64 [services, RUNS] ns
     hidden_width: int
 
 
@@ -92,6 +93,7 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
         kind_state=level.kind_state.cpu().numpy().astype(np.int64),
         shape_state=level.shape_state.cpu().numpy().astype(np.int64),
         is_tcp=_bytes(level.service_tcp),
+        fastest_runs=level.fastest_runs.cpu().numpy(),
         hidden_width=hidden_layer.out_features,
     )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from netsynth.generate.transformer.pace import run_ns
 from netsynth.generate.transformer.record_level import AROUND, RECENT, RecordContext
 from netsynth.numbers import Array, FloatArray, IntArray
 from netsynth.tables import EncodedTrace
@@ -27,11 +29,12 @@ def record_targets(trace: EncodedTrace) -> IntArray:
 
 
 def record_context(
-    trace: EncodedTrace, *, history: int, random: np.random.Generator
+    trace: EncodedTrace, fastest: Tensor, *, history: int, random: np.random.Generator
 ) -> RecordContext:
     """Compute the context of each record of `trace` from the true ones before it.
 
     How long a flow lasts is known as well as its tokens tell it: drawn from them with `random`.
+    `fastest` [services, RUNS] is what `pace.fastest_runs` says.
     """
     flow = np.repeat(np.arange(len(trace)), np.diff(trace.record_offsets))
     first = trace.record_offsets[:-1][flow]
@@ -67,6 +70,10 @@ def record_context(
     )
     end_ns = end_ns[flow]
     high = np.minimum(high, latest_ns[flow] - before_ns)  # nor beyond the flow's end
+    place = next(i for i, f in enumerate(trace.token_fields) if f.name == "service")
+    service = torch.as_tensor(trace.tokens[flow, place].astype(np.int64))
+    behind = torch.as_tensor(step_left.sum(axis=1) - 1)
+    high = high - run_ns(fastest[service], behind).numpy()  # with time for those behind it
     due_left = np.where(pending, np.maximum(time[due] - before_ns, 0), -1.0)
     high = np.where(pending, np.minimum(high, due_left), high)
     per_delay = trace.record_fields[4].number

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.pace import fastest_runs
 from netsynth.generate.transformer.record_data import (
     record_context,
     record_gaps,
@@ -35,7 +36,11 @@ def fit_records(
     """Train the record level on `traces`."""
     random = np.random.default_rng([seed, 3])
     noise = torch.Generator(device="cpu").manual_seed(seed)
-    contexts = [record_context(t, history=config.record_history, random=random) for t in traces]
+    fastest = torch.as_tensor(fastest_runs(traces, level.fastest_runs.shape[0]))
+    level.fastest_runs = fastest.to(device)
+    contexts = [
+        record_context(t, fastest, history=config.record_history, random=random) for t in traces
+    ]
     targets = [torch.as_tensor(record_targets(t)) for t in traces]
     gaps = [torch.as_tensor(record_gaps(t).astype(np.float64)) for t in traces]
     flows = [torch.as_tensor(t.tokens.astype(np.int64)) for t in traces]

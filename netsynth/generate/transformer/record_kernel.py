@@ -248,6 +248,7 @@ def _embed(
     low = max(grid - time, 0.0)
     time_left = max(flows.end_ns[flow] - time, 0.0)
     high = min(grid + step_ns, flows.latest_ns[flow]) - time
+    high -= run_ns(a, flows.service[flow], step_left[0] + step_left[1] - 1)
     due_left = 0.0
     if lanes.due[place] >= 0:
         due_left = max(lanes.due[place] - time, 0.0)
@@ -298,6 +299,18 @@ def _embed(
     )
     for column in range(a.progress_start.size):
         add_to(x, a.progress[a.progress_start[column] + buckets[column]])
+
+
+@compiled
+def run_ns(a: RecordArrays, service: int, count: int) -> float:
+    """`pace.run_ns` of one row."""
+    total, octave = 0.0, 0
+    while count > 0 and octave < a.fastest_runs.shape[1]:
+        if count & 1:
+            total += a.fastest_runs[service, octave]
+        count >>= 1
+        octave += 1
+    return total
 
 
 @compiled

@@ -17,6 +17,7 @@ from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.gaps import GapDecoder
 from netsynth.generate.transformer.layers import FieldEmbedding, draw
 from netsynth.generate.transformer.numbers import NumberTable
+from netsynth.generate.transformer.pace import RUNS
 from netsynth.tables import TokenField
 
 AROUND = 17  # numbers that describe the series around the record
@@ -46,7 +47,8 @@ class RecordContext:
         due_reply: bool [M], it is the reply that is due.
         first_reverse: bool [M], direction of the flow's first record.
         gap_low: float64 [M], smallest gap that reaches the record's step, ns.
-        gap_high: float64 [M], largest gap that stays in it and in the flow, ns.
+        gap_high: float64 [M], largest gap that stays in it and in the flow, ns, and leaves time
+            for the records behind it (see `pace`).
         recent: float64 [M, 3], mean gap of the last RECENT records, -1 where there are fewer: a
             sender that is held to a rate pauses when it has sent a lot.
         around: float32 [M, AROUND].
@@ -146,6 +148,9 @@ class RecordLevel(nn.Module):
         self.shape_place = [f.name for f in flow_fields].index("shape")
         self.register_buffer("shape_state", torch.as_tensor(shape.groups["state"]), False)
         self.register_buffer("kind_state", torch.as_tensor(kind.groups["state"]), False)
+        runs = torch.zeros(service.size, RUNS, dtype=torch.float64)
+        self.register_buffer("fastest_runs", runs)
+        self.fastest_runs: Tensor  # ns, see pace.fastest_runs
         self.shape_state: Tensor
         self.kind_state: Tensor
         self.of_protocol: Tensor

@@ -13,6 +13,7 @@ from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import shortest_ns
 from netsynth.generate.transformer.numbers import NumberTable
+from netsynth.generate.transformer.pace import run_ns
 from netsynth.generate.transformer.plan import Left
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import RECENT, RecordContext, RecordLevel
@@ -452,6 +453,7 @@ def _draw_lanes(
         pending = lanes.due[here] >= 0
         due_left = torch.where(pending, (lanes.due[here] - time).clamp(min=0), -1.0)
         high = torch.minimum(grid + step_ns, lanes.latest[here]) - time
+        high = high - run_ns(level.fastest_runs[lanes.service[here]], step_left.sum(1) - 1)
         high = torch.where(pending, torch.minimum(high, due_left), high)
         high = torch.maximum(high, low + 1)
         if position == 0:
