@@ -69,3 +69,10 @@ def size_classes(counts: Array) -> IntArray:
 def octaves(number: NumberCodec) -> IntArray:
     """Octave of the middle value of each token, int64 [size]."""
     return np.floor(np.log2(1 + (number.low + number.high) / 2)).astype(np.int64)
+
+
+def turns(counts: IntArray) -> IntArray:
+    """Put flows of counts [M, 2] forward and reverse in classes: 0 none answers, 1 an answer to a
+    packet, 2 more than that: int64 [M]."""
+    both = (counts > 0).all(axis=1)
+    return np.where(both, np.where((counts == 1).all(axis=1), 1, 2), 0)

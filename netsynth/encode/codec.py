@@ -20,6 +20,7 @@ from netsynth.encode.classes import (
     shape_rows,
     size_classes,
     token_classes,
+    turns,
 )
 from netsynth.encode.columns import FlowColumns, flow_columns, state_bits
 from netsynth.encode.durations import in_trips, stretches
@@ -116,6 +117,7 @@ class Codec:
                     "volume": self.shapes.rows[:, 2:].max(axis=1),
                     "size": size_classes(class_count(self.shapes.rows[:, 2:].max(axis=1))),
                     "state": self.shapes.rows[:, 1],
+                    "turns": turns(self.shapes.rows[:, 2:]),
                 },
             ),
             TokenField(name="responder", size=self.hosts.size, groups=host_groups),

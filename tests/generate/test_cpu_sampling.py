@@ -21,6 +21,7 @@ from netsynth.generate.transformer.kernels import next_uniform, seed_streams
 from netsynth.generate.transformer.layers import FieldDecoder, likely
 from netsynth.generate.transformer.plan import Left, left_after
 from netsynth.generate.transformer.record_level import RecordLevel
+from netsynth.generate.transformer.time_room import TimeColumns, TimeRoom, time_columns
 from netsynth.tables import EncodedTrace
 
 SMALL = TransformerConfig(
@@ -66,7 +67,12 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(count)
 
 
-def check_columns(decoder: FieldDecoder, given: torch.Tensor, left: Left | None) -> None:
+def check_columns(
+    decoder: FieldDecoder,
+    given: torch.Tensor,
+    left: Left | None,
+    left_ns: torch.Tensor | None = None,
+) -> None:
     """Assert that torch's distributions give, for the same random numbers, the same tokens."""
     rows, count = 64, len(decoder.fields)
     state = torch.randn(rows, SMALL.width, generator=torch.Generator().manual_seed(1))
@@ -80,7 +86,17 @@ def check_columns(decoder: FieldDecoder, given: torch.Tensor, left: Left | None)
     allowed = pack_allowed(arrays, [f.name for f in decoder.fields], {})
     streams = seed_streams(5, np.arange(rows))
     numbers = streams.copy()
-    draw_fields(arrays, state.numpy().copy(), tokens, given.shape[1], rows, allowed, plan, streams)
+    everything = (*decoder.given, *decoder.fields)
+    endless = np.full(rows, np.inf) if left_ns is None else left_ns.numpy()
+    nowhere = TimeColumns(np.full(4, -1), np.zeros((4, 1)))
+    times = nowhere if left_ns is None else time_columns(everything)
+    draw_fields(
+        arrays, state.numpy().copy(), tokens, given.shape[1], rows, allowed, plan, times, endless,
+        streams,
+    )  # fmt: skip
+    room = left.room if left is not None else lambda *_: None
+    if left_ns is not None:
+        room = TimeRoom(everything, left_ns).room
     seen = torch.as_tensor(tokens)
     for place, item in enumerate(decoder.fields):
         if item.size == 1:
@@ -92,7 +108,7 @@ def check_columns(decoder: FieldDecoder, given: torch.Tensor, left: Left | None)
             if item.name in decoder.categories:
                 met = decoder.priors[place].seen(decoder._parents(place, before))
                 logits = logits.masked_fill(~met, -1e8)
-            possible = left.room(item.name, before) if left is not None else None
+            possible = room(item.name, before)
             if possible is not None:
                 logits = logits.masked_fill(~possible, -1e8)
             if item.name in decoder.sharp:
@@ -117,6 +133,12 @@ def test_skeletons_are_drawn_from_the_decoders_distributions(flow_level: FlowLev
 def test_details_are_drawn_from_the_decoders_distributions(flow_level: FlowLevel) -> None:
     given = torch.as_tensor(office()[1].tokens[:64, : len(SKELETON)].astype(np.int64))
     check_columns(flow_level.details, given, None)
+
+
+def test_times_that_end_after_the_window_are_not_drawn(flow_level: FlowLevel) -> None:
+    given = torch.as_tensor(office()[1].tokens[:64, : len(SKELETON)].astype(np.int64))
+    left_ns = torch.logspace(2, 10, 64, dtype=torch.float64)
+    check_columns(flow_level.details, given, None, left_ns)
 
 
 def test_the_loop_over_flows_passes_through_the_transformers_states(flow_level: FlowLevel) -> None:

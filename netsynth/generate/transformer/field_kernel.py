@@ -35,10 +35,12 @@ from netsynth.generate.transformer.kernels import (
     pick,
 )
 from netsynth.generate.transformer.layers import UNLIKELY
+from netsynth.generate.transformer.time_room import TimeColumns, ends_late
 from netsynth.numbers import Array
 
 LIKELY = np.float32(UNLIKELY)
-MASKED, UNSEEN, FORBIDDEN, USED_UP = 1, 2, 4, 8  # why a token is not to be drawn
+# why a token is not to be drawn; what exceeds the plan or the window is used up
+MASKED, UNSEEN, FORBIDDEN, USED_UP = 1, 2, 4, 8
 
 
 class PlanArrays(NamedTuple):
@@ -59,6 +61,8 @@ def draw_fields(
     rows: int,
     allowed: Array,
     plan: PlanArrays,
+    times: TimeColumns,
+    left_ns: Array,
     streams: Array,
 ) -> None:
     """Draw the columns of `rows` rows.
@@ -71,6 +75,8 @@ def draw_fields(
         rows: Rows to draw.
         allowed: uint8, tokens each column may take, laid out as `a.base`.
         plan: Rules out services and shapes of which none is left.
+        times: The columns that tell times.
+        left_ns: float64 [M], what is left of each row's window; rules out times that exceed it.
         streams: uint64 [M], one number a column is drawn from each.
     """
     width = state.shape[1]
@@ -103,11 +109,15 @@ def draw_fields(
             a.weights[field[HEAD_BIAS] : field[HEAD_BIAS] + size],
             logits,
         )
+        is_time = np.any(times.column == given + place)
         for row in range(rows):
             prior_shares(a, place, tokens[row], share)
             bar_tokens(a, place, tokens[row], allowed, barred)
             if plan.service >= 0:
                 _bar_used_up(plan, row, given + place, tokens[row], size, barred)
+            for token in range(size if is_time else 0):
+                if ends_late(times, given + place, tokens[row], token, left_ns[row]):
+                    barred[token] |= np.uint8(USED_UP)
             token = draw_token(
                 logits[row], share, barred, size, field[SHARP] > 0, next_uniform(streams, row)
             )

@@ -31,6 +31,7 @@ from netsynth.generate.transformer.kernels import (
     next_uniform,
 )
 from netsynth.generate.transformer.number_arrays import NumberArrays, from_token, pack_numbers
+from netsynth.generate.transformer.time_room import TimeColumns, time_columns
 from netsynth.numbers import Array, FloatArray, IntArray
 
 DETAIL_ROWS = 64  # flows whose details are drawn together
@@ -57,6 +58,7 @@ class FlowArrays(NamedTuple):
     volume: Array  # int64 [shapes], volume of each shape
     service_column: int
     shape_column: int
+    times: TimeColumns
 
 
 class WindowLanes(NamedTuple):
@@ -106,6 +108,7 @@ def pack_flow_level(level: FlowLevel) -> FlowArrays:
         volume=level.plans.volume.cpu().numpy().astype(np.int64),
         service_column=level.plans.places[0],
         shape_column=level.plans.places[1],
+        times=time_columns(level.fields),
     )
 
 
@@ -203,6 +206,7 @@ def _draw_skeletons(
     features = np.zeros(a.clock.shape[0], dtype=np.float32)
     ruling = a.service_column if is_strict else -1
     plan = PlanArrays(lanes.left, a.volume, ruling, a.shape_column)
+    endless = np.full(height, np.inf)
     count = 0
     for _ in range(steps):
         rows = lanes.alive[0]
@@ -212,7 +216,9 @@ def _draw_skeletons(
             a.attention, lanes.cache, lanes.x, rows, lanes.sequence, lanes.position, state
         )
         working[:rows] = state[:rows]
-        draw_fields(a.skeleton, working, tokens, 0, rows, allowed, plan, lanes.streams)
+        draw_fields(
+            a.skeleton, working, tokens, 0, rows, allowed, plan, a.times, endless, lanes.streams
+        )
         kept = 0
         for row in range(rows):
             gap = from_token(a.gap, 0, tokens[row, 0], next_uniform(lanes.streams, row))
@@ -324,6 +330,7 @@ def draw_details(
     features = np.zeros(CLOCK_WIDTH, dtype=np.float32)
     source = np.zeros((DETAIL_ROWS, width), dtype=np.float32)
     nothing = PlanArrays(np.zeros((0, 0, 0), dtype=np.float32), a.volume, -1, -1)
+    left_ns = np.maximum(window_ns - 1 - start_ns, 0.0)
     for first in range(0, start_ns.size, DETAIL_ROWS):
         rows = min(DETAIL_ROWS, start_ns.size - first)
         source[:rows] = state[first : first + rows]
@@ -343,5 +350,7 @@ def draw_details(
             rows,
             allowed,
             nothing,
+            a.times,
+            left_ns[first : first + rows],
             streams[first : first + rows],
         )

@@ -51,12 +51,23 @@ PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("~packets_reverse.volume_reverse", "service"),
         ("packets_reverse", "service"),
     ),
-    "answer": (("~responder",), ("~responder", "initiator"), ("responder", "initiator")),
-    "reply": (("~initiator",), ("~initiator", "service"), ("initiator", "service")),
+    "answer": (
+        ("~shape.turns",),
+        ("~shape.turns", "responder"),
+        ("~shape.turns", "responder", "initiator"),
+        ("shape.turns", "responder", "initiator"),
+    ),
+    "reply": (
+        ("~shape.turns",),
+        ("~shape.turns", "initiator"),
+        ("~shape.turns", "initiator", "service"),
+        ("shape.turns", "initiator", "service"),
+    ),
     "stretch": (
         ("~shape.size",),
-        ("~shape", "service"),
-        ("shape", "service"),
+        ("~shape.size", "service"),
+        ("~shape.size", "service", "reply.octave_reply"),
+        ("~shape", "service", "reply.octave_reply"),
         ("shape", "service", "answer.octave_answer", "reply.octave_reply"),
     ),
     "duration": (

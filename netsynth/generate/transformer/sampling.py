@@ -18,6 +18,7 @@ from netsynth.generate.transformer.plan import Left
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import RECENT, RecordContext, RecordLevel
 from netsynth.generate.transformer.series_level import SeriesLevel
+from netsynth.generate.transformer.time_room import TimeRoom
 from netsynth.numbers import Array, IntArray
 from netsynth.tables import TokenField
 
@@ -109,7 +110,12 @@ def draw_flows(
         hidden = level.detail_state(
             state[piece], skeleton[piece], clock_features(start[piece], window_ns)
         )
-        parts.append(level.details.sample(hidden, skeleton[piece], random=random, allowed=allowed))
+        times = TimeRoom(level.fields, (window_ns - 1 - start[piece]).clamp(min=0))
+        parts.append(
+            level.details.sample(
+                hidden, skeleton[piece], random=random, allowed=allowed, room=times.room
+            )
+        )
     return DrawnFlows(
         window=window, start_ns=start, tokens=torch.cat([skeleton, torch.cat(parts)], dim=1)
     )
