@@ -13,7 +13,9 @@ from netsynth.generate.series_contract import SeriesGenerator
 # `Config`, the settings, best without importing torch.
 GENERATORS = {
     "cascade": "netsynth.generate.cascade:CascadeGenerator",
+    "doppelganger": "netsynth.generate.flow_series:FlowSeriesGenerator",
     "transformer": "netsynth.generate.transformer:TransformerGenerator",
+    "tst": "netsynth.generate.flow_series:FlowSeriesGenerator",
 }
 STATIC_VIEW = ("cascade",)  # generators that learn from EncodedTrace.static
 WEIGHTED = ("cascade",)  # generators whose `sample` takes weights of classes of flows

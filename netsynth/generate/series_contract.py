@@ -47,6 +47,13 @@ class SeriesGenerator(Protocol):
             lengths: Records of each series, int64 [count]; None lets the generator choose.
         """
 
+    def sample_metadata(self, count: int, *, seed: int) -> FloatArray:
+        """Draw metadata alone, float64 [count, m].
+
+        Raises:
+            ConfigError: If this generator knows none.
+        """
+
     def retrain_metadata(
         self,
         metadata: FloatArray,

@@ -19,9 +19,16 @@ SMALL: dict[str, dict[str, Any]] = {
         "width": 32, "critic_layers": 2, "generator_layers": 1, "series_width": 16, "noise": 8,
         "condition_width": 32, "batch": 128, "max_epochs": 6,
     },
+    "doppelganger": {
+        "hidden": 32, "lstm_hidden": 16, "critic_hidden": 32, "batch": 64, "max_epochs": 8,
+        "record_width": 64,
+    },
     "transformer": {
         "width": 48, "hidden": 48, "layers": 1, "heads": 2, "record_width": 64,
         "batch_flows": 512, "batch_records": 1024, "max_epochs": 5, "learning_rate": 4e-3,
+    },
+    "tst": {
+        "width": 32, "hidden": 32, "layers": 1, "heads": 2, "max_epochs": 5, "record_width": 64,
     },
 }  # fmt: skip
 ARRAYS = (

@@ -33,10 +33,13 @@ class DoppelgangerConfig:
     max_epochs: int = 400  # passes over the samples
     average: float = 0.0  # decay of the averaged weights that are sampled from; 0: the last ones
     retrain_steps: int = 1000  # of the metadata network alone, towards wanted metadata
+    capture_steps: int = 3000  # most steps on the flows of a capture
+    record_width: int = 256  # of the level that makes a capture's packets
 
     def __post_init__(self) -> None:
         for name in (
             "noise", "hidden", "lstm_hidden", "critic_hidden", "max_epochs", "retrain_steps",
+            "capture_steps", "record_width",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1")

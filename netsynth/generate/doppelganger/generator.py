@@ -139,6 +139,16 @@ class DoppelgangerGenerator:
             wanted = None if lengths is None else lengths[at : at + size]
             yield self._draw(size, random, given=given, lengths=wanted)
 
+    @torch.no_grad()
+    def sample_metadata(self, count: int, *, seed: int) -> FloatArray:
+        """Draw metadata alone; see `SeriesGenerator.sample_metadata`."""
+        network = self.generators.metadata
+        if network is None:
+            return np.zeros((count, 0))
+        random = torch.Generator(device=self.device).manual_seed(seed)
+        noise = torch.randn(count, self.generators.noise, generator=random, device=self.device)
+        return self.encoding.decode_metadata(network(noise).cpu().numpy())
+
     def _draw(
         self,
         count: int,

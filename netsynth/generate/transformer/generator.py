@@ -25,7 +25,7 @@ from netsynth.generate.transformer.record_level import RecordLevel
 from netsynth.generate.transformer.series_fit import fit_series
 from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.generate.transformer.training import FitControl, FitOutcome
-from netsynth.generate.transformer.windows import cut_window
+from netsynth.generate.transformer.windows import cut_window, window_groups
 from netsynth.numbers import Array
 from netsynth.tables import EncodedTrace
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GROUP_PACKETS = 300_000  # records that are drawn together
 LEVELS = ("flows", "series", "records")
 SHARE_OF_TIME = {"flows": 0.25, "series": 0.15, "records": 1.0}  # of the minutes that are left
 
@@ -173,7 +172,7 @@ class TransformerGenerator:
         ends = torch.searchsorted(
             flows.window, torch.arange(window_count + 1, device=device)
         ).tolist()
-        for first, last in _groups(totals.packets_and_bytes[:, :2].sum(1), ends):
+        for first, last in window_groups(totals.packets_and_bytes[:, :2].sum(1), ends):
             some = slice(ends[first], ends[last])
             part, amounts = flows.take(some), totals.take(some)
             if fast:
@@ -243,20 +242,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(count)
-
-
-def _groups(packets: Tensor, ends: list[int]) -> Iterator[tuple[int, int]]:
-    """Yield ranges of windows of about GROUP_PACKETS packets, whose records fit in memory.
-
-    Args:
-        packets: int64 [F], packets of each flow.
-        ends: First flow of each window, and the number of flows.
-    """
-    total = torch.cat([packets.new_zeros(1), packets.cumsum(0)])
-    first = 0
-    while first < len(ends) - 1:
-        last = first + 1
-        while last < len(ends) - 1 and total[ends[last + 1]] - total[ends[first]] <= GROUP_PACKETS:
-            last += 1
-        yield first, last
-        first = last

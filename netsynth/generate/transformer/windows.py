@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+import torch
+from torch import Tensor
 
 from netsynth.generate.contract import TraceLayout
 from netsynth.generate.transformer.sampling import (
@@ -12,6 +16,8 @@ from netsynth.generate.transformer.sampling import (
     DrawnTotals,
 )
 from netsynth.tables import EncodedTrace
+
+GROUP_PACKETS = 300_000  # records that are drawn together
 
 
 def cut_window(
@@ -50,3 +56,20 @@ def cut_window(
         record_bytes=records.size_bytes[of_records],
         record_ns=records.time_ns[of_records],
     )
+
+
+def window_groups(packets: Tensor, ends: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield ranges of windows of about GROUP_PACKETS packets, whose records fit in memory.
+
+    Args:
+        packets: int64 [F], packets of each flow.
+        ends: First flow of each window, and the number of flows.
+    """
+    total = torch.cat([packets.new_zeros(1), packets.cumsum(0)])
+    first = 0
+    while first < len(ends) - 1:
+        last = first + 1
+        while last < len(ends) - 1 and total[ends[last + 1]] - total[ends[first]] <= GROUP_PACKETS:
+            last += 1
+        yield first, last
+        first = last

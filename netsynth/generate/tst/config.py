@@ -77,12 +77,22 @@ class TstConfig:
     held_out: float = 0.1  # share of samples that decide when to stop
     patience: int = 4  # evaluations without a gain before training stops
     max_epochs: int = 300  # passes over the samples at most
+    record_width: int = 256  # of the level that makes a capture's packets
     published: PublishedConfig = dataclasses.field(default_factory=PublishedConfig)
 
     def __post_init__(self) -> None:
         if self.mode not in ("likelihood", "published"):
             raise ConfigError(f"mode is {self.mode!r}, but must be likelihood or published")
-        names = ("width", "hidden", "layers", "heads", "mixtures", "exact_counts", "batch")
+        names = (
+            "width",
+            "hidden",
+            "layers",
+            "heads",
+            "mixtures",
+            "exact_counts",
+            "batch",
+            "record_width",
+        )
         _check_positive(self, (*names, "patience", "max_epochs"))
         _check_shares(self, ("dropout",))
         if self.width % (2 * self.heads):

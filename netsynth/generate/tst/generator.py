@@ -162,6 +162,18 @@ class TstGenerator:
             wanted = None if lengths is None else lengths[rows]
             yield self._draw(rows.stop - at, given, wanted, random=random, uniform=uniform)
 
+    @torch.no_grad()
+    def sample_metadata(self, count: int, *, seed: int) -> FloatArray:
+        """Draw metadata alone; see `SeriesGenerator.sample_metadata`."""
+        if self.published is not None:
+            raise ConfigError("tst as published knows no metadata; fit with mode=likelihood")
+        if self.tokens is None:
+            raise ModelError("the model was never fitted")
+        random = torch.Generator(device=self.device).manual_seed(seed)
+        prefix = self._draw_prefix(count, None, None, random)
+        uniform = np.random.default_rng(seed).random((count, len(self.schema.metadata)))
+        return self.tokens.decode_metadata(prefix, uniform)
+
     def _draw(
         self,
         count: int,
