@@ -25,7 +25,8 @@ from netsynth.capture import read_capture
 from netsynth.demux import assemble_flows
 from netsynth.encode import EncodeConfig, fit_codec
 from netsynth.generate.cascade.config import CascadeConfig
-from netsynth.generate.cascade.generator import CascadeGenerator, Fitting
+from netsynth.generate.cascade.fitting import Fitting
+from netsynth.generate.cascade.generator import CascadeGenerator
 from netsynth.generate.cascade.pairs import PAIRS
 from netsynth.generate.cascade.training import Phase
 from netsynth.model import layout_of

@@ -17,7 +17,7 @@ from netsynth.tables import EncodedTrace
 SMALL: dict[str, dict[str, Any]] = {
     "cascade": {
         "width": 32, "critic_layers": 2, "generator_layers": 1, "series_width": 16, "noise": 8,
-        "condition_width": 32, "batch": 128, "max_epochs": 6,
+        "condition_width": 32, "batch": 128, "max_epochs": 6, "least_steps": 1,
     },
     "doppelganger": {
         "hidden": 32, "lstm_hidden": 16, "critic_hidden": 32, "batch": 64, "max_epochs": 8,

@@ -15,29 +15,31 @@ from torch import Tensor
 from netsynth.generate.cascade.books import size_classes
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.drawing import DrawnFlows, flows_of_tokens, series_of
-from netsynth.generate.cascade.flow_data import Series, aggregate
+from netsynth.generate.cascade.flow_data import Series
 from netsynth.generate.cascade.pairs import as_numpy
-from netsynth.generate.cascade.record_data import window_at
+from netsynth.generate.cascade.plan import NEVER, FlowsLeft
+from netsynth.generate.cascade.record_data import WINDOW_CHAIN, window_at, window_keys
 from netsynth.generate.cascade.record_drawing import (
     DrawnRecords,
     KindRules,
     draw_records,
+    even_out,
     place_in_time,
 )
-from netsynth.generate.cascade.tuples import ENDPOINTS, WINDOW_CHAIN, window_keys
+from netsynth.generate.cascade.start_drawing import StartRequest, draw_starts
+from netsynth.generate.cascade.tuple_layout import ENDPOINTS
+from netsynth.generate.cascade.window import put_together
 from netsynth.generate.contract import TraceLayout
+from netsynth.generate.transformer.limits import within_limits
 from netsynth.numbers import Array, IntArray
 from netsynth.tables import EncodedTrace
 
 if TYPE_CHECKING:
-    from netsynth.generate.cascade.generator import Learned
+    from netsynth.generate.cascade.learned import Learned
 
 TRIES = 12  # tuples that G1 makes for a flow, of which one is taken
 SERIES_AT_ONCE = 2048  # flows whose series are made together
 GROUP_PACKETS = 300_000  # records that are drawn together
-NUMBER_COLUMNS = {
-    "packets_forward": 0, "packets_reverse": 1, "bytes_forward": 2, "bytes_reverse": 3,
-}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -48,6 +50,8 @@ class Assembly:
         random: Source of the nets' noise.
         rng: Source of all other draws.
         allowed: Tokens that a column may take, bool [size] by name.
+        weights: How much likelier flows of a class become, by its name.
+        flow_limit: Most flows of a window without a plan.
     """
 
     layout: TraceLayout
@@ -56,27 +60,21 @@ class Assembly:
     random: torch.Generator
     rng: np.random.Generator
     allowed: dict[str, NDArray[np.bool_]]
+    weights: dict[str, float]
+    flow_limit: int
     device: torch.device
 
 
-def assemble(
-    drawing: Assembly, window_count: int, *, flow_limit: int, boosts: dict[str, Tensor]
-) -> Iterator[EncodedTrace]:
+def assemble(drawing: Assembly, window_count: int) -> Iterator[EncodedTrace]:
     """Draw windows and yield them in order."""
     learned, layout = drawing.learned, drawing.layout
-    boosts = dict(boosts)
-    if "label" in drawing.allowed:
-        labels = torch.as_tensor(drawing.allowed["label"], device=drawing.device)
-        log = torch.where(labels, 0.0, -1e9)
-        boosts["label"] = boosts["label"] + log if "label" in boosts else log
-    window, start, tokens = learned.starts.sample(
-        window_count, window_ns=layout.window_ns, flow_limit=flow_limit, random=drawing.random,
-        boosts=boosts,
-    )  # fmt: skip
+    window, start, tokens = draw_starts(
+        learned.starts, window_count, _start_request(drawing, window_count)
+    )
     flows = flows_of_tokens(
         learned.starts, window, start, tokens, window_ns=layout.window_ns,
         step_count=learned.step_count, largest_payload=learned.largest_payload,
-        random=drawing.random,
+        fastest=learned.fastest, random=drawing.random,
     )  # fmt: skip
     endpoints, kept = _endpoints(drawing, flows)
     flows, endpoints = flows.take(kept), endpoints[kept]
@@ -101,6 +99,37 @@ def assemble(
             drawing, flows.take(rows), endpoints[rows], part, ends[first : last + 1] - ends[first]
         )
         first = last
+
+
+def _start_request(drawing: Assembly, window_count: int) -> StartRequest:
+    """What level 0 is asked for.
+
+    Plans know nothing of labels: where labels are asked for or weighted, windows have none.
+    """
+    learned, device = drawing.learned, drawing.device
+    label = learned.classes.label_boost(drawing.weights, device=device)
+    if "label" in drawing.allowed:
+        fits = torch.as_tensor(drawing.allowed["label"], device=device)
+        log = torch.where(fits, 0.0, NEVER)
+        label = log if label is None else label + log
+    pair = learned.classes.pair_weights(drawing.weights)
+    request = StartRequest(
+        window_ns=drawing.layout.window_ns, random=drawing.random, flow_limit=drawing.flow_limit,
+        pace=learned.calibration.pace, fastest=torch.as_tensor(learned.fastest, device=device),
+    )  # fmt: skip
+    if label is None:
+        plans, classes = learned.plans, learned.classes
+        cell = plans.cell_weight(classes.pairs, classes.counts, pair)
+        plan, ends = plans.draw(window_count, drawing.rng, weight=cell)
+        request.left = FlowsLeft(plans, plan, device=device)
+        request.ends = torch.as_tensor(ends, device=device)
+        octave = plans.forward[classes.pairs[:, 0]], plans.reverse[classes.pairs[:, 1]]
+        pair = pair / cell[octave]  # what the plan does not do: inside of an octave
+    boosts = learned.classes.boosts(pair, device=device)
+    request.boosts = learned.calibration.add_to(boosts, device=device)
+    if label is not None:
+        request.boosts["label"] = label
+    return request
 
 
 @torch.no_grad()
@@ -216,56 +245,14 @@ def _encoded(
     drawing: Assembly, rows: slice, columns: dict[str, IntArray], records: DrawnRecords,
     tokens: Array, time_ns: IntArray,
 ) -> EncodedTrace:  # fmt: skip
-    """Cut one window out of what was drawn; its series and totals are those of its records."""
-    layout = drawing.layout
+    """Cut one window out of what was drawn; flows that run too fast are evened out."""
     offsets = records.offsets[rows.start : rows.stop + 1]
     of_records = slice(offsets[0], offsets[-1])
     offsets = offsets - offsets[0]
-    time, size = time_ns[of_records], records.size_bytes[of_records]
-    kinds = tokens[of_records, 0]
-    reverse = layout.record_fields[0].groups["reverse"][kinds] == 1
-    series = aggregate(
-        time, reverse, size, offsets, window_ns=layout.window_ns, step_count=layout.step_count
-    )
-    count = offsets.size - 1
-    flow = np.repeat(np.arange(count), np.diff(series.offsets))
-    totals = np.stack(
-        [np.bincount(flow, series.values[:, i], count) for i in range(4)], axis=1
-    ).astype(np.int64)
-    start = time[offsets[:-1]]
     part = {name: column[rows] for name, column in columns.items()}
-    part |= _number_tokens(layout, start, totals)
-    return EncodedTrace(
-        window_ns=layout.window_ns,
-        step_count=layout.step_count,
-        token_fields=layout.token_fields,
-        tokens=np.stack([part[f.name] for f in layout.token_fields], axis=1).astype(np.int32),
-        start_ns=start,
-        duration_ns=time[offsets[1:] - 1] - start,
-        totals=totals,
-        static=np.zeros((count, 0), dtype=np.float32),
-        spans=(),
-        initiator_bits=np.zeros((count, 128), dtype=np.uint8),
-        responder_bits=np.zeros((count, 128), dtype=np.uint8),
-        series_fields=layout.series_fields,
-        series_offsets=series.offsets,
-        series_step=series.step.astype(np.int32),
-        series_values=series.values,
-        series_period=series.period.astype(np.float32),
-        record_offsets=offsets,
-        record_fields=layout.record_fields,
-        records=tokens[of_records],
-        record_bytes=size,
-        record_ns=time,
-    )
-
-
-def _number_tokens(layout: TraceLayout, start: IntArray, totals: IntArray) -> dict[str, IntArray]:
-    """Tokens of the columns whose numbers are known."""
-    numbers = {"gap": np.diff(start, prepend=0)}
-    numbers |= {name: totals[:, column] for name, column in NUMBER_COLUMNS.items()}
-    return {
-        f.name: f.number.encode(numbers[f.name])
-        for f in layout.token_fields
-        if f.name in numbers and f.number is not None
-    }
+    time, size, tokens = time_ns[of_records], records.size_bytes[of_records], tokens[of_records]
+    trace = put_together(drawing.layout, part, tokens, size, offsets, time)
+    fast = ~within_limits(trace, drawing.learned.fastest)
+    if not fast.any():
+        return trace
+    return put_together(drawing.layout, part, tokens, size, offsets, even_out(time, offsets, fast))

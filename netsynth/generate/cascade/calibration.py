@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from netsynth.generate.cascade.start_drawing import StartRequest, draw_starts
 from netsynth.generate.cascade.start_level import SKELETON, StartLevel, octaves
 from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec
 
 FLOWS = 20_000  # to draw, about, and windows at most to draw them in
 WINDOWS = 8
+MOST_PACE = 4.0
 LEAN = 0.1  # of the learned share is added to both, so that nothing is divided by 0
 
 
@@ -23,13 +26,15 @@ class Calibration:
     Attributes:
         forward: float64 [size], of packets forward.
         reverse: float64 [size, size], of packets reverse, given those forward.
+        pace: Factor of the gaps between flows, by which windows hold as many as learned.
     """
 
     forward: FloatArray
     reverse: FloatArray
+    pace: float = 1.0
 
     def add_to(self, boosts: dict[str, Tensor], *, device: torch.device) -> dict[str, Tensor]:
-        """Return `boosts` (see `StartLevel.sample`) with these added."""
+        """Return `boosts` (see `StartRequest`) with these added."""
         own = {"packets_forward": self.forward, "packets_reverse": self.reverse}
         summed = dict(boosts)
         for name, values in own.items():
@@ -39,13 +44,19 @@ class Calibration:
 
     def to_arrays(self) -> dict[str, Array]:
         """Return the weights as named arrays, for a model file."""
-        return {"calibration.forward": self.forward, "calibration.reverse": self.reverse}
+        return {
+            "calibration.forward": self.forward,
+            "calibration.reverse": self.reverse,
+            "calibration.pace": np.array([self.pace]),
+        }
 
     @staticmethod
     def from_arrays(arrays: dict[str, Array]) -> Calibration:
         """Inverse of `to_arrays`."""
         return Calibration(
-            forward=arrays["calibration.forward"], reverse=arrays["calibration.reverse"]
+            forward=arrays["calibration.forward"],
+            reverse=arrays["calibration.reverse"],
+            pace=float(arrays["calibration.pace"][0]),
         )
 
 
@@ -60,6 +71,7 @@ def calibrate(
     codecs: dict[str, NumberCodec],
     learned: IntArray,
     *,
+    learned_windows: int,
     window_ns: int,
     flow_limit: int,
     seed: int,
@@ -70,18 +82,22 @@ def calibrate(
         level: The trained level 0.
         codecs: Its numbers.
         learned: int64 [F, 2], tokens of packets forward and reverse of the learned flows.
+        learned_windows: Windows that these lie in.
         window_ns: Length of a window.
         flow_limit: Most flows of a window.
         seed: Of the draws.
     """
     windows = int(np.clip(round(FLOWS / max(learned.shape[0], 1)), 2, WINDOWS))
     random = torch.Generator(device=level.clock.weight.device).manual_seed(seed)
-    _, _, tokens = level.sample(windows, window_ns=window_ns, flow_limit=flow_limit, random=random)
+    request = StartRequest(window_ns=window_ns, flow_limit=flow_limit, random=random)
+    _, _, tokens = draw_starts(level, windows, request)
     place = [SKELETON.index("packets_forward"), SKELETON.index("packets_reverse")]
     made = tokens[:, place].cpu().numpy()
-    return compare_pairs(
+    compared = compare_pairs(
         learned, made, octaves(codecs["packets_forward"]), octaves(codecs["packets_reverse"])
     )
+    pace = (made.shape[0] / windows) / max(learned.shape[0] / learned_windows, 1e-9)
+    return dataclasses.replace(compared, pace=float(np.clip(pace, 1 / MOST_PACE, MOST_PACE)))
 
 
 def compare_pairs(

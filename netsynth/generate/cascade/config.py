@@ -41,12 +41,13 @@ class CascadeConfig:
     held_out: float = 0.1  # share of flows that decide when to stop
     patience: int = 4  # evaluations without a gain before a phase stops
     max_epochs: int = 400  # passes over the data at most, in each phase
+    least_steps: int = 1500  # of a generator that a phase may take, however few the flows are
 
     def __post_init__(self) -> None:
         for name in (
             "series_chunk", "record_history", "width", "critic_layers", "generator_layers",
             "series_width", "noise", "condition_width", "penalty_every", "critic_steps", "batch",
-            "patience", "max_epochs",
+            "patience", "max_epochs", "least_steps",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1")

@@ -20,7 +20,7 @@ from netsynth.generate.cascade.flow_data import (
 )
 from netsynth.generate.cascade.record_data import Place, record_places, record_rows
 from netsynth.generate.cascade.scales import CascadeScales, fit_scales
-from netsynth.generate.cascade.tuples import TupleLayout, static_rows, tuple_tokens
+from netsynth.generate.cascade.tuple_layout import TupleLayout, static_rows, tuple_tokens
 from netsynth.numbers import FloatArray, IntArray
 from netsynth.tables import EncodedTrace
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from netsynth.generate.cascade.flow_data import Series
 from netsynth.generate.cascade.start_level import DETAILS, SKELETON, StartLevel
 from netsynth.generate.sharing import share_out
+from netsynth.generate.transformer.limits import shortest_ns
 from netsynth.numbers import Array, FloatArray, IntArray
 
 
@@ -47,7 +48,7 @@ class DrawnFlows:
 
 def flows_of_tokens(
     level: StartLevel, window: Tensor, start: Tensor, tokens: Tensor, *, window_ns: int,
-    step_count: int, largest_payload: int, random: torch.Generator,
+    step_count: int, largest_payload: int, fastest: FloatArray, random: torch.Generator,
 ) -> DrawnFlows:  # fmt: skip
     """Draw numbers from the tokens of flows [F, 11], and make them agree with each other."""
     place = {name: i for i, name in enumerate((*SKELETON, *DETAILS))}
@@ -60,14 +61,17 @@ def flows_of_tokens(
     totals = np.stack([np.round(drawn(name)) for name in names], axis=1).astype(np.int64)
     totals[totals[:, :2].sum(axis=1) == 0, 0] = 1
     totals[:, 2:] = np.minimum(totals[:, 2:], totals[:, :2] * largest_payload)
-    start_ns = np.floor(start.cpu().numpy()).astype(np.int64)
-    duration = drawn("duration_ns")
-    room = np.maximum(window_ns - 1 - start_ns, 0)
-    share = np.minimum(room / np.maximum(duration, 1), 1.0)  # the window's end cuts a flow
-    totals = np.where(share[:, None] < 1, np.ceil(totals * share[:, None]), totals).astype(np.int64)
     packets = totals[:, :2].sum(axis=1)
-    duration_ns = np.minimum(duration, room).astype(np.int64)
+    # a flow lasts as long as its packets take, and ends inside its window, or else begins earlier
+    room = (window_ns - 1 - start).clamp_min(0.0)
+    least = shortest_ns(torch.as_tensor(totals, device=start.device), _on(start, fastest))
+    least = least.clamp_max(window_ns - 1.0)
+    duration_ns = level.number("duration_ns").draw_within(
+        tokens[:, place["duration_ns"]], least, torch.maximum(room, least), random
+    ).cpu().numpy().astype(np.int64)  # fmt: skip
     duration_ns[packets == 1] = 0
+    start_ns = np.floor(start.cpu().numpy()).astype(np.int64)
+    start_ns = np.maximum(np.minimum(start_ns, window_ns - 1 - duration_ns), 0)
     scale = step_count / window_ns
     first = np.clip((start_ns * scale).astype(np.int64), 0, step_count - 1)
     last = np.clip(((start_ns + duration_ns) * scale).astype(np.int64), first, step_count - 1)
@@ -81,7 +85,7 @@ def flows_of_tokens(
         start_ns, duration_ns, *totals.T, active, np.where(active > 1, most, packets), mean,
         spread, (spans - 1) / np.maximum(active - 1, 1),
     ]  # fmt: skip
-    return DrawnFlows(
+    flows = DrawnFlows(
         window=window.cpu().numpy(),
         start_ns=start_ns,
         duration_ns=duration_ns,
@@ -92,6 +96,12 @@ def flows_of_tokens(
         active=active,
         numbers=np.stack([np.asarray(n, dtype=np.float64) for n in numbers], axis=1),
     )
+    return flows.take(np.lexsort((flows.start_ns, flows.window)))
+
+
+def _on(like: Tensor, values: Array) -> Tensor:
+    """Return `values` as a tensor beside `like`."""
+    return torch.as_tensor(values, device=like.device)
 
 
 def series_of(

@@ -12,7 +12,7 @@ from netsynth.generate.cascade.emission import Part, emit, lay_out
 from netsynth.generate.cascade.networks import SEEN, C, Critic, RecordNet, SeriesNet, mlp
 from netsynth.generate.cascade.record_data import Place, PlaceFeatures, window_at
 from netsynth.generate.cascade.scales import CascadeScales
-from netsynth.generate.cascade.tuples import TupleLayout
+from netsynth.generate.cascade.tuple_layout import TupleLayout
 from netsynth.tables import TokenField
 
 PAIRS = ("tuples", "series", "records")

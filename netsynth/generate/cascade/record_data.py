@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from netsynth.generate.cascade.flow_data import Series
@@ -16,6 +17,8 @@ from netsynth.tables import EncodedTrace, TokenField
 COMMON_KINDS = 32  # kinds of records that the history tells apart
 STATE_BITS = 6  # SYN, SYN-ACK, FIN and RST either way
 POSITION = 18 + STATE_BITS  # numbers of `position_features`
+# Which of `window_keys` must agree for a TCP window, from fine to coarse.
+WINDOW_CHAIN = ((0, 1, 2, 3), (0, 1, 3), (0, 1), (0, 3), (0,))
 
 
 @dataclass(slots=True)
@@ -175,3 +178,27 @@ def window_at(series: Tensor, step: Tensor, *, window: int) -> Tensor:
     padded = nn.functional.pad(series[..., :SEEN], (0, 0, half, half))
     index = step[:, None] + torch.arange(window, device=step.device)  # [B, W]
     return padded.gather(1, index[..., None].expand(-1, -1, SEEN)).flatten(1)
+
+
+def window_keys(
+    kind: IntArray, offsets: IntArray, reverse: NDArray[np.bool_], endpoints: IntArray
+) -> IntArray:
+    """What a record's TCP window goes by: int64 [N, 4], for a CountBook.
+
+    Its kind, its sender, the service, and how many records of its direction came before (0 to 3,
+    then in octaves).
+
+    Args:
+        kind: int64 [N].
+        offsets: int64 [F+1].
+        reverse: bool [N].
+        endpoints: int64 [F, 4], ENDPOINTS and state.
+    """
+    flow = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))
+    back = reverse.astype(np.int64)
+    before = np.cumsum(back) - back
+    before -= before[offsets[:-1]][flow]
+    order = np.where(reverse, before, np.arange(kind.size) - offsets[:-1][flow] - before)
+    octave = np.where(order < 4, order, 2 + np.log2(np.maximum(order, 1)).astype(np.int64))
+    sender = np.where(reverse, endpoints[flow, 1], endpoints[flow, 2])
+    return np.stack([kind, sender, endpoints[flow, 0], octave], axis=1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from netsynth.generate.cascade.drawing import DrawnFlows
@@ -273,6 +274,22 @@ def place_in_time(
     share = place / np.maximum(whole, 1e-9)[row]
     time: IntArray = np.floor(low[row] + (high - low)[row] * share).astype(np.int64)
     return time
+
+
+def even_out(time_ns: IntArray, offsets: IntArray, rows: NDArray[np.bool_]) -> IntArray:
+    """Place the records of some flows at equal distances from their first to their last.
+
+    Args:
+        time_ns: int64 [N].
+        offsets: int64 [F+1]; no flow is empty.
+        rows: bool [F], flows to even out.
+    """
+    counts = np.diff(offsets)
+    flow = np.repeat(np.arange(counts.size), counts)
+    share = (np.arange(time_ns.size) - offsets[flow]) / np.maximum(counts - 1, 1)[flow]
+    first = time_ns[offsets[:-1]][flow]
+    even = first + (share * (time_ns[offsets[1:] - 1][flow] - first)).astype(np.int64)
+    return np.where(rows[flow], even, time_ns)
 
 
 def _bit_count(bits: Tensor) -> Tensor:

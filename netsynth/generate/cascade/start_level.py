@@ -10,15 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from netsynth.generate.cascade.flow_data import CONDITIONS
-from netsynth.generate.transformer.flow_level import CLOCK_WIDTH, clock_features
-from netsynth.generate.transformer.layers import FieldDecoder, FieldEmbedding, draw
+from netsynth.generate.transformer.flow_level import CLOCK_WIDTH
+from netsynth.generate.transformer.layers import FieldDecoder, FieldEmbedding
 from netsynth.generate.transformer.numbers import NumberTable
-from netsynth.numbers import FloatArray, IntArray, NumberCodec, fit_number_codec
+from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import TokenField
 
 FLOWS_BEFORE = 8  # that a flow sees
@@ -76,6 +75,12 @@ def parents_of(chains: dict[str, tuple[tuple[str, ...], ...]]) -> dict[str, Any]
 def octaves(codec: NumberCodec) -> IntArray:
     """Octave of the middle value of each token, int64 [size]."""
     return np.floor(np.log2(1 + (codec.low + codec.high) / 2)).astype(np.int64)
+
+
+def packet_tokens(codecs: dict[str, NumberCodec], packets: Array) -> IntArray:
+    """Tokens of packets forward and reverse [F, 2]: int64 [F, 2]."""
+    names = ("packets_forward", "packets_reverse")
+    return np.stack([codecs[n].encode(packets[:, i]) for i, n in enumerate(names)], axis=1)
 
 
 def fit_condition_codecs(gaps_ns: IntArray, numbers: FloatArray) -> dict[str, NumberCodec]:
@@ -191,78 +196,3 @@ class StartLevel(nn.Module):
         loss = self.skeleton.loss(state, skeleton, tokens[:, :0])
         detail_state = self.detail_state(state, skeleton, own_clock)
         return loss.sum(1) + self.details.loss(detail_state, details, skeleton).sum(1)
-
-    @torch.no_grad()
-    def sample(
-        self,
-        window_count: int,
-        *,
-        window_ns: int,
-        flow_limit: int,
-        random: torch.Generator,
-        boosts: dict[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw the flows of windows, all windows side by side.
-
-        Args:
-            window_count: Windows to draw.
-            window_ns: Their length.
-            flow_limit: Most flows a window may have.
-            random: Source of randomness.
-            boosts: Log weights of tokens, by column; [size], or [size of the parent, size] for
-                packets_reverse, whose parent is packets_forward.
-
-        Returns:
-            Window int64 [F], start in ns float64 [F], tokens int64 [F, 11]; in order of window
-            and start.
-        """
-        device = self.clock.weight.device
-        rows = torch.arange(window_count, device=device)
-        time = torch.zeros(window_count, dtype=torch.float64, device=device)
-        before = torch.zeros(window_count, FLOWS_BEFORE * len(SKELETON), dtype=torch.int64)
-        before = before.to(device)
-        found: list[tuple[Tensor, ...]] = []
-        for _ in range(flow_limit):
-            state = self.state(before, clock_features(time, window_ns))
-            skeleton = draw_fields(self.skeleton, state, before[:, :0], random, boosts or {})
-            time = time + self.number("gap").draw(skeleton[:, 0], random).round()
-            go = torch.nonzero(time < window_ns)[:, 0]
-            if go.numel() < rows.numel():
-                rows, time, before = rows[go], time[go], before[go]
-                state, skeleton = state[go], skeleton[go]
-                if rows.numel() == 0:
-                    break
-            found.append((rows, time, skeleton, state))
-            before = torch.cat([skeleton + 1, before[:, : -len(SKELETON)]], dim=1)
-        if not found:
-            none = torch.zeros(0, dtype=torch.int64, device=device)
-            return none, none.double(), none.new_zeros(0, len(SKELETON) + len(DETAILS))
-        window, start, skeleton, state = (torch.cat(part) for part in zip(*found, strict=True))
-        order = torch.argsort(window, stable=True)
-        window, start, skeleton, state = window[order], start[order], skeleton[order], state[order]
-        hidden = self.detail_state(state, skeleton, clock_features(start, window_ns))
-        details = self.details.sample(hidden, skeleton, random=random)
-        return window, start, torch.cat([skeleton, details], dim=1)
-
-
-def draw_fields(
-    decoder: FieldDecoder,
-    state: Tensor,
-    given: Tensor,
-    random: torch.Generator,
-    boosts: dict[str, Tensor],
-) -> Tensor:
-    """Draw token columns as `FieldDecoder.sample` does, with log weights added: int64 [M, K]."""
-    seen = given
-    for place, item in enumerate(decoder.fields):
-        if item.size == 1:
-            token = torch.zeros_like(state[:, 0], dtype=torch.int64)
-        else:
-            logits = decoder.logits(place, state, seen)
-            if item.name in boosts:
-                boost = boosts[item.name]
-                logits = logits + (boost[seen[:, -1]] if boost.dim() == 2 else boost)
-            token = draw(logits, random)
-            state = state + decoder.embed[place](token)
-        seen = torch.cat([seen, token[:, None]], dim=1)
-    return seen[:, given.shape[1] :]

@@ -205,10 +205,13 @@ def train_phase(
 
 
 def phase_steps(batches: Batches, names: tuple[str, ...], config: CascadeConfig) -> int:
-    """Generator steps in max_epochs passes over what the pairs learn from."""
+    """Generator steps a phase takes at most: max_epochs passes over what the pairs learn from.
+
+    Where flows are few, passes are short: least_steps then, if that is more.
+    """
     rows = max(batches.rows(name, held_out=False).numel() for name in names)
-    epochs = config.max_epochs if len(names) == 1 else config.max_epochs * config.joint_share
-    return max(1, round(epochs * rows / (config.batch * config.critic_steps)))
+    steps = max(config.max_epochs * rows / (config.batch * config.critic_steps), config.least_steps)
+    return max(1, round(steps if len(names) == 1 else steps * config.joint_share))
 
 
 def _judge_with(phase: Phase, weights: list[Tensor]) -> float:

@@ -42,42 +42,38 @@ class WeightClasses:
     elephant: float
     mouse: float
 
-    def boosts(self, weights: dict[str, float], *, device: torch.device) -> dict[str, Tensor]:
-        """Turn weights of classes into log weights of tokens, see `StartLevel.sample`.
+    def label_boost(self, weights: dict[str, float], *, device: torch.device) -> Tensor | None:
+        """Log weights of labels, float32 [size]; None where no label is weighted."""
+        label = np.zeros(int(self.sizes[2]))
+        for name, weight in weights.items():
+            if name.startswith(LABEL):
+                label[int(name.removeprefix(LABEL))] = math.log(weight)
+        return torch.as_tensor(label, dtype=torch.float32, device=device) if label.any() else None
+
+    def pair_weights(self, weights: dict[str, float]) -> FloatArray:
+        """How much likelier each of `pairs` becomes by the classes of sizes: float64 [M]."""
+        pair = np.ones(self.counts.size)
+        pair[self.packets >= self.elephant] *= weights.get("elephant", 1.0)
+        pair[self.packets <= self.mouse] *= weights.get("mouse", 1.0)
+        return pair
+
+    def boosts(self, pair: FloatArray, *, device: torch.device) -> dict[str, Tensor]:
+        """Turn weights of pairs [M] into log weights of tokens, see `StartRequest`.
 
         A pair of tokens (forward, reverse) of weight w is drawn w times as often: the first token
         by its mean weight over the second, the second given the first.
-
-        Raises:
-            ConfigError: If a class is unknown, or a weight is no positive number.
         """
-        boosts: dict[str, Tensor] = {}
-        pair = np.ones(self.counts.size)
-        label = np.zeros(int(self.sizes[2]))
-        for name, weight in weights.items():
-            if not (math.isfinite(weight) and weight > 0):
-                raise ConfigError(f"the weight of {name} is {weight}, but must be above 0")
-            if name == "elephant":
-                pair[self.packets >= self.elephant] *= weight
-            elif name == "mouse":
-                pair[self.packets <= self.mouse] *= weight
-            elif name.startswith(LABEL):
-                label[int(name.removeprefix(LABEL))] = math.log(weight)
-            else:
-                raise ConfigError(f"there is no class {name}; there are {', '.join(CLASSES)}")
-        if (label != 0).any():
-            boosts["label"] = torch.as_tensor(label, dtype=torch.float32, device=device)
-        if (pair != 1).any():
-            forward = np.bincount(self.pairs[:, 0], self.counts, int(self.sizes[0]))
-            heavy = np.bincount(self.pairs[:, 0], self.counts * pair, int(self.sizes[0]))
-            mean = np.where(forward > 0, heavy / np.maximum(forward, 1), 1.0)
-            table = np.zeros((int(self.sizes[0]), int(self.sizes[1])))
-            table[self.pairs[:, 0], self.pairs[:, 1]] = np.log(pair)
-            boosts["packets_forward"] = torch.as_tensor(
-                np.log(mean), dtype=torch.float32, device=device
-            )
-            boosts["packets_reverse"] = torch.as_tensor(table, dtype=torch.float32, device=device)
-        return boosts
+        if (pair == 1).all():
+            return {}
+        forward = np.bincount(self.pairs[:, 0], self.counts, int(self.sizes[0]))
+        heavy = np.bincount(self.pairs[:, 0], self.counts * pair, int(self.sizes[0]))
+        mean = np.where(forward > 0, heavy / np.maximum(forward, 1), 1.0)
+        table = np.zeros((int(self.sizes[0]), int(self.sizes[1])))
+        table[self.pairs[:, 0], self.pairs[:, 1]] = np.log(pair)
+        return {
+            "packets_forward": torch.as_tensor(np.log(mean), dtype=torch.float32, device=device),
+            "packets_reverse": torch.as_tensor(table, dtype=torch.float32, device=device),
+        }
 
     def to_arrays(self) -> dict[str, Array]:
         """Return the classes as named arrays, for a model file."""
@@ -101,6 +97,19 @@ class WeightClasses:
             elephant=float(elephant),
             mouse=float(mouse),
         )
+
+
+def check_weights(weights: dict[str, float]) -> None:
+    """Check the names and values of classes' weights.
+
+    Raises:
+        ConfigError: If a class is unknown, or a weight is no positive number.
+    """
+    for name, weight in weights.items():
+        if not (math.isfinite(weight) and weight > 0):
+            raise ConfigError(f"the weight of {name} is {weight}, but must be above 0")
+        if name not in CLASSES and not name.startswith(LABEL):
+            raise ConfigError(f"there is no class {name}; there are {', '.join(CLASSES)}")
 
 
 def fit_weight_classes(
