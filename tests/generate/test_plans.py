@@ -11,8 +11,10 @@ from netsynth.generate.transformer.flow_level import FlowLevel
 from netsynth.generate.transformer.plan import Left, Plans, counts_before, left_after
 from netsynth.generate.transformer.sampling import (
     DrawnFlows,
+    DrawnTotals,
     draw_flows,
     draw_totals,
+    fit_to_room,
     fit_to_window,
 )
 
@@ -119,7 +121,52 @@ def test_starts_end_where_the_plan_says_on_any_number_of_threads() -> None:
     assert fitted[1].item() == 1
 
 
-def test_flows_that_begin_with_the_last_tick_have_a_packet(level: FlowLevel) -> None:
+def _drawn(starts: list[float], durations: list[float]) -> tuple[DrawnFlows, DrawnTotals]:
+    """Flows of windows 0 and 1 in turn, told by their token; ten packets either way."""
+    count = len(starts)
+    duration = torch.tensor(durations, dtype=torch.float64)
+    flows = DrawnFlows(
+        window=torch.arange(count) * 2 // count,
+        start_ns=torch.tensor(starts, dtype=torch.float64),
+        tokens=torch.arange(count)[:, None],
+    )
+    return flows, DrawnTotals(
+        packets_and_bytes=torch.full((count, 4), 10),
+        answer_ns=duration / 4,
+        reply_ns=duration / 4,
+        duration_ns=duration,
+        longest_ns=duration,
+    )
+
+
+def test_flows_begin_early_enough_to_end_in_their_window() -> None:
+    """Of 1001 ns: one that lasts 400 begins up to 600; from 900 it goes to 600 * 900 / 1000."""
+    flows, totals = _drawn([500, 900, 950, 1000], [100, 400, 600, 0])
+    flows, totals = fit_to_room(flows, totals, window_ns=1001)
+    assert flows.tokens[:, 0].tolist() == [0, 1, 2, 3]
+    assert flows.start_ns.tolist() == [500, 540, 380, 1000]
+    assert totals.duration_ns.tolist() == [100, 400, 600, 0]
+    assert (totals.packets_and_bytes == 10).all()
+
+
+def test_flows_that_begin_earlier_come_earlier_in_their_window() -> None:
+    flows, totals = _drawn([100, 200, 300, 400], [0, 900, 0, 950])
+    flows, totals = fit_to_room(flows, totals, window_ns=1001)
+    assert flows.window.tolist() == [0, 0, 1, 1]
+    assert flows.tokens[:, 0].tolist() == [1, 0, 3, 2]
+    assert flows.start_ns.tolist() == [20, 100, 20, 300]
+    assert totals.duration_ns.tolist() == [900, 0, 950, 0]
+
+
+def test_flows_longer_than_their_window_lose_packets_in_proportion() -> None:
+    flows, totals = _drawn([700, 800], [2000, 10])
+    flows, totals = fit_to_room(flows, totals, window_ns=1001)
+    assert flows.start_ns.tolist() == [0, 800]
+    assert totals.packets_and_bytes.tolist() == [[5] * 4, [10] * 4]
+    assert totals.duration_ns.tolist() == [1000, 10]
+
+
+def test_every_flow_fits_its_window_with_a_packet_at_least(level: FlowLevel) -> None:
     window_ns = layout().window_ns
     trace = office()[1]
     flows = DrawnFlows(
@@ -127,9 +174,8 @@ def test_flows_that_begin_with_the_last_tick_have_a_packet(level: FlowLevel) -> 
         start_ns=torch.full((len(trace),), window_ns - 1, dtype=torch.float64),
         tokens=torch.as_tensor(trace.tokens.astype(np.int64)),
     )
-    totals = draw_totals(
-        level, flows, window_ns=window_ns, largest_payload=1460,
-        random=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+    random = torch.Generator().manual_seed(0)
+    totals = draw_totals(level, flows, largest_payload=1460, random=random)
+    flows, totals = fit_to_room(flows, totals, window_ns=window_ns)
     assert (totals.packets_and_bytes[:, :2].sum(1) >= 1).all()
-    assert (totals.duration_ns == 0).all()
+    assert (flows.start_ns + totals.duration_ns <= window_ns - 1).all()

@@ -34,7 +34,7 @@ class DrawnFlows:
     start_ns: Tensor  # float64 [F]
     tokens: Tensor  # int64 [F, K]
 
-    def take(self, rows: slice) -> DrawnFlows:
+    def take(self, rows: slice | Tensor) -> DrawnFlows:
         """Return the flows `rows`."""
         return DrawnFlows(
             window=self.window[rows], start_ns=self.start_ns[rows], tokens=self.tokens[rows]
@@ -146,7 +146,7 @@ class DrawnTotals:
     duration_ns: Tensor  # float64 [F]
     longest_ns: Tensor  # float64 [F], most that the duration's token may stand for
 
-    def take(self, rows: slice) -> DrawnTotals:
+    def take(self, rows: slice | Tensor) -> DrawnTotals:
         """Return the totals of the flows `rows`."""
         return DrawnTotals(
             packets_and_bytes=self.packets_and_bytes[rows],
@@ -177,7 +177,6 @@ def draw_totals(
     level: FlowNumbers,
     flows: DrawnFlows,
     *,
-    window_ns: int,
     largest_payload: int,
     random: torch.Generator,
 ) -> DrawnTotals:
@@ -218,22 +217,57 @@ def draw_totals(
     pair = (answer_token > 0) & (totals[:, :2] == 1).all(dim=1)  # the answer ends it
     duration = torch.where(pair, answer, duration)
     longest = torch.where(pair, answer, longest)
-    room = (window_ns - 1 - flows.start_ns).clamp(min=0)
-    # The window's end cuts a flow, yet one that begins with its last tick has a packet still.
-    share = (room.clamp(min=1) / duration.clamp(min=1)).clamp(max=1)
-    cut = torch.ceil(totals * share[:, None]).long()
-    totals = torch.where((share < 1)[:, None], cut, totals)
-    duration = torch.minimum(duration, room)
     duration = duration.masked_fill(totals[:, 0] + totals[:, 1] == 1, 0.0)
-    longest = torch.minimum(torch.maximum(longest, duration), room)
     silent = (answer_token == 0) | (totals[:, :2].min(dim=1).values == 0)
     mute = silent | (reply_token == 0) | (totals[:, 0] + totals[:, 1] < 3)
-    answer = torch.minimum(answer, duration)
-    reply = torch.minimum(reply, duration - answer)
     return DrawnTotals(
         packets_and_bytes=totals,
         answer_ns=answer.masked_fill(silent, -1.0),
         reply_ns=reply.masked_fill(mute, -1.0),
+        duration_ns=duration,
+        longest_ns=longest,
+    )
+
+
+def fit_to_room(
+    flows: DrawnFlows, totals: DrawnTotals, *, window_ns: int
+) -> tuple[DrawnFlows, DrawnTotals]:
+    """Let flows end within their window: those that would not begin earlier.
+
+    What was learned of a flow that a window's end cut is what was left of it. So a flow that would
+    be cut again begins earlier, at the same share of the time in which it can begin. One that is
+    longer than the window loses packets in proportion.
+
+    Args:
+        flows: F flows in order of (window, start).
+        totals: Their numbers, as drawn.
+        window_ns: Length of a window.
+
+    Returns:
+        Both, again in order of (window, start).
+    """
+    latest = (window_ns - 1 - totals.duration_ns).clamp(min=0)
+    earlier = (flows.start_ns * (latest / max(window_ns - 1, 1))).floor()
+    start = torch.where(flows.start_ns > latest, earlier, flows.start_ns)
+    order = torch.argsort(start, stable=True)
+    order = order[torch.argsort(flows.window[order], stable=True)]
+    flows = DrawnFlows(window=flows.window, start_ns=start, tokens=flows.tokens).take(order)
+    totals = totals.take(order)
+    amounts, duration = totals.packets_and_bytes, totals.duration_ns
+    room = (window_ns - 1 - flows.start_ns).clamp(min=0)
+    share = (room.clamp(min=1) / duration.clamp(min=1)).clamp(max=1)
+    cut = torch.ceil(amounts * share[:, None]).long()  # a packet at least
+    amounts = torch.where((share < 1)[:, None], cut, amounts)
+    duration = torch.minimum(duration, room)
+    duration = duration.masked_fill(amounts[:, 0] + amounts[:, 1] == 1, 0.0)
+    longest = torch.minimum(torch.maximum(totals.longest_ns, duration), room)
+    answer = torch.minimum(totals.answer_ns, duration)
+    reply = torch.minimum(totals.reply_ns, duration - answer.clamp(min=0))
+    reply = reply.masked_fill(amounts[:, 0] + amounts[:, 1] < 3, -1.0)
+    return flows, DrawnTotals(
+        packets_and_bytes=amounts,
+        answer_ns=answer,
+        reply_ns=reply,
         duration_ns=duration,
         longest_ns=longest,
     )
