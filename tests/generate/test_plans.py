@@ -142,7 +142,7 @@ def _drawn(starts: list[float], durations: list[float]) -> tuple[DrawnFlows, Dra
 def test_flows_begin_early_enough_to_end_in_their_window() -> None:
     """Of 1001 ns: one that lasts 400 begins up to 600; from 900 it goes to 600 * 900 / 1000."""
     flows, totals = _drawn([500, 900, 950, 1000], [100, 400, 600, 0])
-    flows, totals = fit_to_room(flows, totals, window_ns=1001)
+    flows, totals, _ = fit_to_room(flows, totals, window_ns=1001)
     assert flows.tokens[:, 0].tolist() == [0, 1, 2, 3]
     assert flows.start_ns.tolist() == [500, 540, 380, 1000]
     assert totals.duration_ns.tolist() == [100, 400, 600, 0]
@@ -151,7 +151,8 @@ def test_flows_begin_early_enough_to_end_in_their_window() -> None:
 
 def test_flows_that_begin_earlier_come_earlier_in_their_window() -> None:
     flows, totals = _drawn([100, 200, 300, 400], [0, 900, 0, 950])
-    flows, totals = fit_to_room(flows, totals, window_ns=1001)
+    flows, totals, order = fit_to_room(flows, totals, window_ns=1001)
+    assert order.tolist() == [1, 0, 3, 2]
     assert flows.window.tolist() == [0, 0, 1, 1]
     assert flows.tokens[:, 0].tolist() == [1, 0, 3, 2]
     assert flows.start_ns.tolist() == [20, 100, 20, 300]
@@ -160,7 +161,7 @@ def test_flows_that_begin_earlier_come_earlier_in_their_window() -> None:
 
 def test_flows_longer_than_their_window_lose_packets_in_proportion() -> None:
     flows, totals = _drawn([700, 800], [2000, 10])
-    flows, totals = fit_to_room(flows, totals, window_ns=1001)
+    flows, totals, _ = fit_to_room(flows, totals, window_ns=1001)
     assert flows.start_ns.tolist() == [0, 800]
     assert totals.packets_and_bytes.tolist() == [[5] * 4, [10] * 4]
     assert totals.duration_ns.tolist() == [1000, 10]
@@ -176,6 +177,6 @@ def test_every_flow_fits_its_window_with_a_packet_at_least(level: FlowLevel) -> 
     )
     random = torch.Generator().manual_seed(0)
     totals = draw_totals(level, flows, largest_payload=1460, random=random)
-    flows, totals = fit_to_room(flows, totals, window_ns=window_ns)
+    flows, totals, _ = fit_to_room(flows, totals, window_ns=window_ns)
     assert (totals.packets_and_bytes[:, :2].sum(1) >= 1).all()
     assert (flows.start_ns + totals.duration_ns <= window_ns - 1).all()

@@ -206,15 +206,17 @@ class FlowSeriesGenerator:
         numbers = FlowTokens(layout, learned.fastest, self.device)
         flows = made.flows(self.device)
         totals = sampling.draw_totals(
-            numbers, flows, window_ns=layout.window_ns,
+            numbers, flows,
             largest_payload=int(self.records.length.rows[:, -1].max()), random=random,
         )  # fmt: skip
+        flows, totals, order = sampling.fit_to_room(flows, totals, window_ns=layout.window_ns)
+        metadata = made.metadata[order.cpu().numpy()]
         draw = record_drawing(self.records, layout, self.record_config, seed=seed, random=random)
         ends = np.searchsorted(made.window, np.arange(window_count + 1)).tolist()
         for first, last in window_groups(totals.packets_and_bytes[:, :2].sum(1), ends):
             some = slice(ends[first], ends[last])
             part, amounts = flows.take(some), totals.take(some)
-            steps = self._steps(part, amounts, made.metadata[some], seed=seed + some.start, rng=rng)
+            steps = self._steps(part, amounts, metadata[some], seed=seed + some.start, rng=rng)
             records = draw(part, amounts, steps, some.start)
             for index in range(first, last):
                 rows = slice(ends[index] - ends[first], ends[index + 1] - ends[first])

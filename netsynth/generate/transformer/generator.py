@@ -167,7 +167,7 @@ class TransformerGenerator:
             largest_payload=int(record.length.rows[:, -1].max()),
             random=random,
         )
-        flows, totals = sampling.fit_to_room(flows, totals, window_ns=layout.window_ns)
+        flows, totals, _ = sampling.fit_to_room(flows, totals, window_ns=layout.window_ns)
         shared: dict[str, Any] = {"window_ns": layout.window_ns, "step_count": layout.step_count}
         ends = torch.searchsorted(
             flows.window, torch.arange(window_count + 1, device=device)

@@ -231,7 +231,7 @@ def draw_totals(
 
 def fit_to_room(
     flows: DrawnFlows, totals: DrawnTotals, *, window_ns: int
-) -> tuple[DrawnFlows, DrawnTotals]:
+) -> tuple[DrawnFlows, DrawnTotals, Tensor]:
     """Let flows end within their window: those that would not begin earlier.
 
     What was learned of a flow that a window's end cut is what was left of it. So a flow that would
@@ -244,7 +244,7 @@ def fit_to_room(
         window_ns: Length of a window.
 
     Returns:
-        Both, again in order of (window, start).
+        Both, again in order of (window, start), and the row that each flow had, int64 [F].
     """
     latest = (window_ns - 1 - totals.duration_ns).clamp(min=0)
     earlier = (flows.start_ns * (latest / max(window_ns - 1, 1))).floor()
@@ -264,13 +264,14 @@ def fit_to_room(
     answer = torch.minimum(totals.answer_ns, duration)
     reply = torch.minimum(totals.reply_ns, duration - answer.clamp(min=0))
     reply = reply.masked_fill(amounts[:, 0] + amounts[:, 1] < 3, -1.0)
-    return flows, DrawnTotals(
+    fitted = DrawnTotals(
         packets_and_bytes=amounts,
         answer_ns=answer,
         reply_ns=reply,
         duration_ns=duration,
         longest_ns=longest,
     )
+    return flows, fitted, order
 
 
 @dataclass(slots=True)
