@@ -8,6 +8,7 @@ from netsynth.errors import ConfigError
 
 SERIES_BACKBONES = ("lstm", "gru", "mlp")
 RECORD_BACKBONES = ("mlp", "lstm")
+PRECISIONS = ("auto", "float32", "bfloat16")
 SHORTEST_SERIES, LONGEST_SERIES = 20, 200  # steps, CascadeNet section 9
 
 
@@ -34,6 +35,8 @@ class CascadeConfig:
     critic_steps: int = 3  # for each step of a generator
     learning_rate: float = 4e-4  # of Adam in critics; generators take half
     batch: int = 512  # flows or records a step sees
+    precision: str = "auto"  # of matrix products; auto: bfloat16 on CUDA, float32 on a CPU
+    compiled: bool = True  # whether generators are compiled, on CUDA
     kind_likelihood: float = 1.0  # weight of the likelihood of kinds in G3's loss; 0: a GAN alone
     alpha: float = 1.0  # weight of L1 in the joint phase
     beta: float = 1.0  # weight of L2 in the joint phase
@@ -65,6 +68,7 @@ class CascadeConfig:
         for name, choices in (
             ("series_backbone", SERIES_BACKBONES),
             ("record_backbone", RECORD_BACKBONES),
+            ("precision", PRECISIONS),
         ):
             if getattr(self, name) not in choices:
                 raise ConfigError(

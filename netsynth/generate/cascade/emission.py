@@ -48,7 +48,7 @@ def emit(raw: Tensor, parts: tuple[Part, ...], random: torch.Generator | None = 
     """
     pieces = []
     for part in parts:
-        piece = raw[..., part.start : part.stop]
+        piece = raw[..., part.start : part.stop].float()
         if part.kind == "bits":
             piece = torch.sigmoid(piece)
         elif part.kind == "choice":

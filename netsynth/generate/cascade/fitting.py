@@ -14,6 +14,7 @@ from netsynth.generate.cascade.data import all_conditions, all_series, hold_out,
 from netsynth.generate.cascade.flow_data import CONDITIONS, column_of
 from netsynth.generate.cascade.learned import Learned
 from netsynth.generate.cascade.pairs import PAIRS, Batches, as_numpy
+from netsynth.generate.cascade.precision import compile_generators
 from netsynth.generate.cascade.start_fit import (
     fit_starts,
     join_data,
@@ -43,6 +44,8 @@ class Fitting:
             config=config, rng=np.random.default_rng([seed, 1]), device=device,
         )  # fmt: skip
         self.batches = Batches(learned.cascade, self.data, learned.scales)
+        if config.compiled and device.type == "cuda":
+            compile_generators(learned.cascade)
 
     def run(self, level: str, control: FitControl) -> dict[str, Any]:
         """Run one phase; say how it went."""

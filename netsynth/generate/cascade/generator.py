@@ -19,6 +19,7 @@ from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.fitting import Fitting
 from netsynth.generate.cascade.learned import Learned, prepare
 from netsynth.generate.cascade.pairs import PAIRS
+from netsynth.generate.cascade.precision import forked_random
 from netsynth.generate.cascade.weights import check_weights
 from netsynth.generate.contract import TraceLayout
 from netsynth.generate.transformer.limits import keep_flows, within_limits
@@ -91,7 +92,7 @@ class CascadeGenerator:
                 left = max(minutes * 60 - (time.monotonic() - began), 0)
                 deadline = time.monotonic() + left * SHARE_OF_TIME[level]
             control = FitControl(report=partial(report, level), stop=stop, deadline=deadline)
-            with torch.random.fork_rng(devices=[]):
+            with forked_random(self.device):
                 torch.manual_seed(seed)
                 outcome = fit.run(level, control)
             fit.reweigh()

@@ -92,6 +92,7 @@ class SeriesNet(nn.Module):
 
     def shape(self, raw: Tensor, spans: Tensor) -> Tensor:
         """Turn raw outputs [B, T, C] into activity, and values that are read where it is on."""
+        raw = raw.float()
         inside = (torch.arange(raw.shape[1], device=raw.device) < spans[:, None])[..., None]
         values = torch.sigmoid(raw[..., 1:])
         if self.zero_inflation:
@@ -133,8 +134,8 @@ class RecordNet(nn.Module):
             hidden, _ = self.steps(steps.view(-1, self.window, SEEN))
             steps = hidden[:, -1]
         state: Tensor = self.body(torch.cat([known, steps, context, noise], dim=1))
-        return state, self.kinds(state)
+        return state, self.kinds(state).float()
 
     def numbers(self, state: Tensor, kind: Tensor) -> Tensor:
         """Images of payload and gap [B, 2] of records of a kind [B, kinds], a 1 among 0s."""
-        return torch.tanh(self.finish(torch.cat([state, kind], dim=1)))
+        return torch.tanh(self.finish(torch.cat([state, kind], dim=1)).float())

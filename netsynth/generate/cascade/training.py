@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from netsynth.errors import ModelError
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.pairs import Batches, sliced_distance
+from netsynth.generate.cascade.precision import autocast, forked_random
 from netsynth.generate.cascade.wgan import critic_loss
 from netsynth.generate.transformer.training import FitControl
 
@@ -76,6 +78,10 @@ class Phase:
         self.share = {"tuples": config.alpha, "series": config.beta, "records": 1.0}
         self.critic_steps = 0
 
+    def autocast(self) -> AbstractContextManager[None]:
+        """Context of the nets' forward passes."""
+        return autocast(self.weights[0].device, self.config.precision)
+
     def set_rate(self, rate: float) -> None:
         """Set the critics' learning rate, and the generators' in proportion."""
         for critic in self.critic_of.values():
@@ -95,11 +101,12 @@ class Phase:
         weight = config.penalty * config.penalty_every if due else 0.0
         self.critic_steps += 1
         for name in self.names:
-            with torch.set_grad_enabled(not self.detached):
+            with torch.set_grad_enabled(not self.detached), self.autocast():
                 rows = self.draw(name)  # the same, so that interpolates differ in samples alone
                 made = batches.made(name, rows, alone=self.alone)
                 real = batches.real(name, rows)
-            loss, _ = critic_loss(batches.cascade.critic(name), real, made, penalty=weight)
+            with self.autocast():
+                loss, _ = critic_loss(batches.cascade.critic(name), real, made, penalty=weight)
             if not torch.isfinite(loss):
                 raise ModelError(f"{name}: the critic's loss is {loss.item()}; lower learning_rate")
             self.critic_of[name].zero_grad(set_to_none=True)
@@ -115,9 +122,11 @@ class Phase:
         total = torch.zeros((), device=self.weights[0].device)
         for name in self.names:
             rows = self.draw(name)
-            made, loss = self.batches.made_with_loss(name, rows, alone=self.alone)
+            with self.autocast():
+                made, loss = self.batches.made_with_loss(name, rows, alone=self.alone)
+                score = cascade.critic(name)(made).float().mean()
             share = 1.0 if self.alone else self.share[name]
-            total = total + loss - share * cascade.critic(name)(made).mean()
+            total = total + loss - share * score
         self.maker.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.weights, 10.0)
@@ -134,7 +143,7 @@ class Phase:
             if rows.numel() < 2:
                 rows = self.rows[name]
             rows = rows[torch.linspace(0, rows.numel() - 1, min(JUDGED, rows.numel())).long()]
-            with torch.random.fork_rng(devices=[]):
+            with forked_random(rows.device):
                 torch.manual_seed(0)
                 made = self.batches.made(name, rows, alone=self.alone)
             total += sliced_distance(self.batches.real(name, rows), made)

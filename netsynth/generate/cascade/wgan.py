@@ -28,8 +28,9 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, share: Tensor) 
         mean((|grad critic(x)| - 1)^2) at x = share real + (1 - share) fake; a scalar >= 0.
     """
     between = (share * real + (1 - share) * fake).detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    norm = (gradient.square().sum(dim=1) + 1e-12).sqrt()  # [B]
+    score = critic(between).float().sum()
+    (gradient,) = torch.autograd.grad(score, between, create_graph=True)
+    norm = (gradient.float().square().sum(dim=1) + 1e-12).sqrt()  # [B]
     return (norm - 1).square().mean()
 
 
@@ -47,7 +48,7 @@ def critic_loss(
     Returns:
         The loss, and mean score of real minus that of fake (the Wasserstein estimate).
     """
-    scores = critic(torch.cat([real, fake]))  # [2 B], in one pass
+    scores = critic(torch.cat([real, fake])).float()  # [2 B], in one pass
     distance = scores[: real.shape[0]].mean() - scores[real.shape[0] :].mean()
     loss = -distance
     if penalty > 0:

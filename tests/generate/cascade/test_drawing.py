@@ -5,7 +5,7 @@ import numpy as np
 from netsynth.generate.cascade.drawing import DrawnFlows, series_of
 from netsynth.generate.cascade.flow_data import CONDITIONS, Series, aggregate, flow_conditions
 from netsynth.generate.cascade.networks import C
-from netsynth.generate.cascade.record_drawing import DrawnRecords, place_in_time
+from netsynth.generate.cascade.record_drawing import DrawnRecords, even_out, place_in_time
 from netsynth.generate.sharing import share_out
 
 TOPS = np.log1p(np.array([100.0, 1e5]))
@@ -86,6 +86,13 @@ def test_records_lie_in_their_sub_period_in_proportion_to_their_gaps() -> None:
     time = place_in_time(records, flows, series, window_ns=2000, step_count=2)
     # begins at 200, ends at 1500; step 0 until 900, step 1 from 1200
     assert time.tolist() == [200, 200 + 700 * 100 // 400, 900, 1200, 1500]
+
+
+def test_flows_are_evened_out_between_their_first_and_last_record() -> None:
+    time = np.array([10, 11, 12, 70, 5, 6, 9])
+    made = even_out(time, np.array([0, 4, 7]), np.array([True, False]))
+    assert made.tolist() == [10, 30, 50, 70, 5, 6, 9]
+    assert even_out(np.array([3]), np.array([0, 1]), np.array([True])).tolist() == [3]
 
 
 def test_a_series_counts_packets_and_bytes_of_each_step() -> None:

@@ -6,33 +6,18 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from cascade_fits import SMALL, fresh
 from generate_traces import layout, office
 from torch import Tensor
 
 from netsynth.errors import ConfigError
 from netsynth.generate.cascade.config import CascadeConfig
-from netsynth.generate.cascade.fitting import Fitting
 from netsynth.generate.cascade.generator import CascadeGenerator
-from netsynth.generate.cascade.learned import Learned
 from netsynth.generate.cascade.pairs import PAIRS, Batches, sliced_distance
 from netsynth.generate.cascade.training import Phase, train_phase
 from netsynth.generate.transformer.training import FitControl
 
-SMALL = CascadeConfig(
-    width=48, critic_layers=3, generator_layers=2, series_width=24, noise=12,
-    condition_width=32, batch=128, max_epochs=2, least_steps=1, patience=50, learning_rate=1e-3,
-)  # fmt: skip
 QUIET = FitControl(report=lambda *_: None, stop=lambda: False)
-
-
-def fresh(config: CascadeConfig = SMALL, seed: int = 0) -> tuple[Learned, Batches]:
-    """An untrained cascade and its data."""
-    generator = CascadeGenerator(layout=layout(), config=config, seed=seed)
-    generator.fit([office()[1]], seed=0, stop=lambda: True)
-    assert generator.learned is not None
-    device = torch.device("cpu")
-    fit = Fitting(generator.learned, [office()[1]], config, seed=0, device=device)
-    return generator.learned, fit.batches
 
 
 def weights(batches: Batches) -> dict[str, Tensor]:
