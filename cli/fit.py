@@ -158,19 +158,22 @@ def fit(
             if metadata is not None:
                 series.retrain_metadata(captures, metadata, stop=stop, **shared)
             else:
-                if resume or labels:
-                    raise ConfigError("--resume and --labels are for captures, not for series")
+                if labels:
+                    raise ConfigError("--labels is for captures, not for series")
                 series.fit_series(
                     captures,
                     generator=generator,
                     schema=schema,
                     minutes=minutes,
                     max_epochs=max_epochs,
+                    resume=resume,
                     settings=changes,
                     salvage=salvage,
                     stop=stop,
                     **shared,
                 )
+        if stop.is_set and metadata is None:
+            _tell_stopped(output or series.default_output(captures[0]))
         return EXIT_INTERRUPTED if stop.is_set else 0
     target = output or default_output(captures[0])
     with StopSignal() as stop:
@@ -192,13 +195,16 @@ def fit(
         )
     click.echo(model.to_json() if as_json else f"{target}: {model.describe()}")
     if stop.is_set:
-        click.echo(
-            f"stopped; {target} holds what was learned so far; the same command with --resume "
-            "goes on",
-            err=True,
-        )
+        _tell_stopped(target)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _tell_stopped(target: Path) -> None:
+    click.echo(
+        f"stopped; {target} holds what was learned so far; the same command with --resume goes on",
+        err=True,
+    )
 
 
 def default_output(capture: str) -> Path:

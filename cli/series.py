@@ -25,6 +25,11 @@ def names_series(path: Path | str) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
+def default_output(path: str) -> Path:
+    """Name the model of a file of series: its name, in the current folder, as .netsynth."""
+    return Path(f"{Path(path).stem}.netsynth")
+
+
 def fit_series(
     paths: Sequence[str],
     *,
@@ -35,6 +40,7 @@ def fit_series(
     seed: int,
     minutes: float | None,
     max_epochs: int | None,
+    resume: bool,
     settings: dict[str, Any],
     salvage: bool,
     as_json: bool,
@@ -43,11 +49,11 @@ def fit_series(
 ) -> None:
     """Fit a model of series, and say which columns were guessed."""
     from netsynth.series import format_schema
-    from netsynth.series_model import fit_series
+    from netsynth.series_fit import fit_series
 
     if len(paths) != 1:
         raise ConfigError("fit one file of series at a time")
-    target = output or Path(f"{Path(paths[0]).stem}.netsynth")
+    target = output or default_output(paths[0])
     model = fit_series(
         paths[0],
         output=target,
@@ -57,6 +63,7 @@ def fit_series(
         seed=seed,
         minutes=minutes,
         max_epochs=max_epochs,
+        resume=resume,
         settings=settings,
         salvage=salvage,
         progress=make_progress(quiet=quiet),
@@ -83,7 +90,7 @@ def retrain_metadata(
     stop: Callable[[], bool],
 ) -> None:
     """Teach a fitted model another distribution of metadata."""
-    from netsynth.series_model import retrain_metadata
+    from netsynth.series_fit import retrain_metadata
 
     if len(paths) != 1 or Path(paths[0]).suffix != ".netsynth":
         raise ConfigError("--metadata retrains a fitted model: netsynth fit MODEL --metadata CSV")
@@ -143,7 +150,7 @@ def report_series(
     as_json: bool,
 ) -> int:
     """Say how close files of synthetic series are to one of real series; return 0."""
-    from netsynth.series_model import compare_files
+    from netsynth.series_fit import compare_files
 
     if not synthetic:
         raise click.UsageError("give a SYNTHETIC file of series")

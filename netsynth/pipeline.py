@@ -26,7 +26,7 @@ from netsynth.reading import (
     read_packets,
     read_traffic,
 )
-from netsynth.settings import Sections, change_settings, flatten
+from netsynth.settings import Sections, change_settings, unlike_facts
 from netsynth.summary import CaptureSummary, summarise_flows
 
 if TYPE_CHECKING:
@@ -260,9 +260,7 @@ def _unfinished(output: Path | str | None, facts: dict[str, Any], *, device: str
     model = Model.load(output, device=device)
     if model.facts["fit"]["finished"]:
         raise ModelError(f"{output} is finished; fit it anew without --resume")
-    old, new = flatten(model.facts["settings"]), flatten(facts["settings"])
-    differing = [key for key in new if str(old.get(key)) != str(new[key])]
-    differing += [key for key in ("generator", "seed", "labels") if model.facts[key] != facts[key]]
+    differing = unlike_facts(model.facts, facts, ("generator", "seed", "labels"))
     if [c["sha256"] for c in model.facts["captures"]] != [c["sha256"] for c in facts["captures"]]:
         differing.append("captures")
     if differing:

@@ -113,6 +113,21 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def unlike_facts(
+    old: Mapping[str, Any], new: Mapping[str, Any], names: tuple[str, ...]
+) -> list[str]:
+    """Name the settings, and those of `names`, in which the facts of two fits differ.
+
+    Args:
+        old: Facts of a model begun before; "settings" among them.
+        new: Facts of the fit that would go on with it.
+        names: Other facts that must agree.
+    """
+    before, after = flatten(old["settings"]), flatten(new["settings"])
+    differing = [key for key in after if str(before.get(key)) != str(after[key])]
+    return differing + [name for name in names if old[name] != new[name]]
+
+
 def _list_fields(prefix: str, config: Any) -> Iterator[Setting]:
     meanings = _meanings(type(config))
     for field in dataclasses.fields(config):

@@ -15,7 +15,7 @@ ROOMS = ("capture", "demux", "encode", "generate", "report", "series", "verify")
 SOURCES = sorted((ROOT / "netsynth").rglob("*.py"))
 CLI_SOURCES = sorted((ROOT / "cli").glob("*.py"))
 # Modules that any room may import, and those only the walk through the rooms may.
-SHARED = {"analysers", "dataset", "errors", "memory", "numbers", "progress", "tables"}
+SHARED = {"analysers", "columns", "dataset", "errors", "memory", "numbers", "progress", "tables"}
 WALK = {
     "__init__",
     "ahead",
@@ -24,6 +24,7 @@ WALK = {
     "pipeline",
     "reading",
     "sampling",
+    "series_fit",
     "series_model",
     "settings",
     "summary",

@@ -28,7 +28,11 @@ class SeriesGenerator(Protocol):
         minutes: float | None,
         checkpoint: Callable[[], None],
     ) -> object:
-        """Learn; arguments as in `netsynth.generate.contract.Generator.fit`."""
+        """Learn, or go on with what `from_parts` restored unfinished.
+
+        Arguments as in `netsynth.generate.contract.Generator.fit`. "outcomes" of `to_parts` names
+        the levels that are done.
+        """
 
     def sample(
         self,

@@ -11,7 +11,8 @@ import numpy as np
 from netsynth.dataset import SeriesDataset, SeriesSchema, join_datasets
 from netsynth.errors import ConfigError, TableError
 from netsynth.numbers import FloatArray
-from netsynth.series.long_form import dataset_of_table, infer_plan, table_of_dataset
+from netsynth.series.guessing import infer_plan
+from netsynth.series.long_form import dataset_of_table, table_of_dataset
 from netsynth.series.long_table import read_long_table, write_long_table
 from netsynth.series.npz import read_npz, write_npz
 from netsynth.series.schema_file import SchemaPlan, read_schema_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -21,6 +22,7 @@ from netsynth.numbers import Array, FloatArray, IntArray
 log = logging.getLogger(__name__)
 
 PART = 2000  # samples drawn together
+UNFINISHED = "unfinished."  # begins the names of arrays by which a fit goes on
 TRIES = 200  # parts drawn to find metadata that fulfil a condition
 
 
@@ -59,6 +61,8 @@ class DoppelgangerGenerator:
             self.networks["auxiliary"] = Critic(inputs=max(a + r, 1), hidden=hidden)
         self.networks.eval()
         self.outcomes: dict[str, Any] = {}
+        self._trainer: Trainer | None = None  # of a fit that is not over
+        self._unfinished: dict[str, Array] = {}  # what a trainer left off with; see Trainer
 
     @property
     def generators(self) -> SeriesGenerators:
@@ -66,6 +70,17 @@ class DoppelgangerGenerator:
         found = self.networks["generators"]
         assert isinstance(found, SeriesGenerators)
         return found
+
+    def _drawing(self) -> SeriesGenerators:
+        """Return the networks to draw from: of a fit that is not over, their average so far."""
+        found = self.generators.eval()
+        if not (self._unfinished and self.config.average):
+            return found
+        names = found.state_dict().keys()
+        kept = (torch.as_tensor(self._unfinished[f"average.{i}"]) for i in range(len(names)))
+        averaged = copy.deepcopy(found)
+        averaged.load_state_dict(dict(zip(names, kept, strict=True)))
+        return averaged
 
     @property
     def device(self) -> torch.device:
@@ -95,15 +110,20 @@ class DoppelgangerGenerator:
         minutes: float | None = None,
         checkpoint: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
-        """Train the networks; see `SeriesGenerator.fit`.
+        """Train the networks, or go on with what was restored; see `SeriesGenerator.fit`.
 
         Raises:
             ConfigError: If there are fewer than two samples.
         """
         if len(dataset) < 2:
             raise ConfigError(f"doppelganger needs 2 samples at least, not {len(dataset)}")
+        if "series" in self.outcomes:
+            return self.outcomes
+        self._trainer = self.trainer(seed=seed)
+        if self._unfinished:
+            self._trainer.take_arrays(self._unfinished)
         outcome = train(
-            self.trainer(seed=seed),
+            self._trainer,
             self.encoding.encode(dataset),
             seed=seed,
             device=self.device,
@@ -112,6 +132,12 @@ class DoppelgangerGenerator:
             minutes=minutes,
             checkpoint=checkpoint,
         )
+        if stop():
+            checkpoint()
+            return self.outcomes
+        if self.config.average:
+            self._trainer.take_average()
+        self._trainer, self._unfinished = None, {}
         self.outcomes["series"] = outcome
         log.info("doppelganger: %s", outcome)
         checkpoint()
@@ -128,21 +154,20 @@ class DoppelgangerGenerator:
     ) -> Iterator[SeriesDataset]:
         """Draw `count` samples in parts; see `SeriesGenerator.sample`."""
         random = torch.Generator(device=self.device).manual_seed(seed)
-        rows = np.random.default_rng(seed)
-        self.networks.eval()
+        rows, networks = np.random.default_rng(seed), self._drawing()
         for at in range(0, count, PART):
             size = min(PART, count - at)
             given = None
             if metadata is not None:
-                cells = self._complete(metadata[at : at + size], random, rows)
+                cells = self._complete(networks, metadata[at : at + size], random, rows)
                 given = torch.as_tensor(self.encoding.encode_metadata(cells)).to(self.device)
             wanted = None if lengths is None else lengths[at : at + size]
-            yield self._draw(size, random, given=given, lengths=wanted)
+            yield self._draw(networks, size, random, given=given, lengths=wanted)
 
     @torch.no_grad()
     def sample_metadata(self, count: int, *, seed: int) -> FloatArray:
         """Draw metadata alone; see `SeriesGenerator.sample_metadata`."""
-        network = self.generators.metadata
+        network = self._drawing().metadata
         if network is None:
             return np.zeros((count, 0))
         random = torch.Generator(device=self.device).manual_seed(seed)
@@ -151,13 +176,14 @@ class DoppelgangerGenerator:
 
     def _draw(
         self,
+        networks: SeriesGenerators,
         count: int,
         random: torch.Generator,
         *,
         given: torch.Tensor | None,
         lengths: IntArray | None,
     ) -> SeriesDataset:
-        made = self.generators(count, random, given=given, free=True)
+        made = networks(count, random, given=given, free=True)
         limit = self.schema.max_length
         if lengths is None:
             ends = ~made.goes_on[:, :limit]
@@ -172,16 +198,20 @@ class DoppelgangerGenerator:
         )
 
     def _complete(
-        self, metadata: FloatArray, random: torch.Generator, rows: np.random.Generator
+        self,
+        networks: SeriesGenerators,
+        metadata: FloatArray,
+        random: torch.Generator,
+        rows: np.random.Generator,
     ) -> FloatArray:
         """Fill NaN cells from drawn metadata whose categories agree with the given ones."""
-        missing, network = np.isnan(metadata), self.generators.metadata
+        missing, network = np.isnan(metadata), networks.metadata
         if not missing.any() or network is None:
             return metadata
         cells = metadata.copy()
         open_rows = np.flatnonzero(missing.any(axis=1))
         for _ in range(TRIES):
-            noise = torch.randn(PART, self.generators.noise, generator=random, device=self.device)
+            noise = torch.randn(PART, networks.noise, generator=random, device=self.device)
             drawn = self.encoding.decode_metadata(network(noise).cpu().numpy())
             patterns, group = np.unique(metadata[open_rows], axis=0, return_inverse=True)
             group, filled = group.reshape(-1), np.zeros(open_rows.size, dtype=np.bool_)
@@ -224,8 +254,13 @@ class DoppelgangerGenerator:
             )
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Return what is learned as JSON-able facts and named arrays."""
+        """Return what is learned as JSON-able facts and named arrays.
+
+        While the fit is not over, what it needs to go on is among them.
+        """
         arrays = {k: v.detach().cpu().numpy() for k, v in self.networks.state_dict().items()}
+        left = self._unfinished if self._trainer is None else self._trainer.to_arrays()
+        arrays |= {f"{UNFINISHED}{k}": v for k, v in left.items()}
         return {"config": asdict(self.config), "outcomes": self.outcomes}, arrays
 
     @classmethod
@@ -239,7 +274,11 @@ class DoppelgangerGenerator:
         """
         try:
             made = cls(schema=schema, config=DoppelgangerConfig(**header["config"]))
-            made.networks.load_state_dict({k: torch.as_tensor(v) for k, v in arrays.items()})
+            left = {k: v for k, v in arrays.items() if k.startswith(UNFINISHED)}
+            made.networks.load_state_dict(
+                {k: torch.as_tensor(v) for k, v in arrays.items() if k not in left}
+            )
+            made._unfinished = {k.removeprefix(UNFINISHED): v for k, v in left.items()}
             made.outcomes = dict(header["outcomes"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]

@@ -13,7 +13,7 @@ from netsynth.errors import ModelError
 from netsynth.generate.doppelganger.config import DoppelgangerConfig
 from netsynth.generate.doppelganger.encoding import EncodedSeries
 from netsynth.generate.doppelganger.networks import Critic, Perceptron, SeriesGenerators
-from netsynth.numbers import IntArray
+from netsynth.numbers import Array, IntArray
 
 BETAS = (0.5, 0.999)
 CHECKPOINT_S = 120.0
@@ -39,6 +39,7 @@ class Trainer:
             for net in (generators, critic, auxiliary)
         ]
         self.average = [weight.detach().clone() for weight in generators.state_dict().values()]
+        self.steps = 0  # taken so far
 
     def step(self, metadata: Tensor, ranges: Tensor, series: Tensor) -> tuple[float, float]:
         """Take a step on real samples.
@@ -84,6 +85,32 @@ class Trainer:
                 else:
                     kept.copy_(new)
 
+    def to_arrays(self) -> dict[str, Array]:
+        """Return what a later trainer needs to go on: moments of Adam, averages, steps."""
+        arrays: dict[str, Array] = {"steps": np.array([self.steps])}
+        for index, optimiser in enumerate(self.optimisers):
+            for place, state in optimiser.state_dict()["state"].items():
+                for name, value in state.items():
+                    arrays[f"adam.{index}.{place}.{name}"] = value.detach().cpu().numpy()
+        for place, kept in enumerate(self.average):
+            arrays[f"average.{place}"] = kept.cpu().numpy()
+        return arrays
+
+    def take_arrays(self, arrays: dict[str, Array]) -> None:
+        """Go on where the trainer left off whose `to_arrays` these are; networks are not in it."""
+        self.steps = int(arrays["steps"][0])
+        for index, optimiser in enumerate(self.optimisers):
+            content = optimiser.state_dict()
+            for name, array in arrays.items():
+                kind, _, rest = name.partition(".")
+                if kind == "adam" and rest.startswith(f"{index}."):
+                    place, _, part = rest.partition(".")[2].partition(".")
+                    own = content["state"].setdefault(int(place), {})
+                    own[part] = torch.as_tensor(array)
+            optimiser.load_state_dict(content)
+        for number, kept in enumerate(self.average):
+            kept.copy_(torch.as_tensor(arrays[f"average.{number}"]))
+
     def take_average(self) -> None:
         """Replace the generators' weights by their average."""
         names = self.generators.state_dict().keys()
@@ -120,7 +147,7 @@ def train(
     minutes: float | None,
     checkpoint: Callable[[], None],
 ) -> dict[str, float]:
-    """Train until max_epochs, `minutes` or `stop`.
+    """Train until max_epochs, `minutes` or `stop`; a trainer that has steps behind it goes on.
 
     Returns:
         Steps, epochs, and the last distance that the critic saw.
@@ -135,17 +162,18 @@ def train(
     size = min(config.batch, sample_count)
     per_epoch = max(1, sample_count // size)
     goal = config.max_epochs * per_epoch
-    distance, step = 0.0, 0
+    distance, before = 0.0, trainer.steps
     trainer.generators.train()
-    for step, rows in enumerate(_batches(sample_count, size, seed=seed), start=1):
+    for rows in _batches(sample_count, size, seed=[seed, before]):
         batch = [encoded.metadata[rows], encoded.ranges[rows], encoded.batch(rows, width)]
         distance, penalty = trainer.step(*(torch.as_tensor(part).to(device) for part in batch))
         if not (np.isfinite(distance) and np.isfinite(penalty)):
             raise ModelError("the critic's loss is no number; lower doppelganger.learning_rate")
+        trainer.steps += 1
         if config.average:
             trainer.update_average()
         now = time.monotonic()
-        share = step / goal
+        share = trainer.steps / goal
         if minutes is not None:
             share = max(share, (now - began) / (60 * minutes))
         report(min(share, 0.99), f"critic's distance {distance:.2f}")
@@ -154,10 +182,9 @@ def train(
         if now - kept_s > CHECKPOINT_S:
             kept_s = now
             checkpoint()
-    if config.average:
-        trainer.take_average()
     trainer.generators.eval()
-    return {"steps": step, "epochs": step / per_epoch, "distance": distance}
+    steps = trainer.steps
+    return {"steps": steps, "epochs": steps / per_epoch, "distance": distance}
 
 
 def train_metadata(
@@ -198,7 +225,7 @@ def train_metadata(
     network.eval()
 
 
-def _batches(sample_count: int, size: int, *, seed: int) -> Iterator[IntArray]:
+def _batches(sample_count: int, size: int, *, seed: list[int]) -> Iterator[IntArray]:
     """Yield rows of whole batches without end, every sample at most once an epoch."""
     random = np.random.default_rng(seed)
     while True:

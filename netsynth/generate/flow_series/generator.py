@@ -146,6 +146,8 @@ class FlowSeriesGenerator:
         series.fit(
             dataset, seed=seed, report=report, stop=stop, minutes=minutes, checkpoint=checkpoint
         )
+        if stop():
+            return {}
         kinds = book.kinds_of(series.sample_metadata(JUDGED, seed=seed))
         count = book.plans.kinds.shape[0]
         learned = np.bincount(book.kinds_of(dataset.metadata), minlength=count) / len(dataset)

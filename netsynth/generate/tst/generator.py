@@ -63,7 +63,7 @@ class TstGenerator:
         minutes: float | None = None,
         checkpoint: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
-        """Train; see `SeriesGenerator.fit`.
+        """Train what is not yet trained; see `SeriesGenerator.fit`.
 
         Raises:
             ConfigError: If there are fewer than two samples.
@@ -71,28 +71,51 @@ class TstGenerator:
         if len(dataset) < 2:
             raise ConfigError(f"tst needs 2 samples at least, not {len(dataset)}")
         if self.published is not None:
-            self.outcomes["series"] = self.published.fit(
-                dataset, seed=seed, report=partial(report, "series"), stop=stop, minutes=minutes
-            )
-            checkpoint()
-            return self.outcomes
-        self.tokens = fit_series_tokens(dataset, self.config)
+            return self._fit_published(
+                self.published, dataset, seed=seed, report=report, stop=stop, minutes=minutes,
+                checkpoint=checkpoint,
+            )  # fmt: skip
+        if self.tokens is None:
+            self.tokens = fit_series_tokens(dataset, self.config)
+            prefix = self.tokens.encode_prefix(dataset)
+            self.parents = choose_parents(self.tokens.prefix_fields, prefix)
+            self._build()
         prefix = self.tokens.encode_prefix(dataset)
-        self.parents = choose_parents(self.tokens.prefix_fields, prefix)
-        self._build()
         began = time.monotonic()
         for name, share in (("metadata", SHARE_OF_TIME), ("series", 1.0)):
+            if name in self.outcomes:
+                continue
             deadline = None
             if minutes is not None:
                 left = max(60 * minutes - (time.monotonic() - began), 0)
                 deadline = time.monotonic() + share * left
             control = FitControl(report=partial(report, name), stop=stop, deadline=deadline)
             outcome = self._fit_level(name, dataset, prefix, seed=seed, control=control)
+            if stop():
+                break
             self.outcomes[name] = asdict(outcome)
             log.info("%s", outcome)
             checkpoint()
-            if stop():
-                break
+        return self.outcomes
+
+    def _fit_published(
+        self,
+        model: PublishedModel,
+        dataset: SeriesDataset,
+        *,
+        seed: int,
+        report: Callable[[str, float, str], None],
+        stop: Callable[[], bool],
+        minutes: float | None,
+        checkpoint: Callable[[], None],
+    ) -> dict[str, Any]:
+        if "series" not in self.outcomes:
+            outcome = model.fit(
+                dataset, seed=seed, report=partial(report, "series"), stop=stop, minutes=minutes
+            )
+            if not stop():
+                self.outcomes["series"] = outcome
+            checkpoint()
         return self.outcomes
 
     def _fit_level(

@@ -1,0 +1,73 @@
+"""The schema of a long-form table, guessed from its columns and cells."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from netsynth.dataset import CATEGORICAL, COUNT, NUMERIC
+from netsynth.errors import TableError
+from netsynth.series.long_table import LongTable
+from netsynth.series.schema_file import ColumnPlan, SchemaPlan
+
+ID_NAMES = ("id", "series_id", "sample_id", "series", "sample")
+TIME_NAMES = ("time", "timestamp", "datetime", "date")
+STEP_NAMES = ("step", "t")
+
+
+def infer_plan(table: LongTable) -> SchemaPlan:
+    """Guess what the columns of a table are.
+
+    The column named id (or series, sample), else the first, tells series apart; time, timestamp or
+    date are times; step or t the order; of the others, those that never change within a series are
+    metadata. Text is categorical, whole numbers from 0 on are counts.
+
+    Raises:
+        TableError: If no series has two records, so that nothing tells metadata by.
+    """
+    by_lower = {name.lower(): name for name in table.columns}
+    id_column = next((by_lower[n] for n in ID_NAMES if n in by_lower), next(iter(table.columns)))
+    time = next((by_lower[n] for n in TIME_NAMES if n in by_lower), None)
+    step = next((by_lower[n] for n in STEP_NAMES if n in by_lower), None)
+    sample, _ = table.texts(id_column)
+    order = np.argsort(sample, kind="stable")
+    same = sample[order][1:] == sample[order][:-1]
+    if not same.any():
+        raise TableError(
+            f"{table.path}: every series has one record alone, so what is metadata cannot be "
+            "guessed; say it in a schema file (--schema)"
+        )
+    metadata: list[ColumnPlan] = []
+    measurements: list[ColumnPlan] = []
+    for name in table.columns:
+        if name in (id_column, time, step):
+            continue
+        codes, words = table.texts(name)
+        is_fixed = not (np.diff(codes[order])[same] != 0).any()
+        kind = _infer_kind(table, name, words)
+        (metadata if is_fixed else measurements).append(ColumnPlan(name=name, kind=kind))
+    return SchemaPlan(
+        id_column=id_column,
+        step=step,
+        time=time,
+        time_unit=_infer_unit(table, time),
+        metadata=tuple(metadata),
+        measurements=tuple(measurements),
+    )
+
+
+def _infer_kind(table: LongTable, name: str, words: list[str]) -> str:
+    if set(words) <= {"true", "false", "True", "False"}:
+        return CATEGORICAL
+    number = table.numbers(name)
+    known = np.isfinite(number)
+    if known.mean() < 0.5:  # a few bad cells do not make text of a column of numbers
+        return CATEGORICAL
+    whole = number[known]
+    return COUNT if ((whole >= 0) & (whole == np.floor(whole))).all() else NUMERIC
+
+
+def _infer_unit(table: LongTable, time: str | None) -> str:
+    """Guess the unit of times: dates in words are "iso", numbers seconds."""
+    if time is None:
+        return "s"
+    return "s" if np.isfinite(table.numbers(time)[:1]).all() else "iso"
