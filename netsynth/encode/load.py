@@ -23,7 +23,7 @@ from netsynth.tables import EncodedTrace, FlowTable
 HEADER_BYTES = 54  # counted to each packet's payload
 SHORTEST_NS = 100_000.0  # below, a capture's clock and its host say more than its links
 LONGEST = 1 / 64  # of a trace; over longer times its volume tells, and not its links
-SMALL = 16  # packets of flows that do not wait: they are no load
+LOADING = 0.8  # share of the bytes of a window, of the fewest flows that carry it: they wait
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,39 +48,64 @@ class Load:
         return Load(depth=arrays[f"{name}.depth"], rate=arrays[f"{name}.rate"])
 
     def delay(
-        self, time_ns: IntArray, size_bytes: IntArray, small: NDArray[np.bool_], *, end_ns: int
+        self, time_ns: IntArray, size_bytes: IntArray, offsets: IntArray, waits: NDArray[np.bool_]
     ) -> IntArray:
-        """Hold packets back that would exceed the load.
+        """Hold packets back that would exceed the load; a flow that waited stays late.
 
         Args:
-            time_ns: int64 [N], ascending.
+            time_ns: int64 [N], flow after flow, ascending in each.
             size_bytes: int64 [N], payload bytes.
-            small: bool [N], packets that count but do not wait.
-            end_ns: No packet is moved to this time or beyond.
+            offsets: int64 [F + 1], first packet of each flow.
+            waits: bool [F], flows that wait; those that don't count all the same.
 
         Returns:
-            int64 [N], times when they go. Those that wait stay in order among themselves.
+            int64 [N], times when they go.
         """
         if not self.depth.size or not time_ns.size:
             return time_ns
         from netsynth.encode.load_kernel import queue
 
         size = size_bytes.astype(np.float64) + HEADER_BYTES
-        return np.asarray(queue(time_ns, size, small, self.depth, self.rate, end_ns))
+        passing = np.flatnonzero(~np.repeat(waits, np.diff(offsets)))
+        passing = passing[np.argsort(time_ns[passing], kind="stable")]
+        return np.asarray(queue(time_ns, size, offsets, waits, passing, self.depth, self.rate))
 
 
 def hold_to(load: Load, trace: EncodedTrace) -> EncodedTrace:
-    """Hold a window's packets back to `load`; flows of up to SMALL packets do not wait."""
-    order = np.argsort(trace.record_ns, kind="stable")
-    counts = np.diff(trace.record_offsets)
-    small = np.repeat(counts <= SMALL, counts)
-    old = trace.record_ns[order]
-    new = load.delay(old, trace.record_bytes[order], small[order], end_ns=trace.window_ns)
+    """Hold a window's packets back to `load`, those of its largest flows alone.
+
+    Small flows are no load, and their times tell most.
+
+    What would go after the window's end does not go, as a capture that ends cuts its flows off; of
+    a flow that began, the first packet is kept. The series are left as they were.
+    """
+    counts, old = np.diff(trace.record_offsets), trace.record_ns
+    new = load.delay(old, trace.record_bytes, trace.record_offsets, _largest(trace))
     if np.array_equal(old, new):
         return trace
-    record_ns = np.empty_like(trace.record_ns)
-    record_ns[order] = new
-    return dataclasses.replace(trace, record_ns=record_ns)
+    flow = np.repeat(np.arange(counts.size), counts)
+    kept = (new < trace.window_ns) | (old >= trace.window_ns)
+    kept[trace.record_offsets[:-1][counts > 0]] = True
+    offsets = np.append(0, np.cumsum(np.bincount(flow[kept], minlength=counts.size)))
+    return dataclasses.replace(
+        trace,
+        records=trace.records[kept],
+        record_bytes=trace.record_bytes[kept],
+        record_ns=np.minimum(new, np.maximum(old, trace.window_ns - 1))[kept],
+        record_offsets=offsets.astype(np.int64),
+    )
+
+
+def _largest(trace: EncodedTrace) -> NDArray[np.bool_]:
+    """Tell which flows are the fewest that carry LOADING of a window's bytes: bool [F]."""
+    counts = np.diff(trace.record_offsets)
+    flow = np.repeat(np.arange(counts.size), counts)
+    size = np.bincount(flow, trace.record_bytes + HEADER_BYTES, minlength=counts.size)
+    order = np.argsort(-size, kind="stable")
+    before = np.cumsum(size[order]) - size[order]
+    largest = np.zeros(counts.size, dtype=np.bool_)
+    largest[order] = before < LOADING * size.sum()
+    return largest
 
 
 def fit_load(flow_tables: list[FlowTable]) -> Load:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 import numpy as np
 
 from netsynth.demux.jit import compiled
@@ -11,53 +13,59 @@ SLACK = 0.01  # share of a bucket that may be lacking
 
 
 @compiled
-def queue(time: Array, size: Array, small: Array, depth: Array, rate: Array, end: int) -> Array:
-    """Let packets pass token buckets, first in, first out; small flows pass them at once.
+def queue(
+    time: Array,
+    size: Array,
+    offsets: Array,
+    waits: Array,
+    passing: Array,
+    depth: Array,
+    rate: Array,
+) -> Array:
+    """Let packets pass token buckets in order of time; a flow that waited is late from then on.
 
     Args:
-        time: int64 [N] ns, ascending.
+        time: int64 [N] ns, flow after flow, ascending in each.
         size: float64 [N] bytes.
-        small: bool [N].
+        offsets: int64 [F + 1], first packet of each flow.
+        waits: bool [F], flows that wait.
+        passing: int64 [P], packets of the others in order of time: they pass at once, but count.
         depth: float64 [B] bytes.
         rate: float64 [B] bytes per ns.
-        end: Time that none is moved to.
 
     Returns:
         int64 [N] ns.
     """
     out = time.copy()
-    count = time.size
     tokens = depth.copy()
-    clock = time[0]
-    front = 0  # of those that wait
-    free = time[0]  # none of them goes before the one ahead of it
-    following = 0  # next small one
-    while True:
-        while front < count and small[front]:
-            front += 1
-        while following < count and not small[following]:
-            following += 1
-        if front >= count and following >= count:
-            return out
-        go = end
-        if front < count:
-            go = max(time[front], free)
+    heap = [(np.int64(0), np.int64(0), np.int64(0)) for _ in range(0)]  # time, flow, packet
+    for flow in range(waits.size):
+        if waits[flow] and offsets[flow] < offsets[flow + 1]:
+            heap.append((time[offsets[flow]], np.int64(flow), offsets[flow]))
+    heapq.heapify(heap)
+    clock = time.min()
+    following = 0  # of those that pass
+    while len(heap) > 0 or following < passing.size:
+        go, packet = clock, np.int64(-1)
+        if len(heap) > 0:
+            due, flow, packet = heap[0]
+            go = max(due, clock)
             for bucket in range(depth.size):
-                lacking = size[front] - tokens[bucket] - rate[bucket] * max(go - clock, 0)
+                lacking = size[packet] - tokens[bucket] - rate[bucket] * (go - clock)
                 if lacking > SLACK * depth[bucket]:
-                    go = max(go, clock) + np.int64(np.ceil(lacking / rate[bucket]))
-            go = max(min(go, end - 1), time[front], free)
-        pick = front
-        if following < count and (front >= count or time[following] <= go):
-            pick, go = following, max(time[following], clock)
-        elapsed = max(go - clock, 0)
-        for bucket in range(depth.size):
-            refilled = min(tokens[bucket] + rate[bucket] * elapsed, depth[bucket])
-            tokens[bucket] = refilled - size[pick]
-        clock = max(clock, go)
-        if pick == front:
-            out[front] = go
-            free = go
-            front += 1
-        else:
+                    go += np.int64(np.ceil(lacking / rate[bucket]))
+        if packet < 0 or (following < passing.size and time[passing[following]] <= go):
+            packet = passing[following]
+            go = max(time[packet], clock)
             following += 1
+        else:
+            out[packet] = go
+            heapq.heappop(heap)
+            if packet + 1 < offsets[flow + 1]:
+                after = time[packet + 1] + (go - time[packet])
+                heapq.heappush(heap, (after, flow, packet + 1))
+        for bucket in range(depth.size):
+            refilled = min(tokens[bucket] + rate[bucket] * (go - clock), depth[bucket])
+            tokens[bucket] = refilled - size[packet]
+        clock = go
+    return out

@@ -1,12 +1,14 @@
 """The load of a capture, and traffic held to it."""
 
+import dataclasses
+
 import numpy as np
 from encode_flows import make_flows, office_flows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netsynth.encode import EncodeConfig, fit_codec
-from netsynth.encode.load import HEADER_BYTES, SMALL, Load, fit_load
+from netsynth.encode.load import HEADER_BYTES, Load, fit_load, hold_to
 from netsynth.numbers import IntArray
 from netsynth.tables import FlowTable
 
@@ -19,28 +21,29 @@ def steady(count: int, every_ns: int = MS) -> FlowTable:
     return make_flows([{}], [[(i * every_ns, 0, THOUSAND) for i in range(count)]])
 
 
-def hold(load: Load, time: IntArray, *, small: bool = False, end_ns: int = 1 << 62) -> IntArray:
-    sizes = np.full(time.size, THOUSAND)
-    return load.delay(time, sizes, np.full(time.size, small), end_ns=end_ns)
+def hold(load: Load, time: IntArray, *, waits: bool = True) -> IntArray:
+    """Send packets of one flow."""
+    offsets = np.array([0, time.size])
+    return load.delay(time, np.full(time.size, THOUSAND), offsets, np.array([waits]))
 
 
 def test_what_was_learned_passes() -> None:
     flows = office_flows()
     codec = fit_codec([flows], config=EncodeConfig(), seed=0)
     (trace,) = codec.encode(flows)
-    order = np.argsort(trace.record_ns, kind="stable")
-    time = trace.record_ns[order]
-    none = np.zeros(time.size, dtype=np.bool_)
-    held = codec.load.delay(time, trace.record_bytes[order], none, end_ns=trace.window_ns)
-    assert np.array_equal(held, time)
+    everyone = np.ones(len(trace), dtype=np.bool_)
+    held = codec.load.delay(trace.record_ns, trace.record_bytes, trace.record_offsets, everyone)
+    assert np.array_equal(held, trace.record_ns)
 
 
 def test_twice_the_packets_take_twice_the_time() -> None:
     load = fit_load([steady(4000)])
-    double = np.repeat(np.arange(1000) * MS, 2)
-    held = hold(load, double)
-    assert abs(held[-1] / (2000 * MS) - 1) < 0.05
-    assert (np.diff(held) >= 0).all()
+    one = np.arange(1000) * MS
+    sizes, offsets = np.full(2000, THOUSAND), np.array([0, 1000, 2000])
+    held = load.delay(np.append(one, one), sizes, offsets, np.ones(2, dtype=np.bool_))
+    assert abs(held.max() / (2000 * MS) - 1) < 0.05
+    assert (np.diff(held)[:999] >= MS).all(), "gaps are kept or grow"
+    assert abs(held[999] - held[1999]) < 5 * MS, "neither flow waits for the other's end"
 
 
 def test_a_burst_leaves_at_the_rate_learned() -> None:
@@ -60,17 +63,48 @@ def test_any_traffic_passes_its_own_load(gaps: list[int]) -> None:
 
 def test_small_flows_do_not_wait() -> None:
     time = np.zeros(1000, dtype=np.int64)
-    assert np.array_equal(hold(fit_load([steady(4000)]), time, small=True), time)
+    assert np.array_equal(hold(fit_load([steady(4000)]), time, waits=False), time)
 
 
-def test_nothing_is_moved_beyond_the_end() -> None:
-    time = np.zeros(1000, dtype=np.int64)
-    held = hold(fit_load([steady(4000)]), time, end_ns=50 * MS)
-    assert held.max() == 50 * MS - 1
+def test_what_would_go_after_the_end_does_not_go() -> None:
+    """Of 1000 packets at once, as many as a rate of one a ms sends until the end, and the first of
+    a flow that comes last."""
+    flows = office_flows()
+    (trace,) = fit_codec([flows], config=EncodeConfig(), seed=0).encode(flows)
+    trace = dataclasses.replace(
+        trace,
+        window_ns=50 * MS,
+        record_ns=np.append(np.zeros(1000, dtype=np.int64), np.full(20, 49 * MS)),
+        record_bytes=np.append(np.full(1000, THOUSAND), np.full(20, 60_000)),
+        records=np.zeros((1020, trace.records.shape[1]), dtype=trace.records.dtype),
+        record_offsets=np.append([0, 1000], np.full(len(trace) - 1, 1020)),
+    )
+    held = hold_to(fit_load([steady(4000)]), trace)
+    assert abs(held.record_offsets[1] - 50) < 5
+    assert np.diff(held.record_offsets)[1:].tolist() == [1] + [0] * (len(trace) - 2)
+    assert held.record_ns.size == held.record_bytes.size == held.records.shape[0]
+    assert held.record_ns.max() == 50 * MS - 1
+
+
+def test_the_largest_flows_alone_wait() -> None:
+    """Ten flows of a packet each in the middle of a thousand packets at once."""
+    flows = office_flows()
+    (trace,) = fit_codec([flows], config=EncodeConfig(), seed=0).encode(flows)
+    trace = dataclasses.replace(
+        trace,
+        window_ns=5000 * MS,
+        record_ns=np.append(np.zeros(1000, dtype=np.int64), 100 + np.arange(10)),
+        record_bytes=np.full(1010, THOUSAND),
+        records=np.zeros((1010, trace.records.shape[1]), dtype=trace.records.dtype),
+        record_offsets=np.minimum(np.append(0, 1000 + np.arange(len(trace))), 1010),
+    )
+    held = hold_to(fit_load([steady(4000)]), trace)
+    assert np.array_equal(held.record_ns[1000:], trace.record_ns[1000:])
+    assert (held.record_ns[100:1000] > 50 * MS).all()
 
 
 def test_a_capture_of_one_moment_holds_nothing_back() -> None:
-    time = np.zeros(SMALL * 10, dtype=np.int64)
+    time = np.zeros(160, dtype=np.int64)
     assert np.array_equal(hold(fit_load([steady(3, every_ns=0)]), time), time)
 
 

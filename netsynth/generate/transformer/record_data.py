@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netsynth.generate.transformer.pace import run_ns
+from netsynth.generate.transformer.pace import LATE, run_ns
 from netsynth.generate.transformer.record_level import AROUND, RECENT, RecordContext
 from netsynth.numbers import Array, FloatArray, IntArray
 from netsynth.tables import EncodedTrace
@@ -131,7 +131,7 @@ def _drawn_durations(
         drawn[rows] = number.decode(own, random.random(rows.size)) * unit[rows]
         longest[rows] = number.high[own] * unit[rows]
     true = trace.duration_ns.astype(np.float64)
-    return np.maximum(drawn, trip), np.maximum(longest, true)
+    return np.maximum(drawn, trip), np.maximum(longest, true) * LATE
 
 
 def _due_rows(opposite: Array, flow: IntArray, flow_count: int) -> tuple[IntArray, IntArray]:

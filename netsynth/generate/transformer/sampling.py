@@ -13,7 +13,7 @@ from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import shortest_ns
 from netsynth.generate.transformer.numbers import NumberTable
-from netsynth.generate.transformer.pace import run_ns
+from netsynth.generate.transformer.pace import LATE, run_ns
 from netsynth.generate.transformer.plan import Left
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import RECENT, RecordContext, RecordLevel
@@ -214,6 +214,7 @@ def draw_totals(
     )
     duration = torch.where(stretch_token > 0, trip * stretch, torch.maximum(alone, trip))
     duration = torch.maximum(duration, shortest_ns(totals, level.fastest))
+    longest = longest * LATE
     pair = (answer_token > 0) & (totals[:, :2] == 1).all(dim=1)  # the answer ends it
     duration = torch.where(pair, answer, duration)
     longest = torch.where(pair, answer, longest)
