@@ -60,7 +60,8 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
     Reads times, directions, ports, flags, payload lengths, segment and ack classes, windows,
     options and ICMP types; computes seq, ack, ip_id, timestamps, ip_length and wire_length, and
     mends what no host would send (counted in `repairs`). Packet count, times and directions
-    stay as they are, but for clients that did not wait for their SYN-ACK.
+    stay as they are, but for clients that did not wait for their SYN-ACK, and for a SYN-ACK or a
+    last acknowledgement that is added.
 
     Args:
         flows: Packets agree with their flow's initiator and responder.
@@ -72,12 +73,12 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
     Raises:
         ConfigError: If payload is unknown.
     """
-    from netsynth.demux import dialogue, handshakes
+    from netsynth.demux import additions, dialogue, handshakes
 
     if payload not in PAYLOADS:
         raise ConfigError(f"payload is {payload!r}, but must be one of {', '.join(PAYLOADS)}")
     repairs = np.zeros(len(dialogue.REPAIRS), dtype=np.int64)
-    flows = handshakes.order_handshakes(flows, repairs)
+    flows = handshakes.order_handshakes(additions.add_answers(flows, repairs), repairs)
     columns = {name: getattr(flows.packets, name).copy() for name in _REWRITTEN}
     flows = replace(
         flows,
@@ -85,6 +86,8 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
         segment=flows.segment.copy(),
         ack_class=flows.ack_class.copy(),
     )
+    _mend_flags(flows, repairs)
+    flows = additions.add_acknowledgements(flows, repairs)
     words = hash_flows(flows, seed)
     data_at = _fill_columns(flows, words, seed, repairs)
     _fill_lengths(flows.packets)
@@ -124,14 +127,12 @@ _REWRITTEN = (
 )
 
 
-def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) -> IntArray:
-    """Fill numbers and flags of all packets in place; return data_at, int64 [N]."""
-    from netsynth.demux import closings, datagrams, dialogue, openings, options
+def _mend_flags(flows: FlowTable, repairs: IntArray) -> None:
+    """Make the flags of all packets legal, and fill up messages that are too short, in place."""
+    from netsynth.demux import closings, dialogue
     from netsynth.demux.payloads import find_short_messages
 
     p = flows.packets
-    for name in ("ip_id", "seq", "ack", "ts_val", "ts_ecr", "checksums"):
-        getattr(p, name)[:] = 0
     is_fragment = (p.ip_flags & (IP_MF | IP_FRAGMENT)) != 0
     repairs[dialogue.REPAIRS.index("fragment_joined")] = np.count_nonzero(is_fragment)
     short, sizes = find_short_messages(flows)
@@ -158,6 +159,15 @@ def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) 
         flows.ack_class,
         repairs,
     )
+
+
+def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) -> IntArray:
+    """Fill numbers and options of all packets in place; return data_at, int64 [N]."""
+    from netsynth.demux import datagrams, openings, options
+
+    p = flows.packets
+    for name in ("ip_id", "seq", "ack", "ts_val", "ts_ecr", "checksums"):
+        getattr(p, name)[:] = 0
     completed = openings.complete_openings(flows, repairs)
     options.negotiate_options(
         flows.offsets,

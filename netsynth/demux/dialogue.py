@@ -1,7 +1,7 @@
 """Make the flags of each TCP flow a legal dialogue, changing as little as possible.
 
 A generator learns dialogues and mostly gets them right; what it gets wrong is mended here, packet
-by packet, and counted. Times, directions and the number of packets never change.
+by packet, and counted. Times, directions and the number of packets never change here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ REPAIRS = (
     "syn_ack_added",  # the first answer to a SYN became a SYN-ACK, without its data
     "early_data",  # what came between SYN and SYN-ACK became a repeated SYN
     "ack_added",  # ACK set on a segment of an open connection
-    "early_fin",  # FIN dropped before new data of its side, or put off until after the peer's
+    "early_fin",  # FIN put off to the last new data of its side, or until after the peer's
     "early_reset",  # RST dropped from a segment after which its side sent data
     "after_reset",  # a segment after the side's own RST became an RST
     "after_fin",  # new data after FIN became a retransmission; a second FIN, too, or was dropped
@@ -33,6 +33,8 @@ REPAIRS = (
     "fin_moved",  # the last FIN came earlier, so that the peer acknowledges it, see closings.py
     "message_filled",  # a datagram or ICMP message too short for what it is was filled up
     "early_moved",  # what a client sent before its SYN-ACK came after it, see handshakes.py
+    "syn_ack_inserted",  # a packet more: the SYN-ACK of a client that got data, see additions.py
+    "ack_inserted",  # a packet more: the acknowledgement of the last FIN, see additions.py
 )
 _SYN_MIXED, _LATE_SYN, _LATE_SYN_ACK, _SYN_ACK_ADDED, _EARLY, _ACK_ADDED = 0, 1, 2, 3, 4, 5
 _LONGEST_ANSWER = 2  # segments that follow the peer's FIN where hosts half-close, as few do
@@ -114,6 +116,7 @@ def repair_flags(
         first_fin = np.full(2, -1, dtype=np.int64)
         last_fin = np.full(2, -1, dtype=np.int64)
         last = np.full(2, -1, dtype=np.int64)
+        last_reset = np.full(2, -1, dtype=np.int64)
         answers = np.zeros(2, dtype=np.int64)  # segments of new data after the peer's FIN
         is_fin_acked = np.zeros(2, dtype=np.bool_)
         for i in range(first, end):
@@ -136,6 +139,17 @@ def repair_flags(
                     if first_fin[side] < 0:
                         first_fin[side] = i
                 last[side] = i
+            else:
+                last_reset[side] = i
+        for side in range(2):  # close with the last data, not before them
+            i, late = last_fin[side], last_new[side]
+            if last_syn[side] < i < late and last_reset[side] < 0:
+                tcp_flags[late] |= 1
+                last_fin[side] = late
+                if first_fin[side] == i:
+                    tcp_flags[i] &= 0xFE
+                    first_fin[side] = late
+                    repairs[_EARLY_FIN] += 1
         for side in range(2):  # close after a long answer, not before it
             i, late = first_fin[side], last[side]
             is_alone = last_fin[side] == i and last_syn[side] < i

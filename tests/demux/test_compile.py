@@ -254,7 +254,7 @@ REPAIRED: dict[str, tuple[list[Action], list[str]]] = {
         ["S", "S", "R", "SA"],
     ),
     "ack_added": ([*HANDSHAKE, Action("P", payload=9)], ["A", "PA"]),
-    "early_fin": ([*HANDSHAKE, Action("FA"), Action("PA", payload=3)], ["A", "A", "PA"]),
+    "early_fin": ([*HANDSHAKE, Action("FA"), Action("PA", payload=3)], ["A", "A", "FPA"]),
     "early_reset": ([*HANDSHAKE, Action("R"), Action("PA", payload=3)], ["A", "A", "PA"]),
     "after_reset": ([*HANDSHAKE, Action("R"), Action("A")], ["A", "R", "RA"]),
     "syn_with_fin_or_rst": ([Action("SF")], ["S"]),

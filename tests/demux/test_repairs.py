@@ -9,6 +9,7 @@ from demux_actions import HANDSHAKE, STEP_NS, Action, dialogue, flow_table
 from netsynth.demux import CompiledPackets, compile_flows
 from netsynth.tables import (
     ACK,
+    ACK_SAME,
     ICMP,
     ICMPV6,
     NO_WINDOW_SCALE,
@@ -134,6 +135,41 @@ def test_other_closings_stay_as_they_are(tail: list[Action]) -> None:
     result = compiled([*HANDSHAKE, *tail])
     assert result.repairs["fin_moved"] == 0
     assert sum("F" in each for each in letters(result)) == sum("F" in a.flags for a in tail)
+
+
+def test_a_last_fin_that_cannot_move_is_acknowledged_by_one_packet_more() -> None:
+    """1 ms a step; the client answers the SYN-ACK after 1 ms, and so the FIN at 5 ms."""
+    tail = [Action("FA"), Action("PA", True, 5), Action("FA", True, ack_class=ACK_SAME)]
+    table = flow_table([[*HANDSHAKE, *tail], dialogue(100)])
+    result = compile_flows(table, seed=1, payload="zero")
+    p = result.packets
+    assert result.repairs["ack_inserted"] == 1
+    assert letters(result)[3:7] == [">FA", "<PA", "<FA", ">A"]
+    assert p.time_ns[6] - p.time_ns[0] == 6 * STEP_NS
+    assert p.payload_length[6] == 0
+    assert [int(p.seq[6]) - int(p.seq[3]), int(p.ack[6]) - int(p.seq[5])] == [1, 1]
+    assert int(p.ack[5]) - int(p.seq[3]) == 1
+    assert result.flow.tolist() == [0] * 7 + [1] * 8
+
+
+def test_a_fin_before_data_of_its_side_comes_with_them() -> None:
+    tail = [Action("FA", True), Action("PA", True, 5), Action("FA"), Action("A", True)]
+    result = compiled([*HANDSHAKE, *tail])
+    assert letters(result)[3:] == ["<A", "<FPA", ">FA", "<A"]
+    assert result.repairs["early_fin"] == 1
+
+
+def test_data_from_a_server_without_a_syn_ack_get_one() -> None:
+    """The client's first segment comes at 1 ms; before it, the SYN-ACK."""
+    actions = [Action("S", **OFFER), Action("A"), Action("PA", payload=9), Action("PA", True, 20)]
+    result = compiled(dialogue(100), actions)
+    p = result.packets
+    assert result.repairs["syn_ack_inserted"] == 1
+    assert letters(result)[8:] == [">S", "<SA", ">A", ">PA", "<PA"]
+    assert ((p.time_ns[8:] - p.time_ns[8]) // STEP_NS).tolist() == [0, 1, 1, 2, 3]
+    assert p.payload_length[8:].tolist() == [0, 0, 0, 9, 20]
+    assert int(p.ack[9]) - int(p.seq[8]) == int(p.ack[10]) - int(p.seq[9]) == 1
+    assert p.src[9] == p.src[12]
 
 
 def test_a_second_fin_of_what_is_acknowledged_is_none() -> None:
