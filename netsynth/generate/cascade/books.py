@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsynth.numbers import Array, FloatArray, IntArray
 
@@ -55,6 +56,11 @@ class CountBook:
             found = last > first
             chosen[lost[found]] = order[row[found]]
         return self.rows[np.maximum(chosen, 0)]
+
+    def knows(self, given: IntArray, columns: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Tell which rows of `given` [N, G] were seen, by some columns: bool [N]."""
+        known, wanted = self._codes(given, columns)
+        return np.isin(wanted, known)
 
     def _codes(self, given: IntArray, columns: tuple[int, ...]) -> tuple[IntArray, IntArray]:
         """One number a tuple of the columns, of what was counted and of what is wanted."""

@@ -25,6 +25,7 @@ from netsynth.numbers import FloatArray, IntArray
 from netsynth.tables import EncodedTrace
 
 BLOCK = 32  # flows that are held out together
+LARGEST_PART = 2.0  # of the held-out share, that the packets of one block may be
 
 
 @dataclass(slots=True)
@@ -91,13 +92,26 @@ def learn_scales(
     )
 
 
-def hold_out(flow_count: int, *, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Choose blocks of flows to hold out: bool [F]."""
+def hold_out(packets: IntArray, *, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Choose blocks of flows to hold out: bool [F].
+
+    Blocks of more than their part of the packets are passed over, or the one flow that carries
+    nearly all of them may be what is not learned from. One flow alone is learned from.
+
+    Args:
+        packets: int64 [F].
+        share: Of the flows.
+        rng: Source of randomness.
+    """
+    flow_count = packets.size
     block = int(np.clip(flow_count // 40, 1, BLOCK))
-    blocks = -(-flow_count // block)
-    chosen = np.zeros(blocks, dtype=np.bool_)
-    chosen[rng.permutation(blocks)[: max(round(share * blocks), 1)]] = True
-    return np.repeat(chosen, block)[:flow_count]
+    place = np.arange(flow_count) // block
+    volume = np.bincount(place, packets)
+    order = rng.permutation(volume.size)
+    light = order[volume[order] <= LARGEST_PART * share * packets.sum()]
+    chosen = np.zeros(volume.size, dtype=np.bool_)
+    chosen[light[: max(round(share * volume.size), 1)]] = True
+    return chosen[place]
 
 
 def lay_out_data(
@@ -136,9 +150,7 @@ def lay_out_data(
         tuples=torch.as_tensor(layout.encode(static, tokens[:, 3]), device=device),
         spans=torch.as_tensor(joined.spans, device=device),
         series=joined,
-        held_out=torch.as_tensor(
-            hold_out(counts.size, share=config.held_out, rng=rng), device=device
-        ),
+        held_out=torch.as_tensor(hold_out(counts, share=config.held_out, rng=rng), device=device),
         flow=torch.as_tensor(flow, device=device),
         step=torch.as_tensor(joined.step[row] - joined.first[flow], device=device),
         place=place.to(device),

@@ -73,7 +73,8 @@ class Fitting:
                 start_data(tokens, trace.start_ns, window_ns=trace.window_ns, device=self.device)
             )
         rng = np.random.default_rng([self.seed, 2])
-        held_out = hold_out(self.numbers.shape[0], share=self.config.held_out, rng=rng)
+        packets = np.concatenate([t.totals[:, :2].sum(axis=1) for t in self.traces])
+        held_out = hold_out(packets, share=self.config.held_out, rng=rng)
         data = join_data(parts)
         outcome = fit_starts(
             learned.starts, data, torch.as_tensor(held_out, device=self.device),

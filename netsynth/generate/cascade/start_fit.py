@@ -87,7 +87,7 @@ def fit_starts(
     """Train level 0 on `data`, but for the flows `held_out` [F]; say how it went."""
     random = np.random.default_rng([seed, 3])
     train = torch.nonzero(~held_out)[:, 0]
-    test = torch.nonzero(held_out)[:, 0]
+    test = torch.nonzero(held_out)[:, 0] if held_out.any() else train
     level.set_counts(data.tokens[train], choose=True)
 
     def loss(rows: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def fit_starts(
 
     def evaluate() -> float:
         parts = [loss(test[at : at + 8192]).sum() for at in range(0, test.numel(), 8192)]
-        return float(torch.stack(parts).sum()) / max(test.numel(), 1)
+        return float(torch.stack(parts).sum()) / test.numel()
 
     outcome = fit_level(
         level,

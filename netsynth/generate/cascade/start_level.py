@@ -62,10 +62,13 @@ PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def parents_of(chains: dict[str, tuple[tuple[str, ...], ...]]) -> dict[str, Any]:
-    """Write "~name" as FieldDecoder wants it: the column, and the name of its group."""
+    """Write "~name" as FieldDecoder wants it: the column, and the name of its group.
+
+    Levels that begin so are blurred: ten elephants of ten different sizes tell of an eleventh.
+    """
     return {
         name: tuple(
-            tuple(f"{p[1:]}.octave_{p[1:]}" if p.startswith("~") else p for p in level)
+            tuple(f"~{p[1:]}.octave_{p[1:]}" if p.startswith("~") else p for p in level)
             for level in chain
         )
         for name, chain in chains.items()
@@ -124,7 +127,12 @@ class StartLevel(nn.Module):
     ) -> None:
         super().__init__()
         fields = {
-            name: TokenField(name=name, size=codec.size, groups={f"octave_{name}": octaves(codec)})
+            name: TokenField(
+                name=name,
+                size=codec.size,
+                groups={f"octave_{name}": octaves(codec)},
+                number=codec,
+            )
             for name, codec in codecs.items()
         }
         fields["label"] = TokenField(name="label", size=label_count)

@@ -28,8 +28,12 @@ from netsynth.tables import EncodedTrace
 
 OWN = ("gap", "label", *ENDPOINTS)  # columns that are not attributes
 LEAN = 2.0  # flows of any size that a size class takes to its own
-# Which of (service, responder, initiator, state) must agree for a flow's attributes.
-CHAIN = ((0, 1, 2, 3), (0, 2, 3), (0, 3), (0, 2), (0,))
+# Which of (service, responder, initiator, state) must agree for the attributes of a flow, and where
+# its combination is new, for those of either end: they belong to the end, not to its peer.
+KNOWN = (0, 1, 2, 3)
+INITIATOR_CHAIN = ((0, 2, 3), (0, 2), (2,), (0, 3), (0,))
+RESPONDER_CHAIN = ((0, 1, 3), (0, 1), (1,), (0, 3), (0,))
+OF_RESPONDER = ("responder_port", "meta_reverse", "other_meta_reverse", "opening_reverse")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,8 +157,15 @@ class TupleMaker:
 
     def draw_attributes(self, tokens: IntArray, rng: np.random.Generator) -> dict[str, IntArray]:
         """Draw all other token columns given ENDPOINTS and state [F, 4], by name: int64 [F]."""
-        rows = self.attributes.draw(tokens, chain=CHAIN, rng=rng)
-        return {name: rows[:, i] for i, name in enumerate(self.names)}
+        book = self.attributes
+        rows = book.draw(tokens, chain=(KNOWN, *INITIATOR_CHAIN), rng=rng)
+        new = np.flatnonzero(~book.knows(tokens, KNOWN))
+        others = rows.copy()
+        others[new] = book.draw(tokens[new], chain=RESPONDER_CHAIN, rng=rng)
+        return {
+            name: (others if name in OF_RESPONDER else rows)[:, i]
+            for i, name in enumerate(self.names)
+        }
 
     def reweigh(self, made: IntArray, learned: IntArray, sizes: IntArray) -> FloatArray:
         """Weights of combinations so that their shares come out as learned.

@@ -9,6 +9,8 @@ from netsynth.generate.cascade.books import (
     fit_tuple_book,
     nearest_rows,
 )
+from netsynth.generate.cascade.tuple_layout import TupleLayout
+from netsynth.generate.cascade.tuples import TupleMaker
 
 GIVEN = np.array([[1, 5], [1, 5], [1, 5], [1, 5], [1, 6], [2, 5]])
 ROWS = np.array([[10], [10], [10], [11], [12], [13]])
@@ -31,6 +33,29 @@ def test_the_finest_columns_that_were_seen_decide() -> None:
     assert book.draw(np.array([[2, 99]]), chain=chain, rng=rng).tolist() == [[13]]
     anything = book.draw(np.tile([77, 5], (200, 1)), chain=chain, rng=rng)
     assert set(anything[:, 0].tolist()) == {10, 11, 12, 13}
+
+
+def test_a_book_knows_what_it_saw() -> None:
+    book = fit_count_book(GIVEN, ROWS)
+    asked = np.array([[1, 5], [2, 6], [3, 5]])
+    assert book.knows(asked, (0, 1)).tolist() == [True, False, False]
+    assert book.knows(asked, (0,)).tolist() == [True, True, False]
+
+
+def test_attributes_of_a_new_combination_are_those_of_its_ends() -> None:
+    """Hosts 1 and 2 meet servers 1 and 2 crosswise: each end keeps its own TTL."""
+    tokens = np.array([[0, 1, 1, 0]] * 3 + [[0, 2, 2, 0]] * 3)  # service, responder, initiator
+    ttl = np.array([[64, 128]] * 3 + [[32, 255]] * 3)  # of initiator and responder
+    maker = TupleMaker(
+        layout=TupleLayout(parts=(), columns=np.zeros(0, int), states=np.zeros(1, int)),
+        book=fit_tuple_book(np.zeros((6, 1), np.float32), tokens),
+        attributes=fit_count_book(tokens, ttl), names=("meta_forward", "meta_reverse"),
+    )  # fmt: skip
+    drawn = maker.draw_attributes(
+        np.array([[0, 2, 1, 0], [0, 1, 2, 0], [0, 1, 1, 0]]), np.random.default_rng(0)
+    )
+    assert drawn["meta_forward"].tolist() == [64, 32, 64]
+    assert drawn["meta_reverse"].tolist() == [255, 128, 128]
 
 
 def test_arrays_restore_a_book() -> None:

@@ -6,6 +6,7 @@ import torch
 from cascade_fits import fresh
 
 from netsynth.generate.cascade.calibration import no_calibration
+from netsynth.generate.cascade.data import hold_out
 from netsynth.generate.cascade.drawing import flows_of_tokens
 from netsynth.generate.cascade.plan import (
     NEVER,
@@ -109,3 +110,15 @@ def test_level_0_draws_its_plan_to_the_last_flow_inside_of_the_window() -> None:
     assert (flows.start_ns + flows.duration_ns < window_ns).all()
     least = shortest_ns(torch.as_tensor(flows.totals), fastest).numpy().clip(max=window_ns - 1)
     assert (flows.duration_ns >= np.floor(least)).all()
+
+
+def test_the_flow_that_carries_nearly_all_packets_is_learned_from() -> None:
+    packets = np.array([5, 1, 2, 40_000, 3, 1, 1, 2, 5, 4, 1, 3])
+    for seed in range(30):
+        held = hold_out(packets, share=0.1, rng=np.random.default_rng(seed))
+        assert held.sum() == 1
+        assert not held[3]
+    assert not hold_out(np.array([9]), share=0.1, rng=np.random.default_rng(0)).any()
+    many = hold_out(np.ones(6400, np.int64), share=0.1, rng=np.random.default_rng(0))
+    assert many.sum() == 640
+    assert (many.reshape(-1, 32).sum(axis=1) % 32 == 0).all(), "in blocks"
