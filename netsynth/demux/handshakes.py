@@ -1,7 +1,8 @@
-"""Put what a client sends before it has its answer behind that answer.
+"""Put what a client sends before it has its answer behind that answer, and data behind handshakes.
 
 The one repair that moves packets in time: a client that goes on without a SYN-ACK would be no
-client, and the SYN-ACK cannot come before its round trip.
+client, and the SYN-ACK cannot come before its round trip. A server that sends data has had its
+SYN-ACK acknowledged.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def order_handshakes(flows: FlowTable, repairs: IntArray) -> FlowTable:
     A flow is concerned if it begins with a SYN, and its client sends other segments than SYNs
     before the peer's first one, which is a SYN-ACK or has no data and so becomes one. They keep
     their distance to the SYN, now to the SYN-ACK, or share the time until the packet after it.
-    Where none is after it, the SYN-ACK comes at half its time.
+    Where none is after it, the SYN-ACK comes at half its time. Where the server's data come before
+    the client's acknowledgement of the SYN-ACK, that is moved in front of them, to their time.
 
     Returns:
         The same flows, with packets moved; the table given where there is nothing to move.
@@ -76,7 +78,13 @@ def _order(
                 break
             if tcp_flags[i] & 2 == 0:
                 early += 1
-        if answer < 0 or early == 0 or tcp_flags[answer] & 4 != 0:
+        if answer < 0 or tcp_flags[answer] & 4 != 0:
+            continue
+        if early == 0:
+            if tcp_flags[answer] & 18 == 18:
+                moved += _acknowledge(
+                    answer, end, reverse, tcp_flags, payload_length, order, time_ns
+                )
             continue
         is_bare = payload_length[answer] == 0 and tcp_flags[answer] & 1 == 0
         if tcp_flags[answer] & 18 != 18 and not is_bare:
@@ -110,3 +118,32 @@ def _order(
                 place += 1
         moved += early
     return moved
+
+
+@compiled
+def _acknowledge(
+    answer: int,
+    end: int,
+    reverse: NDArray[np.bool_],
+    tcp_flags: NDArray[np.uint8],
+    payload_length: NDArray[np.uint16],
+    order: IntArray,
+    time_ns: IntArray,
+) -> int:
+    """Move the bare acknowledgement of the SYN-ACK in row `answer` before data; count moves."""
+    data: Any = -1
+    for i in range(answer + 1, end):
+        if tcp_flags[i] & 4 != 0:
+            return 0
+        if reverse[i] == reverse[answer]:
+            if data < 0 and payload_length[i] > 0:
+                data = i
+        elif tcp_flags[i] & 2 == 0:
+            if data < 0 or payload_length[i] > 0 or tcp_flags[i] & 1 != 0:
+                return 0
+            for k in range(i, data, -1):
+                order[k] = k - 1
+                time_ns[k] = time_ns[k - 1]
+            order[data] = i  # at the time of what is now behind it
+            return 1
+    return 0

@@ -59,8 +59,8 @@ def number_segments(
     Where data pass the window that the peer announced, its last acknowledgement covers more if
     it is an ACK_PART, else its window is raised; where 65,535 is too little, it comes to cover
     all it may; where this does not do either, the data become a retransmission, or are cut
-    where nothing was sent before. A FIN needs no room. Flows whose two SYNs were not both seen
-    are exempt, as their window scale is unknown.
+    where nothing was sent before. A FIN without data needs no room. Flows whose two SYNs were not
+    both seen are exempt, as their window scale is unknown.
 
     Args:
         offsets: int64 [F+1]; the columns [N] are sorted by flow, then time.
@@ -208,19 +208,20 @@ def number_segments(
                 repeated_ns[side] = time_ns[i]
             # 2. Does it fit the window that the peer announced?
             is_new = flags & 6 == 0 and payload > 0 and at + payload > next_at[side]
-            if is_windowed and is_new and at + payload > edge[side] >= 0:
+            stop = at + payload + (flags & 1)
+            if is_windowed and is_new and stop > edge[side] >= 0:
                 j = last_acker[peer]
                 shift = scale[peer] if tcp_flags[j] & 2 == 0 and j > syn_row[peer] else scale[2]
                 covered = covered_at[j]
                 is_last = latest[peer] == j  # none after it repeats its acknowledgement
                 if ack_class[j] == 3 and is_last:  # it may have covered more: in whole segments
                     step = np.int64(mss[first]) if mss[first] > 0 else np.int64(1448)
-                    covered += (at + payload - edge[side] + step - 1) // step * step
+                    covered += (stop - edge[side] + step - 1) // step * step
                     covered = max(covered_at[j], min(covered, in_order_at[j]))
-                needed = (at + payload - covered + (np.int64(1) << shift) - 1) >> shift
+                needed = (stop - covered + (np.int64(1) << shift) - 1) >> shift
                 if needed > 65535 and is_last:
                     covered = max(covered, in_order_at[j])
-                    needed = (at + payload - covered + (np.int64(1) << shift) - 1) >> shift
+                    needed = (stop - covered + (np.int64(1) << shift) - 1) >> shift
                 can_repeat = fin_at[side] < 0 and flags & 1 == 0
                 can_repeat &= first_data[side] <= next_at[side] - payload < at
                 if needed > 65535 and can_repeat:
@@ -229,7 +230,7 @@ def number_segments(
                     repairs[_WINDOW_BLOCKED] += 1
                 else:
                     if needed > 65535:
-                        room = covered + (np.int64(65535) << shift) - at
+                        room = covered + (np.int64(65535) << shift) - at - (flags & 1)
                         payload = max(min(payload, room), np.int64(0))
                         payload_length[i] = payload
                         length = payload + (flags & 1)

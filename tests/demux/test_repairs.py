@@ -192,6 +192,26 @@ def test_a_client_waits_for_its_syn_ack() -> None:
     assert np.array_equal(table.packets.time_ns, before)
 
 
+def test_a_server_waits_for_the_acknowledgement_of_its_syn_ack() -> None:
+    """1 ms a step: the client's first ACK, drawn at 4, is at 2, when the server's data begin."""
+    actions = [*HANDSHAKE[:2], Action("PA", True, 20), Action("PA", True, 30), Action("A")]
+    result = compiled([*actions, Action("PA", payload=9)])
+    p = result.packets
+    assert letters(result) == [">S", "<SA", ">A", "<PA", "<PA", ">PA"]
+    assert ((p.time_ns - p.time_ns[0]) / STEP_NS).tolist() == [0, 1, 2, 2, 3, 5]
+    assert p.payload_length.tolist() == [0, 0, 0, 20, 30, 9]
+    assert int(p.ack[2]) - int(p.seq[1]) == 1
+    assert result.repairs["early_moved"] == 1
+
+
+def test_a_fin_with_data_fits_the_window() -> None:
+    """A window of 100 is full with 100 bytes; the FIN behind them takes one more."""
+    opening = [Action("S"), Action("SA", True, window=50), Action("A")]
+    exchange = [Action("PA", payload=9), Action("A", True, window=100)]
+    p = compiled([*opening, *exchange, Action("FPA", payload=100)]).packets
+    assert p.window[[1, 4]].tolist() == [50, 101]
+
+
 def test_a_repeated_syn_ack_acknowledges_the_syn_alone() -> None:
     actions = [*HANDSHAKE[:2], Action("A"), Action("PA", payload=70), Action("SA", True)]
     p = compiled(actions).packets
