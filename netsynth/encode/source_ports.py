@@ -23,6 +23,7 @@ PAIR_STEPS = tuple(range(33))  # from the port it used last towards the same ser
 FIXED_SHARE = 0.01  # a port that opens this share of all flows is no ephemeral one
 BLOCK = 128  # ports that a place stands for: fewer would replay them
 DYNAMIC = range(49152, 65536)  # RFC 6335 section 6
+CHOSEN = range(32768, 61000)  # Linux's ephemeral ports; named ones are those of scanners
 RARELY = 0.01  # share of jumps below which a key's flows count on without any
 OFTEN = 20  # jumps of a key from which on it may jump more often than learned
 PLACES = 32768  # kept at most
@@ -105,7 +106,7 @@ def fit_source_port_codec(
     port = np.concatenate([t.initiator_port for t in flow_tables]).astype(np.int64)
     responder = np.concatenate([t.responder_port for t in flow_tables]).astype(np.int64)
     services, counts = np.unique(responder, return_counts=True)
-    services = services[(counts >= 3) & (services < 32768)]
+    services = services[(counts >= 3) & (services < CHOSEN.start)]
     ports, counts = np.unique(port, return_counts=True)
     habitual = ports[counts >= max(20, FIXED_SHARE * port.size)]  # a scanner keeps its port
     is_named = (port > 0) & ((port < 1024) | np.isin(port, services) | np.isin(port, habitual))
@@ -147,7 +148,8 @@ class PortAllocator:
 
     Ports that hosts used last carry over from one window to the next, as their counters would.
     A connection may stay open for as long as the trace lasts, so ephemeral ports are not given
-    out again until 100,000 5-tuples later.
+    out again until 100,000 5-tuples later. A scanner keeps the port it chose until it would repeat
+    a 5-tuple of an earlier window: then it is the next scan, from a port of its own.
     """
 
     codec: SourcePortCodec
@@ -157,6 +159,7 @@ class PortAllocator:
     used_before: set[tuple[int, ...]] = field(default_factory=set)
     remembered: set[tuple[int, ...]] = field(default_factory=set)
     full: set[tuple[int, ...]] = field(default_factory=set)  # pairs without a port left
+    chosen: dict[tuple[int, int], int] = field(default_factory=dict)  # by host and named port
 
     def allocate(
         self,
@@ -229,6 +232,8 @@ class PortAllocator:
         is_free = token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.start_token
         if is_free:
             port = self._follow(token, port, leap, of_host, of_pair)
+        elif FIRST_NAMED <= token < self.codec.start_token and port >= CHOSEN.start:
+            port = self._scan_from(host, of_pair, port, spare)
         if token == NO_PORT:
             port = 0
         elif not 1 <= port <= 65535:
@@ -267,6 +272,17 @@ class PortAllocator:
         elif leap:
             return leap
         return before + self.step.get(of_pair, 2)  # it never jumped: it goes on
+
+    def _scan_from(self, host: int, of_pair: tuple[int, ...], named: int, spare: int) -> int:
+        """Port that stands for a scanner's `named` one; another where the 5-tuple is an old one."""
+        port = self.chosen.get((host, named), named)
+        for turn in range(64):
+            whole = (*of_pair, port)
+            if whole not in self.used_before and whole not in self.remembered:
+                break
+            port = CHOSEN[(spare + turn * 7919) % len(CHOSEN)]
+            self.chosen[host, named] = port
+        return port
 
     def _next_free(self, of_pair: tuple[int, ...], port: int, spare: int) -> int:
         """First port from `port` on that the pair may use; `port` where all are in use."""

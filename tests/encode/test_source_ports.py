@@ -261,3 +261,31 @@ def test_a_pair_without_a_port_left_is_searched_once(codec: SourcePortCodec) -> 
     )
     assert set(ports[:3].tolist()) == left
     assert allocator.full == {(1, 17, 99, 80)}
+
+
+def test_a_scan_that_is_repeated_comes_from_another_port() -> None:
+    """It keeps the port for all responders; a new one where a 5-tuple would be that of before."""
+    named = Vocabulary(rows=np.array([[4500], [45_000]]), counts=np.ones(2, dtype=np.int64))
+    codec = SourcePortCodec(named=named, starts=NOWHERE, jumps=NOWHERE)
+    allocator = PortAllocator(codec=codec)
+    seen: set[tuple[int, int]] = set()
+    for window in range(5):
+        services = np.arange(80, 100) if window != 1 else np.arange(200, 220)
+        ports, made, free = allocator.allocate(
+            np.full(20, FIRST_NAMED + 1),
+            host=np.ones(20, dtype=np.int64),
+            peer=np.full(20, 2, dtype=np.int64),
+            protocol=np.full(20, 6, dtype=np.int64),
+            responder_port=services,
+            other_ports=np.repeat(services[:, None], 8, axis=1),
+            keys=np.zeros((20, 3), dtype=np.int64),
+            rng=np.random.default_rng(window),
+        )
+        assert free.all()
+        assert made.tolist() == services.tolist()
+        assert len(set(ports.tolist())) == 1
+        assert (ports[0] == 45_000) == (window < 2)
+        assert 32768 <= ports[0] < 61_000
+        tuples = set(zip(ports.tolist(), made.tolist(), strict=True))
+        assert not tuples & seen
+        seen |= tuples
