@@ -87,6 +87,7 @@ class Codec:
     records: RecordCodec
     lone_pairs: Vocabulary  # rows (service, initiator, responder) of flows whose ports are fixed
     trip_services: NDArray[np.bool_]  # services whose durations are told in round trips
+    least_sizes: IntArray  # smallest payloads of services [S, 2], see `fit_least_sizes`
     load: Load  # that no window exceeds
     static: StaticCodec | None = None
 
@@ -322,6 +323,7 @@ class Codec:
         arrays["hosts.networks"] = self.hosts.networks
         arrays["hosts.network_counts"] = self.hosts.network_counts
         arrays["trip_services"] = self.trip_services.astype(np.uint8)
+        arrays["least_sizes"] = self.least_sizes
         arrays |= self.load.to_arrays("load")
         for name in ("services", "shapes", "meta", "openings"):
             arrays |= getattr(self, name).to_arrays(name)
@@ -379,6 +381,9 @@ class Codec:
                 numbers=number,
                 lone_pairs=Vocabulary.from_arrays("lone_pairs", arrays),
                 trip_services=arrays["trip_services"] > 0,
+                least_sizes=arrays.get(
+                    "least_sizes", np.zeros((arrays["trip_services"].size, 2), dtype=np.int64)
+                ),
                 load=Load.from_arrays("load", arrays),
                 records=RecordCodec(
                     kinds=Vocabulary.from_arrays("records.kinds", arrays), **record

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from netsynth.encode.classes import ANY_PORT, SCTP, is_echo
 from netsynth.encode.codec import META_FIELDS, Codec
 from netsynth.encode.hosts import RARE_V4, RARE_V6, SPECIAL, as_keys, from_bits, is_v4
+from netsynth.encode.least_sizes import raise_sizes
 from netsynth.encode.load import hold_to
 from netsynth.encode.lone_pairs import spread_pairs
 from netsynth.encode.records import fill_forward
@@ -110,7 +111,7 @@ def decode(
         free = _longest(np.stack(tuples, axis=1), trace.duration_ns)
     packets, reverse, kinds = _packets(
         codec, trace, column, addresses, source, target, initiator_port, responder_port,
-        protocol, version, timestamps,
+        protocol, version, timestamps, rng,
     )  # fmt: skip
     flows = FlowTable(
         packets=packets,
@@ -154,6 +155,7 @@ def _packets(
     protocol: IntArray,
     version: IntArray,
     timestamps: str,
+    rng: np.random.Generator,
 ) -> tuple[PacketTable, NDArray[np.bool_], IntArray]:
     """Packet columns of the window, the direction of each and its kind row."""
     count = trace.records.shape[0]
@@ -176,6 +178,10 @@ def _packets(
         is_tcp & (opening[:, 0] > 0) & ((opening[:, 0] & answer[:, 0] & OPTION_TIMESTAMPS) > 0)
     )
     is_icmp = np.isin(protocol[flow], (ICMP, ICMPV6))
+    sizes = raise_sizes(
+        trace.record_bytes, flow=flow, service=column["service"][flow], reverse=reverse,
+        least=codec.least_sizes, rng=rng,
+    )  # fmt: skip
     fill: dict[str, Array] = {
         "time_ns": _times(trace, timestamps, codec.tick_ns),
         "src": np.where(reverse, target[flow], source[flow]),
@@ -188,7 +194,7 @@ def _packets(
         "tos": np.maximum(meta[:, 1], 0),
         "ip_flags": np.maximum(meta[:, 2], 0),
         "vlan": np.maximum(meta[:, 3], 0),
-        "payload_length": np.clip(trace.record_bytes, 0, 65000),
+        "payload_length": np.clip(sizes, 0, 65000),
         "tcp_flags": flags,
         "window": _windows(codec, trace, flow * 2 + side, is_tcp),
         "option_bits": np.where(

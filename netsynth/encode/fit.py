@@ -13,6 +13,7 @@ from netsynth.encode.codec import Codec, EncodeConfig
 from netsynth.encode.columns import FlowColumns, flow_columns
 from netsynth.encode.durations import fit_units, in_trips, stretches
 from netsynth.encode.hosts import HostCodec, as_keys, fit_host_codec
+from netsynth.encode.least_sizes import fit_least_sizes
 from netsynth.encode.load import fit_load
 from netsynth.encode.lone_pairs import NO_PAIRS, fit_lone_pairs
 from netsynth.encode.records import fit_record_codec
@@ -114,6 +115,7 @@ def fit_codec(
         records=fit_record_codec(tables, columns),
         lone_pairs=NO_PAIRS,
         trip_services=by_service,
+        least_sizes=fit_least_sizes(tables, tokens, size=service.size),
         load=fit_load(flow_tables),
     )
     codec = dataclasses.replace(codec, lone_pairs=_lone_pairs(codec, tables, tokens))
