@@ -100,12 +100,7 @@ def print_ablation(capture: Path, *, steps: int, only: list[str] | None) -> None
             model = pipeline.fit(
                 capture,
                 generator="cascade",
-                settings={
-                    f"cascade.{key}": value
-                    for key, value in (
-                        {"max_epochs": EPOCHS, "least_steps": steps} | changes
-                    ).items()
-                },
+                settings={f"cascade.{k}": v for k, v in (bound | changes).items()},
             )
             spent = time.process_time() - begun
             for strategy in STRATEGIES if name == "default" else STRATEGIES[:1]:
