@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from netsynth.generate.cascade.calibration import calibrate
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.data import all_conditions, all_series, hold_out, lay_out_data
 from netsynth.generate.cascade.flow_data import CONDITIONS, column_of
+from netsynth.generate.cascade.kind_fit import fit_kinds
 from netsynth.generate.cascade.learned import Learned
 from netsynth.generate.cascade.pairs import PAIRS, Batches, as_numpy
 from netsynth.generate.cascade.precision import compile_generators
@@ -26,6 +28,8 @@ from netsynth.generate.cascade.start_level import SKELETON
 from netsynth.generate.cascade.training import phase_steps, train_phase
 from netsynth.generate.transformer.training import FitControl
 from netsynth.tables import EncodedTrace
+
+log = logging.getLogger(__name__)
 
 
 class Fitting:
@@ -54,6 +58,9 @@ class Fitting:
         names = PAIRS if level == "joint" else (level,)
         if level == "joint" and self.config.joint_share == 0:
             return {"name": level, "steps": 0}
+        if level == "records":
+            kinds = fit_kinds(self.batches, config=self.config, control=control)
+            log.info("kinds %.3f nats after %d steps", kinds.held_out_nats, kinds.steps)
         steps = phase_steps(self.batches, names, self.config)
         outcome = train_phase(
             self.batches, names, config=self.config, control=control, most_steps=steps

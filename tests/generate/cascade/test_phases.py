@@ -1,5 +1,6 @@
 """Two phases on a real capture: what is trained when, what reaches which level, what it gains."""
 
+import dataclasses
 from collections.abc import Iterator
 from functools import cache
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from netsynth.errors import ConfigError
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.generator import CascadeGenerator
+from netsynth.generate.cascade.kind_fit import fit_kinds, kind_loss
 from netsynth.generate.cascade.pairs import PAIRS, Batches, sliced_distance
 from netsynth.generate.cascade.training import Phase, train_phase
 from netsynth.generate.transformer.training import FitControl
@@ -43,6 +45,23 @@ def test_phase_one_trains_one_pair_alone(name: str) -> None:
     train_phase(batches, (name,), config=SMALL, control=QUIET, most_steps=60)
     assert moved(before, weights(batches)) <= {f"g {name}", f"d {name}"}
     assert f"d {name}" in moved(before, weights(batches))
+
+
+def test_kinds_are_learned_by_likelihood_first_unless_switched_off() -> None:
+    config = dataclasses.replace(SMALL, max_epochs=12)
+    _, batches = fresh(config)
+    before = weights(batches)
+    rows = batches.rows("records", held_out=True)
+    with torch.no_grad():
+        first = float(kind_loss(batches, rows))
+    off = fit_kinds(batches, config=dataclasses.replace(config, kind_likelihood=0.0), control=QUIET)
+    assert off.steps == 0
+    torch.manual_seed(0)
+    outcome = fit_kinds(batches, config=config, control=QUIET)
+    assert moved(before, weights(batches)) == {"g records"}
+    assert outcome.held_out_nats < 0.5 * first
+    with torch.no_grad():
+        assert float(kind_loss(batches, rows)) == pytest.approx(outcome.held_out_nats, rel=0.02)
 
 
 def test_phase_two_trains_all_together() -> None:
