@@ -164,7 +164,7 @@ def read_traffic(
         name, files, MAC addresses and order of the capture.
 
     Raises:
-        CaptureError: If the capture or the labels cannot be read.
+        CaptureError: If the capture or the labels cannot be read, or do not belong together.
     """
     from netsynth.capture import read_capture
     from netsynth.demux import assemble_flows, assign_labels, read_labels
@@ -185,7 +185,13 @@ def read_traffic(
     )
     if windows is None:
         return packets, facts
-    return assign_labels(assemble_flows(packets), windows), facts
+    flows = assign_labels(assemble_flows(packets), windows)
+    if len(windows.names) and not flows.label.any():
+        raise CaptureError(
+            f"{labels}: no flow of {facts.name} lies in any of its windows; check that the file"
+            " belongs to this capture, its attacker addresses and times"
+        )
+    return flows, facts
 
 
 def learned_part(

@@ -57,8 +57,17 @@ def read_labels(path: Path | str) -> LabelTable:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CaptureError(f"{path}: cannot read labels: {error}") from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CaptureError(
+            f"{path}: cannot read labels: {reason}; give a CSV file headed {','.join(_HEADER)}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CaptureError(
+            f"{path}: cannot read labels: byte {error.start} is not UTF-8; save it as UTF-8 text"
+        ) from error
+    except csv.Error as error:
+        raise CaptureError(f"{path}: cannot read labels: {error}; save it as plain CSV") from error
     if not lines or tuple(cell.strip() for cell in lines[0]) != _HEADER:
         raise CaptureError(f"{path}: line 1 must be the header {','.join(_HEADER)}")
     windows = [

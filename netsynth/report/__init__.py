@@ -5,6 +5,7 @@ from netsynth.report.compare import FAMILIES, compare
 from netsynth.report.fidelity import FidelityReport, Figure
 from netsynth.report.files import report_dict, verdict_text, write_report
 from netsynth.report.floor import floor_report
+from netsynth.report.gate import shortfalls
 from netsynth.report.pair import CaptureFacts, Reference, refer_to
 from netsynth.report.verdicts import Verdict, verdicts
 
@@ -20,6 +21,7 @@ __all__ = [
     "floor_report",
     "refer_to",
     "report_dict",
+    "shortfalls",
     "verdict_text",
     "verdicts",
     "write_report",

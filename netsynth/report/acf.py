@@ -20,11 +20,11 @@ TEXT = "mean squared error of the autocorrelation of bytes per 1/1000 of the tra
 
 def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     """Measure the distance of the autocorrelations, beside that of the real time halves."""
+    figure = Figure(family="ACF", name="ACF", text=TEXT, in_mean=True)
     one, other = pair.real.trace, pair.synthetic
-    for trace, which in ((one, "real"), (other, "synthetic")):
-        if trace.duration_ns == 0:
-            note = f"the {which} capture has no duration"
-            return [Figure(family="ACF", name="ACF", text=TEXT, note=note)], {}
+    side = pair.lacks(lambda trace: trace.duration_ns > 0)
+    if side:
+        return [figure.unmeasured(side, "has no duration")], {}
     real, synthetic = acf_of(one), acf_of(other)
     raw = squared_error(real, synthetic)
     early, late = pair.real.early, pair.real.late
@@ -42,18 +42,8 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
             )
         ]
         interval = interval_about(raw, np.array(found))
-    figure = Figure(
-        family="ACF",
-        name="ACF",
-        text=TEXT,
-        raw=raw,
-        scaled=raw,
-        floor=floor,
-        ratio=raw / floor if floor else None,
-        interval=interval,
-        in_mean=True,
-        note="" if measurable else "a half of the real capture has no duration",
-    )
+    note = "" if measurable else "a half of the real capture has no duration"
+    figure = figure.scaled_to(raw=raw, scaled=raw, floor=floor, interval=interval, note=note)
     return [figure], {"acf": {"real": real.tolist(), "synthetic": synthetic.tolist()}}
 
 

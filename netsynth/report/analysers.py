@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def analyser_figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
         if files[0] is None or files[1] is None:
             continue
         try:
-            real, synthetic = ask(files[0]), ask(files[1])
+            real, synthetic = _both(ask, files[0], files[1])
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             _LOG.warning("%s could not judge the captures: %s", name, error)
             continue
@@ -49,12 +50,28 @@ def analyser_figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
                 family="validity",
                 name=name,
                 text=f"complaints of {name} per 1,000 frames",
+            ).scaled_to(
                 raw=of_synthetic,
+                scaled=of_synthetic / 1000,
+                floor=of_real / 1000,
                 real=of_real,
+                interval=None,
             )
         )
         details[name] = _beside(_without_places(real), _without_places(synthetic))
     return figures, {"analysers": details} if details else {}
+
+
+def _both(
+    ask: Callable[[Path], dict[str, int]], real: Path, synthetic: Path
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Complaints of both captures, asked for side by side; of one file, once."""
+    if real == synthetic:
+        found = ask(real)
+        return found, found
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(ask, (real, synthetic))
+    return first, second
 
 
 def _only_file(facts: CaptureFacts) -> Path | None:

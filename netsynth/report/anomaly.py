@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from netsynth.numbers import FloatArray
 from netsynth.report import detectors
-from netsynth.report.fidelity import Figure
+from netsynth.report.fidelity import Figure, Side
 from netsynth.report.pair import Pair
 from netsynth.report.representations import NAMES, Flows, flows_of, represent, shape_of
 from netsynth.report.resample import REPLICATES, interval_about
@@ -35,9 +35,9 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     real, synthetic = flows_of(pair.real.trace), flows_of(pair.synthetic)
     few = [flows.starts.size < FEWEST for flows in (real, synthetic)]
     if any(few):
-        which = "real" if few[0] else "synthetic"
-        note = f"the {which} capture has fewer than {FEWEST} flows of two packets or more"
-        return [_figure(name).measured(note=note) for name in NAMES], {}
+        side: Side = "real" if few[0] else "synthetic"
+        note = f"has fewer than {FEWEST} flows of two packets or more"
+        return [_figure(name).unmeasured(side, note) for name in NAMES], {}
     shape = shape_of(real)
     ours, theirs = represent(real, shape), represent(synthetic, shape)
     chosen = _choose(pair, real, synthetic)

@@ -9,7 +9,7 @@ import numpy as np
 from netsynth.numbers import FloatArray
 from netsynth.report.distances import emd
 from netsynth.report.fidelity import Figure
-from netsynth.report.measure import distance_figures
+from netsynth.report.measure import distance_figures, figure_of
 from netsynth.report.pair import Pair
 from netsynth.report.samples import Measure, Sample, whole
 from netsynth.report.series import bytes_per_interval, resampled_series
@@ -74,14 +74,9 @@ MEASURES = (
 
 def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     """Measure BD, TB, NU, BPS and NPS; intervals come from resampled flows."""
-    if not pair.real.trace.duration_ns or not pair.synthetic.duration_ns:
-        which = "synthetic" if pair.real.trace.duration_ns else "real"
-        note = f"the {which} capture has no duration"
-        rows = [
-            Figure(family="bursts", name=m.name, text=m.text, unit=m.unit, in_mean=True, note=note)
-            for m in MEASURES
-        ]
-        return rows, {}
+    side = pair.lacks(lambda trace: trace.duration_ns > 0)
+    if side:
+        return [figure_of(m, "bursts").unmeasured(side, "has no duration") for m in MEASURES], {}
     replicates: dict[str, FloatArray] = {} if pair.quick else resampled_bursts(pair)
     rows, details = distance_figures(
         pair,

@@ -11,12 +11,12 @@ from netsynth.numbers import FloatArray, IntArray
 from netsynth.report.fidelity import Figure
 from netsynth.report.pair import Pair
 from netsynth.report.resample import REPLICATES, interval_about
-from netsynth.report.sessions import session_features
 from netsynth.report.trace import hash_columns
 
 FOLDS = 5
 FEWEST = 20  # sessions a capture
 MOST, MOST_QUICK = 20_000, 5_000  # sessions a capture; more are sampled
+HALVED, HALVED_QUICK = 2, 1  # splits of the real sessions that the floor is averaged over
 SHUFFLED = 2_000  # rows of each fold that importance is measured on
 TOLD = 8  # features named by either count
 MISSING = -1.0  # stands for a statistic that a session lacks; every other value is at least 0
@@ -28,32 +28,32 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     """Cross-validate a gradient-boosted classifier of sessions.
 
     Returns:
-        The figure, AUC from 0.5 (indistinguishable, best) to 1, and the most telling features:
-        permutation importance (loss of AUC), AUC of the feature alone, medians.
+        The figure, AUC from 0.5 (indistinguishable, best) to 1, beside that of telling one half
+        of the real sessions from the other (`scaled` is |2 AUC - 1|); and the most telling
+        features: permutation importance (loss of AUC), AUC of the feature alone, medians.
 
     References:
         Lopez-Paz and Oquab, "Revisiting Classifier Two-Sample Tests", ICLR 2017.
     """
     real, synthetic = pair.real.trace, pair.synthetic
-    few = [trace.session_count < FEWEST for trace in (real, synthetic)]
-    if any(few):
-        which = "real" if few[0] else "synthetic"
-        note = f"the {which} capture has fewer than {FEWEST} TCP or UDP sessions"
-        return [Figure(family="C2ST", name="AUC", text=TEXT, note=note)], {}
+    figure = Figure(family="C2ST", name="AUC", text=TEXT)
+    side = pair.lacks(lambda trace: trace.session_count >= FEWEST)
+    if side:
+        return [figure.unmeasured(side, f"has fewer than {FEWEST} TCP or UDP sessions")], {}
     rng = pair.rng("C2ST")
     most = MOST_QUICK if pair.quick else MOST
-    tables = [session_features(trace) for trace in (real, synthetic)]
+    tables = [pair.features(trace) for trace in (real, synthetic)]
     names = list(tables[0])
-    matrices = [_sample(np.column_stack(list(t.values())), most=most, rng=rng) for t in tables]
-    x = np.nan_to_num(np.concatenate(matrices), nan=MISSING)
-    y = np.repeat([0, 1], [len(m) for m in matrices])
-    scores, folds, importance = _cross_validate(x, y, explained=1 if pair.quick else 2, rng=rng)
-    auc = float(
-        np.mean([area_under_curve(scores[folds == f], y[folds == f]) for f in range(FOLDS)])
-    )
-    interval = (
-        None if pair.quick else interval_about(auc, resampled_auc(scores, y, rng=rng), most=1.0)
-    )
+    ours, theirs = (np.column_stack(list(table.values())) for table in tables)
+    matrices = [_sample(matrix, most=most, rng=rng) for matrix in (ours, theirs)]
+    x, y = _joined(*matrices)
+    auc, scores, importance = _cross_validate(x, y, explained=1 if pair.quick else 2, rng=rng)
+    beside = _between_halves(pair, ours, most=most)
+    scaled = _advantage(auc)
+    interval = None
+    if not pair.quick:
+        again = 2 * resampled_auc(scores, y, rng=rng) - 1
+        interval = interval_about(scaled, again, most=1.0)
     alone = np.array([lone_auc(column, y) for column in x.T])
     named = set(np.argsort(-importance, kind="stable")[:TOLD]) & set(np.flatnonzero(importance > 0))
     named |= set(np.argsort(-alone, kind="stable")[:TOLD]) & set(np.flatnonzero(alone > CLEAR))
@@ -67,8 +67,38 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
         }
         for column in sorted(named, key=lambda c: (-alone[c] - importance[c], c))
     ]
-    figure = Figure(family="C2ST", name="AUC", text=TEXT, raw=auc, interval=interval)
+    figure = figure.scaled_to(
+        raw=auc,
+        scaled=scaled,
+        floor=float(np.mean([_advantage(a) for a in beside])) if beside else None,
+        interval=interval,
+        real=float(np.mean(beside)) if beside else None,
+        note="" if beside else "the real halves have too few sessions for a floor",
+    )
     return [figure], {"telling_features": telling}
+
+
+def _between_halves(pair: Pair, sessions: FloatArray, *, most: int) -> list[float]:
+    """AUC of telling one half of the real sessions from the other; none where they are few."""
+    rng = pair.rng("C2ST of halves")
+    found = []
+    for first in pair.real.halves[: HALVED_QUICK if pair.quick else HALVED]:
+        if min(first.sum(), (~first).sum()) < FEWEST // 2:
+            continue
+        matrices = [_sample(sessions[part], most=most, rng=rng) for part in (first, ~first)]
+        found.append(_cross_validate(*_joined(*matrices), explained=0, rng=rng)[0])
+    return found
+
+
+def _joined(real: FloatArray, synthetic: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Rows of both, what is missing as MISSING; and 0 for real, 1 for synthetic rows."""
+    x = np.nan_to_num(np.concatenate([real, synthetic]), nan=MISSING)
+    return x, np.repeat([0, 1], [len(real), len(synthetic)])
+
+
+def _advantage(auc: float) -> float:
+    """How far an AUC lies from guessing: 0 (guesses) to 1 (always told)."""
+    return abs(2 * auc - 1)
 
 
 def _sample(matrix: FloatArray, *, most: int, rng: np.random.Generator) -> FloatArray:
@@ -79,10 +109,10 @@ def _sample(matrix: FloatArray, *, most: int, rng: np.random.Generator) -> Float
 
 def _cross_validate(
     x: FloatArray, y: IntArray, *, explained: int, rng: np.random.Generator
-) -> tuple[FloatArray, IntArray, FloatArray]:
-    """Score of each row by a model that has not seen it, its fold, importance of each column.
+) -> tuple[float, FloatArray, FloatArray]:
+    """Mean AUC of the folds, score of each row by a model that has not seen it, importance.
 
-    Importance is averaged over the first `explained` folds.
+    Importance of each column is averaged over the first `explained` folds.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -102,7 +132,8 @@ def _cross_validate(
             shuffled[:, column] = rng.permutation(shuffled[:, column])
             left = area_under_curve(model.predict_proba(shuffled)[:, 1], y[some])
             importance[column] += (whole - left) / explained
-    return scores, folds, importance
+    auc = [area_under_curve(scores[folds == f], y[folds == f]) for f in range(FOLDS)]
+    return float(np.mean(auc)), scores, importance
 
 
 def fold_rows(x: FloatArray, y: IntArray, *, rng: np.random.Generator) -> IntArray:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.numbers import IntArray
-from netsynth.report.fidelity import Figure
+from netsynth.report.fidelity import Figure, Side
 from netsynth.report.pair import Pair
 from netsynth.report.resample import interval_about, resampled_share
 from netsynth.report.trace import Trace, hash_columns, mix
@@ -60,16 +60,14 @@ def session_keys(trace: Trace) -> tuple[NDArray[np.uint64], IntArray]:
 def copy_figures(pair: Pair) -> list[Figure]:
     """Share of records and of sessions that stand in the real trace.
 
-    `real` of each figure is the same share of one half of the real sessions in the other.
+    The floor of session copies is the same share of one half of the real sessions in the other;
+    of record copies, whose keys name a session, that of the second half of the time in the first.
 
     References:
         CascadeNet, section 7.4.
     """
     real, synthetic = pair.real.trace, pair.everything
-    first = pair.real.halves[0]
-    keys, packet_keys = session_keys(real), record_keys(real)
-    others = session_keys(synthetic)
-    one, long = first[real.session], first[keys[1]]
+    records, sessions = record_keys(real), session_keys(real)
     return [
         _copies(
             pair,
@@ -77,12 +75,12 @@ def copy_figures(pair: Pair) -> list[Figure]:
                 family="privacy",
                 name="record copies",
                 text="packets whose addresses, ports, protocol, TTL and length are a real one's",
-                real=_share(np.isin(packet_keys[~one], packet_keys[one]), one),
-                note="one capture has no TCP or UDP packet",
             ),
-            copied=np.isin(record_keys(synthetic), packet_keys),
-            group=synthetic.session,
-            measurable=packet_keys.size > 0,
+            real=(records, real.session),
+            synthetic=(record_keys(synthetic), synthetic.session),
+            floor=share_of_late(records, early=len(pair.real.early)),
+            what="packets",
+            lacks="has no TCP or UDP packet",
         ),
         _copies(
             pair,
@@ -90,35 +88,74 @@ def copy_figures(pair: Pair) -> list[Figure]:
                 family="privacy",
                 name="session copies",
                 text="sessions of 4 packets or more that run exactly as a real one, whoever speaks",
-                real=_share(np.isin(keys[0][~long], keys[0][long]), long),
-                note="one capture has no session of 4 packets or more",
             ),
-            copied=np.isin(others[0], keys[0]),
-            group=others[1],
-            measurable=keys[0].size > 0,
+            real=sessions,
+            synthetic=session_keys(synthetic),
+            floor=share_between_halves(*sessions, pair.real.halves),
+            what="sessions",
+            lacks=f"has no session of {SHORTEST} packets or more",
         ),
     ]
+
+
+Keys = tuple[NDArray[np.uint64], IntArray]  # and the session of each
 
 
 def _copies(
     pair: Pair,
     figure: Figure,
     *,
-    copied: NDArray[np.bool_],
-    group: IntArray,
-    measurable: bool,
+    real: Keys,
+    synthetic: Keys,
+    floor: float | None,
+    what: str,
+    lacks: str,
 ) -> Figure:
-    if copied.size == 0 or not measurable:
-        return figure
+    """Share of the synthetic keys that are real ones; every key of both is looked at."""
+    sides: tuple[tuple[Side, Keys], ...] = (("real", real), ("synthetic", synthetic))
+    for side, (keys, _) in sides:
+        if keys.size == 0:
+            return figure.unmeasured(side, lacks)
+    copied = np.isin(synthetic[0], real[0])
     raw = float(copied.mean())
     interval = None
     if not pair.quick:
         rng = pair.rng(figure.name)
-        found = resampled_share(copied, group, pair.everything.session_count, rng=rng)
+        found = resampled_share(copied, synthetic[1], pair.everything.session_count, rng=rng)
         interval = interval_about(raw, found, most=1.0)
-    return figure.measured(raw=raw, interval=interval)
+    return figure.scaled_to(
+        raw=raw,
+        scaled=raw,
+        floor=floor,
+        real=floor,
+        interval=interval,
+        note=f"{int(copied.sum()):,} of {copied.size:,} {what}",
+    )
 
 
-def _share(found: NDArray[np.bool_], first: NDArray[np.bool_]) -> float | None:
-    """Share of True; None where one half is empty."""
-    return float(found.mean()) if found.size and first.any() else None
+def share_of_late(keys: NDArray[np.uint64], *, early: int) -> float | None:
+    """Share of the keys after the first `early` ones that stand among those; None of none."""
+    if not 0 < early < keys.size:
+        return None
+    return float(np.isin(keys[early:], keys[:early]).mean())
+
+
+def share_between_halves(
+    keys: NDArray[np.uint64], session: IntArray, halves: NDArray[np.bool_]
+) -> float | None:
+    """Mean share of one half's keys that stand in the other half; None where a half has none.
+
+    Args:
+        keys: uint64 [M].
+        session: Session of each, int64 [M].
+        halves: Sessions of the first half in each split, bool [splits, S].
+    """
+    _, code = np.unique(keys, return_inverse=True)
+    found = []
+    for first in halves:
+        one = first[session]
+        if one.any() and not one.all():
+            known = np.zeros(int(code.max()) + 1, dtype=np.bool_)
+            known[code[one]] = True
+            found.append(float(known[code[~one]].mean()))
+    return float(np.mean(found)) if found else None

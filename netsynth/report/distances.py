@@ -95,7 +95,11 @@ def rank_jsd(first: FloatArray, second: FloatArray) -> float:
 
 def count_categories(first: Array, second: Array) -> tuple[FloatArray, FloatArray]:
     """Count the values of two samples over their joint categories; two float64 [K]."""
-    _, codes = np.unique(np.concatenate([first, second]), return_inverse=True)
+    joint = np.concatenate([first, second])
+    if joint.size and joint.dtype.kind == "u" and joint.dtype.itemsize <= 2:
+        codes = joint.astype(np.int64)  # ports, protocols and flags are their own places
+    else:
+        _, codes = np.unique(joint, return_inverse=True)
     count = int(codes.max()) + 1 if codes.size else 0
     return (
         np.bincount(codes[: first.size], minlength=count).astype(np.float64),

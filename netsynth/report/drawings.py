@@ -24,19 +24,25 @@ class Drawing:
 
 def draw(reports: Sequence[FidelityReport], family: str) -> list[Drawing]:
     """Draw what a family of measures shows, the real capture and each synthetic one together."""
-    names = [str(reports[0].details.get("real", "real"))]
-    names += [str(report.details.get("synthetic", "synthetic")) for report in reports]
     found = []
-    for figure in reports[0].family(family):
-        curves = [report.details.get("curves", {}).get(figure.name) for report in reports]
-        if all(curve is not None for curve in curves):
-            svg = _curve_drawing(figure.name, figure.text, curves, names)
-            found.append(Drawing(name=figure.name, svg=svg))
+    texts = {f.name: f.text for report in reports for f in report.family(family)}
+    for name, text in texts.items():
+        drawn = [r for r in reports if name in r.details.get("curves", {})]
+        if drawn:
+            curves = [report.details["curves"][name] for report in drawn]
+            svg = _curve_drawing(name, text, curves, _names(drawn))
+            found.append(Drawing(name=name, svg=svg))
     if family == "ACF":
-        found += _details_drawing(reports, names, "acf")
+        found += _details_drawing(reports, "acf")
     if family == "bursts":
-        found = _details_drawing(reports, names, "utilisation") + found
+        found = _details_drawing(reports, "utilisation") + found
     return found
+
+
+def _names(reports: Sequence[FidelityReport]) -> list[str]:
+    """The real capture's name, and those of the synthetic ones."""
+    names = [str(reports[0].details.get("real", "real"))]
+    return names + [str(report.details.get("synthetic", "synthetic")) for report in reports]
 
 
 def _curve_drawing(name: str, text: str, curves: Sequence[Any], names: Sequence[str]) -> str:
@@ -69,12 +75,11 @@ def label_text(figure: str, label: str) -> str:
     return label
 
 
-def _details_drawing(
-    reports: Sequence[FidelityReport], names: Sequence[str], key: str
-) -> list[Drawing]:
-    found = [report.details[key] for report in reports if key in report.details]
-    if len(found) < len(reports):
+def _details_drawing(reports: Sequence[FidelityReport], key: str) -> list[Drawing]:
+    drawn = [report for report in reports if key in report.details]
+    if not drawn:
         return []
+    found, names = [report.details[key] for report in drawn], _names(drawn)
     rows = [found[0]["real"], *(entry["synthetic"] for entry in found)]
     if key == "acf":
         svg = curve_chart(

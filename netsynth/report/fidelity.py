@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
+
+Side = Literal["", "real", "synthetic"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,14 +25,19 @@ class Figure:
         text: What it is, in words.
         unit: Unit of raw; "" where it has none.
         raw: The figure in its unit; None where it cannot be measured.
-        scaled: EMD over the real sample's spread; JSD as it is; None for other figures.
-        floor: `scaled` between two halves of the real capture.
+        scaled: Free of units: EMD over the real sample's spread, JSD as it is, what is wrong of a
+            share, and so on by family (docs/report-schema.md); None for counts.
+        floor: `scaled` between two halves of the real capture, or of the capture itself where
+            that is what is best (validity, labels).
         scale: What raw was divided by to give scaled; None where it was not divided.
         ratio: scaled / floor; None where the floor is 0 or unknown.
-        real: The real capture's own value, for shares and counts.
+        real: What stands for real in the unit of `raw`: the real capture's own share or count, or
+            what its halves score.
         interval: 95 % interval of `scaled` (of raw where there is no scaled), by resampling.
         in_mean: True where the figure counts in its family's mean.
         note: Why it cannot be measured, or what to know when reading it; "" where nothing.
+        lacking: Side that lacks what is measured: "real", "synthetic" (which the real capture then
+            has), or "" where it can be measured.
     """
 
     family: str
@@ -46,6 +53,7 @@ class Figure:
     interval: tuple[float, float] | None = None
     in_mean: bool = False
     note: str = ""
+    lacking: Side = ""
 
     def measured(
         self,
@@ -57,6 +65,10 @@ class Figure:
         """The same figure with its value, or the note that says why it has none."""
         return replace(self, raw=raw, interval=interval, note=note)
 
+    def unmeasured(self, side: Side, what: str) -> Figure:
+        """The same figure without a value: the capture of that side lacks `what` is said."""
+        return replace(self, raw=None, note=f"the {side} capture {what}", lacking=side)
+
     def scaled_to(
         self,
         *,
@@ -64,10 +76,20 @@ class Figure:
         scaled: float,
         floor: float | None,
         interval: tuple[float, float] | None,
+        real: float | None = None,
+        note: str = "",
     ) -> Figure:
         """The same figure with its value, its distance from the best and that of real halves."""
-        ratio = scaled / floor if floor else None
-        return replace(self, raw=raw, scaled=scaled, floor=floor, ratio=ratio, interval=interval)
+        return replace(
+            self,
+            raw=raw,
+            scaled=scaled,
+            floor=floor,
+            ratio=scaled / floor if floor else None,
+            interval=interval,
+            real=self.real if real is None else real,
+            note=note,
+        )
 
     def with_interval(self, interval: tuple[float, float] | None) -> Figure:
         """The same figure with its interval."""

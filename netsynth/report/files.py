@@ -13,7 +13,7 @@ from netsynth.errors import ConfigError
 from netsynth.report.drawings import draw
 from netsynth.report.fidelity import SCHEMA, FidelityReport
 from netsynth.report.page import render_page
-from netsynth.report.verdicts import verdicts
+from netsynth.report.verdicts import headline, verdicts
 
 
 def report_dict(reports: Sequence[FidelityReport], *, brief: bool = False) -> dict[str, Any]:
@@ -76,6 +76,9 @@ def verdict_text(reports: Sequence[FidelityReport]) -> str:
     for report in reports:
         lines = [f"{report.details.get('synthetic')} against {report.details.get('real')}"]
         lines += [f"  note: {note}" for note in report.details.get("notes", [])]
-        lines += [f"  {v.grade:<8}{v.title:<27}{v.figure:<28} {v.words}" for v in verdicts(report)]
+        found = verdicts(report)
+        if headline(found):
+            lines.append(f"  {headline(found)}")
+        lines += [f"  {v.grade:<8}{v.title:<27}{v.figure:<24} {v.words}" for v in found]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)

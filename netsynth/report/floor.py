@@ -2,69 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from netsynth.progress import Progress
-from netsynth.report.compare import FAMILIES, SLOW, compare
+from netsynth.report.compare import compare
 from netsynth.report.fidelity import FidelityReport, Figure
-from netsynth.report.pair import CaptureFacts, Reference
-from netsynth.report.trace import some_sessions
+from netsynth.report.pair import Reference
 
-SHARED = ("IP addresses", "MAC addresses", "ports")  # which halves of one capture share
-DISTANCES = ("temporal", "statistical", "bursts", "microbursts", "ACF")
+# Figures of one file, and what is not of its halves.
+OF_WHOLE = ("IP addresses", "MAC addresses", "ports")
+KEPT = ("real", "packets", "sessions", "seconds", "seed", "quick")
+NOTE = (
+    "this is the floor: what the real capture's own halves score against each other, and what a"
+    " perfect generator would score"
+)
 
 
 def floor_report(
-    real: Reference, *, seed: int = 0, quick: bool = False, progress: Progress | None = None
+    real: Reference,
+    *,
+    families: Sequence[str] | None = None,
+    seed: int = 0,
+    quick: bool = False,
+    progress: Progress | None = None,
 ) -> FidelityReport:
     """Report what one half of a real capture scores against the other.
 
-    Distances are the floors themselves, between halves of the sessions or of the time; every
-    other family compares one random half of the sessions with the other.
+    The figures are the floors that every synthetic capture is measured by: between halves of the
+    sessions or of the time, or of the capture's own validity and labels. Their `ratio` is 1.
 
     Args:
         real: The real capture.
+        families: As in `compare`.
         seed: Seed of the halves.
         quick: As in `compare`.
         progress: As in `compare`.
     """
-    others = [f for f in FAMILIES if f not in DISTANCES and not (quick and f in SLOW)]
-    whole = compare(real, real.table, families=DISTANCES, seed=seed, quick=True, progress=progress)
-    first = real.halves[0]
-    halves = [some_sessions(real.trace, part) for part in (first, ~first)]
-    name = real.facts.name
-    between = compare(
-        *halves,
-        families=others,
-        seed=seed,
-        quick=quick,
-        real_facts=CaptureFacts(name=f"{name}, one half"),
-        synthetic_facts=CaptureFacts(name=f"{name}, other half"),
+    whole = compare(
+        real, real.table, families=families, seed=seed, quick=quick, synthetic_facts=real.facts,
         progress=progress,
-    )
-    figures = tuple(map(_as_floor, whole.figures))
-    figures += tuple(figure for figure in between.figures if figure.name not in SHARED)
-    details = {
-        k: v
-        for k, v in whole.details.items()
-        if k not in ("curves", "utilisation", "acf", "reappear")
-    }
-    for key, value in between.details.items():
-        if key != "reappear":
-            details.setdefault(key, value)
-    details |= {"real": name, "synthetic": "its other half", "notes": [_NOTE]}
+    )  # fmt: skip
+    details = {key: value for key, value in whole.details.items() if key in KEPT}
+    details |= {"synthetic": "its own halves", "notes": [NOTE], "floor": True}
+    figures = tuple(_as_floor(figure) for figure in whole.figures if figure.name not in OF_WHOLE)
     return FidelityReport(figures=figures, details=details)
 
 
-_NOTE = "this is the floor: the real capture's halves compared with each other"
-
-
 def _as_floor(figure: Figure) -> Figure:
+    """The figure with its floor in the place of its value."""
     if figure.floor is None:
-        return replace(figure, raw=None, scaled=None)
+        note = figure.note if figure.raw is None else "the halves of the real capture have none"
+        return replace(
+            figure, raw=None, scaled=None, interval=None, real=None, ratio=None, note=note
+        )
+    raw = figure.floor * (figure.scale or 1.0) if figure.real is None else figure.real
+    if figure.family == "anomaly":
+        raw = 1 - figure.floor
     return replace(
         figure,
-        raw=figure.floor * (figure.scale or 1.0),
+        raw=raw,
         scaled=figure.floor,
+        interval=None,
         ratio=1.0 if figure.floor else None,
+        note="",
     )

@@ -81,12 +81,14 @@ def _log_rescaled_range(series: FloatArray, size: int) -> FloatArray:
     """Log of the mean rescaled range over boxes of `size`, float64 [F]; NaN where none has any."""
     boxes = series.shape[1] // size
     boxed = series[:, : boxes * size].reshape(-1, boxes, size)
-    off = boxed - boxed.mean(axis=2, keepdims=True)  # [F, boxes, size]
-    walk = np.cumsum(off, axis=2)
-    reach = walk.max(axis=2) - walk.min(axis=2)  # [F, boxes]
-    spread = np.sqrt((off**2).sum(axis=2) / (size - 1))
-    moving = np.ptp(boxed, axis=2) > 0
-    ratio = np.where(moving, reach / np.where(moving, spread, 1.0), 0.0)
+    moving = (boxed != boxed[:, :, :1]).any(axis=2)  # [F, boxes]; of idle flows, few
+    some = boxed[moving]  # [M, size]
+    off = some - some.mean(axis=1, keepdims=True)
+    walk = np.cumsum(off, axis=1)
+    reach = walk.max(axis=1, initial=-np.inf) - walk.min(axis=1, initial=np.inf)  # [M]
+    spread = np.sqrt((off**2).sum(axis=1) / (size - 1))
+    ratio = np.zeros(moving.shape)
+    ratio[moving] = reach / spread
     count = moving.sum(axis=1)
     mean = ratio.sum(axis=1) / np.maximum(count, 1)
     return np.where(count > 0, np.log(np.where(count > 0, mean, 1.0)), np.nan)

@@ -12,8 +12,8 @@ from netsynth.numbers import FloatArray, IntArray
 from netsynth.report.fidelity import Figure
 from netsynth.report.pair import Pair
 from netsynth.report.resample import REPLICATES, interval_about
-from netsynth.report.sessions import session_features
 from netsynth.report.trace import Trace
+from netsynth.report.validity import share_figure
 
 FEWEST = 8  # sessions of a class in the real capture
 MOST = 20_000  # sessions a side
@@ -33,16 +33,24 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     References:
         Lin et al., "Using GANs for Sharing Networked Time Series Data", IMC 2020, section 5.2.
     """
-    missing = _missing(pair)
-    if missing:
-        return [Figure(family="labels", name="TSTR accuracy", text=_TEXT, note=missing)], {}
+    figure = Figure(family="labels", name="TSTR accuracy", text=_TEXT)
+    side = pair.lacks(lambda trace: bool(trace.label.any()))
+    if side:
+        return [figure.unmeasured(side, _UNLABELLED[side])], {}
+    if len(class_names(pair)) < 2:
+        note = f"has fewer than two classes with {FEWEST} sessions each"
+        return [figure.unmeasured("real", note)], {}
     names = class_names(pair)
     rng = pair.rng("labels")
-    x, y = labelled(pair.real.trace, names, rng=rng)
-    x_synthetic, y_synthetic = labelled(pair.synthetic, names, rng=rng)
+    (x, y), (x_synthetic, y_synthetic) = (
+        labelled(trace, pair.features(trace), names, rng=rng)
+        for trace in (pair.real.trace, pair.synthetic)
+    )
     test = held_out_rows(y, rng=rng)
     train = np.flatnonzero(~test)
     some = rng.permutation(train)[: max(int(SHARED * train.size), 2 * len(names))]
+    halved = rng.permutation(train)
+    half, other = halved[: train.size // 2], halved[train.size // 2 :]
     answers: dict[str, dict[str, IntArray]] = {}
     sources = {
         "real": (x[train], y[train]),
@@ -52,6 +60,8 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
             np.concatenate([x[some], x_synthetic]),
             np.concatenate([y[some], y_synthetic]),
         ),
+        "half": (x[half], y[half]),
+        "other half": (x[other], y[other]),
     }
     for classifier in classifiers(0):
         answers[classifier] = {}
@@ -66,13 +76,10 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
 _TEXT = "accuracy of a classifier trained on synthetic sessions, on held-out real ones"
 
 
-def _missing(pair: Pair) -> str:
-    for trace, which in ((pair.real.trace, "real"), (pair.synthetic, "synthetic")):
-        if not trace.label.any():
-            return f"the {which} capture has no labels"
-    if len(class_names(pair)) < 2:
-        return f"fewer than two classes have {FEWEST} real sessions"
-    return ""
+_UNLABELLED = {
+    "real": "has no labels (--labels)",
+    "synthetic": "has no labels (--synthetic-labels)",
+}
 
 
 def session_labels(trace: Trace) -> IntArray:
@@ -94,12 +101,16 @@ def class_names(pair: Pair) -> list[str]:
 
 
 def labelled(
-    trace: Trace, names: list[str], *, rng: np.random.Generator
+    trace: Trace,
+    features: dict[str, FloatArray],
+    names: list[str],
+    *,
+    rng: np.random.Generator,
 ) -> tuple[FloatArray, IntArray]:
     """Features [M, K] (NaN as -1) and class [M] of the sessions of the named classes."""
     place = np.array([names.index(n) if n in names else -1 for n in trace.label_names])
     label = place[session_labels(trace)]
-    features = {k: v for k, v in session_features(trace).items() if k not in LEFT_OUT}
+    features = {k: v for k, v in features.items() if k not in LEFT_OUT}
     rows = np.flatnonzero(label >= 0)
     if rows.size > MOST:
         rows = rng.choice(rows, MOST, replace=False)
@@ -173,16 +184,13 @@ def _judge(
     again = weighted_f1(truth, judge["synthetic"], count, draws)  # [B, classes]
     for label, name in enumerate(names):
         shown = name or "(no label)"
-        rows.append(
-            Figure(
-                family="labels",
-                name=f"F1 {shown}",
-                text=f"F1 of {shown}, {JUDGE} trained on synthetic sessions",
-                raw=theirs[label],
-                real=ours[label],
-                interval=interval_about(theirs[label], again[:, label], most=1.0),
-            )
+        figure = Figure(
+            family="labels",
+            name=f"F1 {shown}",
+            text=f"F1 of {shown}, {JUDGE} trained on synthetic sessions",
         )
+        interval = interval_about(theirs[label], again[:, label], most=1.0)
+        rows.append(share_figure(figure, theirs[label], ours[label], interval))
     rows.append(_rank_figure(truth, answers, draws))
     table = {
         name: {source: [float(accuracy[source][i, 0]), float(macro[source][i, 0])]
@@ -214,13 +222,11 @@ def _score_figure(
 
     once = np.ones((1, truth.size))
     raw = float(mean(source, once)[0])
-    return Figure(
-        family="labels",
-        name=name,
-        text=text,
-        raw=raw,
-        real=float(mean(beside, once)[0]),
-        interval=interval_about(raw, mean(source, draws), most=1.0),
+    return share_figure(
+        Figure(family="labels", name=name, text=text),
+        raw,
+        float(mean(beside, once)[0]),
+        interval_about(raw, mean(source, draws), most=1.0),
     )
 
 
@@ -265,19 +271,30 @@ def _rank_figure(
     text = "Spearman rank correlation of the classifiers' accuracies; 1 is the same order"
     figure = Figure(family="labels", name="rank correlation", text=text)
     weights = np.concatenate([np.ones((1, truth.size)), draws])
-    real, synthetic = (
-        np.stack([_accuracies(truth, a[source], 0, weights) for a in answers.values()], axis=1)
-        for source in ("real", "synthetic")
-    )  # [1 + B, classifiers]
-    found = [
-        rank_correlation(one, other) if np.ptp(one) and np.ptp(other) else None
-        for one, other in zip(real, synthetic, strict=True)
-    ]
+
+    def orders(one: str, other: str) -> list[float | None]:
+        """Rank correlation of two training sources, as drawn and in each resampling."""
+        both = [
+            np.stack([_accuracies(truth, a[source], 0, weights) for a in answers.values()], axis=1)
+            for source in (one, other)
+        ]  # [1 + B, classifiers] each
+        return [
+            rank_correlation(a, b) if np.ptp(a) and np.ptp(b) else None
+            for a, b in zip(*both, strict=True)
+        ]
+
+    found, beside = orders("real", "synthetic"), orders("half", "other half")[0]
     if found[0] is None:
         return figure.measured(note="all classifiers do equally well, so there is no order")
-    again = np.array([value for value in found[1:] if value is not None])
-    interval = interval_about(found[0], again, least=-1.0, most=1.0)
-    return figure.measured(raw=found[0], interval=interval)
+    again = np.array([1 - value for value in found[1:] if value is not None])
+    return figure.scaled_to(
+        raw=found[0],
+        scaled=1 - found[0],
+        floor=None if beside is None else 1 - beside,
+        real=beside,
+        interval=interval_about(1 - found[0], again, most=2.0),
+        note="" if beside is not None else "trained on real halves, all do equally well",
+    )
 
 
 def rank_correlation(first: FloatArray, second: FloatArray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from netsynth.report.distances import (
     jsd,
     rank_jsd,
 )
-from netsynth.report.fidelity import Figure
+from netsynth.report.fidelity import Figure, Side
 from netsynth.report.pair import Pair
 from netsynth.report.resample import interval_about, resampled_distances
 from netsynth.report.samples import Measure, Sample, Sampler
@@ -65,7 +66,8 @@ def distance_figures(
     for measure in measures:
         ours, theirs = real[measure.name], synthetic[measure.name]
         if ours.values.size == 0 or theirs.values.size == 0:
-            figures.append(_unmeasured(measure, family, ours))
+            side: Side = "real" if ours.values.size == 0 else "synthetic"
+            figures.append(figure_of(measure, family).unmeasured(side, f"has no {measure.text}"))
             continue
         floor = (
             floor_between(measure, early[measure.name], late[measure.name])
@@ -98,15 +100,14 @@ def _sampled(trace: Any, samplers: Sequence[Sampler]) -> dict[str, Sample]:
     return found
 
 
-def _unmeasured(measure: Measure, family: str, real: Sample) -> Figure:
-    which = "real" if real.values.size == 0 else "synthetic"
+def figure_of(measure: Measure, family: str) -> Figure:
+    """The figure of a measure, without its value."""
     return Figure(
         family=family,
         name=measure.name,
         text=measure.text,
         unit=measure.unit,
         in_mean=measure.in_mean,
-        note=f"the {which} capture has no {measure.text}",
     )
 
 
@@ -136,17 +137,13 @@ def scaled_figure(
     if floor is None:
         notes.append("one half of the real capture shows none, so there is no floor")
     scaled_floor = floor / scale if floor is not None and scale > 0 else floor
-    figure = Figure(
-        family=family,
-        name=measure.name,
-        text=measure.text,
-        unit=measure.unit,
+    figure = replace(
+        figure_of(measure, family),
         raw=raw,
         scaled=scaled,
         floor=scaled_floor,
         scale=scale if measure.kind == "emd" else None,
         ratio=scaled / scaled_floor if scaled is not None and scaled_floor else None,
-        in_mean=measure.in_mean,
         note="; ".join(notes),
     )
     return figure, scale
@@ -223,6 +220,7 @@ def curve_of(measure: Measure, real: Array, synthetic: Array) -> dict[str, Any]:
         return {
             "kind": "quantiles",
             "subject": measure.subject,
+            "text": measure.text,
             "more": measure.more,
             "less": measure.less,
             "unit": measure.unit,
@@ -249,6 +247,7 @@ def curve_of(measure: Measure, real: Array, synthetic: Array) -> dict[str, Any]:
     return {
         "kind": kind,
         "subject": measure.subject,
+        "text": measure.text,
         "labels": labels,
         "real": shares[0].tolist(),
         "synthetic": shares[1].tolist(),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from netsynth.report.fidelity import Figure
-from netsynth.report.measure import distance_figures
+from netsynth.report.measure import distance_figures, figure_of
 from netsynth.report.pair import Pair
 from netsynth.report.samples import Measure, Sample, whole
 from netsynth.report.trace import Trace
@@ -50,13 +50,10 @@ MEASURES = (
 
 def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     """Measure MBD, MTB and MBS, where both captures last a second or more."""
-    for trace, which in ((pair.real.trace, "real"), (pair.synthetic, "synthetic")):
-        if trace.duration_s < SHORTEST_S:
-            note = f"the {which} capture lasts less than {SHORTEST_S:g} s"
-            return [
-                Figure(family="microbursts", name=m.name, text=m.text, unit=m.unit, note=note)
-                for m in MEASURES
-            ], {}
+    side = pair.lacks(lambda trace: trace.duration_s >= SHORTEST_S)
+    if side:
+        note = f"lasts less than {SHORTEST_S:g} s"
+        return [figure_of(m, "microbursts").unmeasured(side, note) for m in MEASURES], {}
     return distance_figures(
         pair, family="microbursts", measures=MEASURES, of_trace=microburst_samples
     )

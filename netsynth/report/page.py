@@ -14,9 +14,15 @@ from netsynth.report.page_tables import (
     figure_table,
     named_note,
 )
-from netsynth.report.verdicts import TITLES, Verdict, verdicts
+from netsynth.report.verdicts import TITLES, Verdict, headline, verdicts
 
-MARKS = {"good": "✓ good", "fair": "≈ fair", "poor": "✗ poor", "unknown": "– unknown"}
+MARKS = {
+    "good": "✓ good",
+    "fair": "≈ fair",
+    "poor": "✗ poor",
+    "unknown": "– unknown",
+    "floor": "= floor",
+}
 EXPLAIN = {
     "temporal": "Distances of times and rates of directed flows (5-tuples over the whole trace).",
     "statistical": "Distances of packet fields and flow sizes. SA and DA do not count in the mean:"
@@ -135,8 +141,13 @@ def _summary(reports: Sequence[FidelityReport]) -> str:
             )
             rows.append(_family(next(v for v in found if v)) + cells)
         words = "".join(map(_in_words, names, judged))
+    heads_up = "".join(
+        f'<p class="lead">{f"<b>{escape(name)}</b>: " * (len(names) > 1)}{escape(text)}</p>'
+        for name, verdict in zip(names, judged, strict=True)
+        if (text := headline(verdict))
+    )
     return (
-        '<section id="summary"><h2>Summary</h2><div class="wide"><table>'
+        f'<section id="summary"><h2>Summary</h2>{heads_up}<div class="wide"><table>'
         "<caption>Worst first. 1x is as good as real traffic.</caption><thead><tr>"
         f'<th scope="col">Family</th>{heads}</tr></thead><tbody>'
         f"{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table></div>{words}</section>"
@@ -156,7 +167,7 @@ def _in_words(name: str, found: Sequence[Verdict]) -> str:
     items = "".join(
         f"<li><b>{escape(v.title)}</b>: {escape(v.words)}</li>"
         for v in found
-        if v.grade in ("fair", "poor")
+        if v.grade in ("fair", "poor", "floor")
     )
     return f"<h3>{escape(name)}</h3><ul>{items or '<li>Nothing to remark.</li>'}</ul>"
 

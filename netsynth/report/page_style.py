@@ -41,7 +41,8 @@ th[aria-sort=descending] button::after { content:" \\25BC"; font-size:.7em; }
 .good { color:var(--good); background:var(--good-bg); }
 .fair { color:var(--fair); background:var(--fair-bg); }
 .poor { color:var(--poor); background:var(--poor-bg); }
-.unknown { color:var(--soft); background:var(--none-bg); }
+.unknown, .floor { color:var(--soft); background:var(--none-bg); }
+.lead { font-weight:600; max-width:none; }
 .over { color:var(--poor); font-weight:600; }
 .charts { display:grid; grid-template-columns:repeat(auto-fill,minmax(330px,1fr)); gap:14px;
   margin:12px 0; }

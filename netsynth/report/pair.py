@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.numbers import FloatArray
+from netsynth.report.fidelity import Side
+from netsynth.report.sessions import session_features
 from netsynth.report.trace import NS_PER_S, Trace, Traffic, first_stretch, time_halves, trace_of
+
+SessionFeatures = Callable[[Trace], dict[str, FloatArray]]
 
 SPLITS = 5  # random halvings of the real sessions that a floor is averaged over
 LONGER = 1.05  # a synthetic trace longer than this many real ones is judged by its beginning
@@ -45,6 +52,7 @@ class Reference:
         halves: bool [SPLITS, S]; the sessions of the first half in each of SPLITS random splits.
         facts: What else is known.
         held_out: Real traffic that no model was trained on, if there is any.
+        features: Gives the session features of a trace, and remembers those of real traffic.
     """
 
     table: Traffic
@@ -54,6 +62,7 @@ class Reference:
     halves: NDArray[np.bool_]
     facts: CaptureFacts
     held_out: Trace | None = None
+    features: SessionFeatures = field(default_factory=lambda: lru_cache()(session_features))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +78,7 @@ class Pair:
         seed: Seed of every random choice.
         quick: True leaves out intervals and looks at fewer sessions.
         notes: What a reader must know of the comparison as a whole.
+        written: Gives the session features of a synthetic trace, and remembers them.
     """
 
     real: Reference
@@ -79,6 +89,18 @@ class Pair:
     seed: int
     quick: bool
     notes: tuple[str, ...] = field(default=())
+    written: SessionFeatures = field(default_factory=lambda: lru_cache()(session_features))
+
+    def features(self, trace: Trace) -> dict[str, FloatArray]:
+        """Session features of a trace; computed once, as several families look at them."""
+        ours = trace is self.real.trace or trace is self.real.held_out
+        return (self.real.features if ours else self.written)(trace)
+
+    def lacks(self, has: Callable[[Trace], bool]) -> Side:
+        """The side whose trace does not have something, the real one first; "" where both do."""
+        if not has(self.real.trace):
+            return "real"
+        return "" if has(self.synthetic) else "synthetic"
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator for one purpose: independent of which families are asked for."""
@@ -135,13 +157,15 @@ def pair_up(
             f"the synthetic capture lasts {everything.duration_s:.4g} s and is judged by its first"
             f" {judged.duration_s:.4g} s, as long as the real one lasts"
         )
-    elif everything.duration_ns * LONGER < real.trace.duration_ns:
+    elif len(everything) and everything.duration_ns * LONGER < real.trace.duration_ns:
         notes.append(
             f"the synthetic capture lasts {everything.duration_s:.4g} s, the real one"
             f" {real.trace.duration_ns / NS_PER_S:.4g} s: figures over shares of the trace compare"
             " unlike intervals"
         )
     for name, trace in (("real", real.trace), ("synthetic", everything)):
+        if len(trace) == 0:
+            notes.append(f"the {name} capture holds no TCP or UDP packet: nothing to compare")
         if trace.left_out:
             notes.append(
                 f"{trace.left_out} of {trace.left_out + len(trace)} IP packets of the {name}"

@@ -119,8 +119,9 @@ def temporal_samples(trace: Trace) -> dict[str, Sample]:
     rate = flow_sums(trace, trace.packets.ip_length)[lasting] / duration_s[lasting]
 
     every = np.arange(count, dtype=np.int64)
-    burstiness = rate_variation(trace)
-    busy, memory = long_memory(trace)
+    active = active_intervals(trace)
+    burstiness = rate_variation(trace, active)
+    busy, memory = long_memory(trace, active)
 
     def sample(values: FloatArray, flows: IntArray) -> Sample:
         return Sample(
@@ -136,28 +137,31 @@ def temporal_samples(trace: Trace) -> dict[str, Sample]:
     }
 
 
-def _active_intervals(trace: Trace) -> tuple[IntArray, IntArray, IntArray]:
+Active = tuple[IntArray, IntArray, IntArray]
+
+
+def active_intervals(trace: Trace) -> Active:
     """Flow, interval and packets of each interval in which a flow has packets, three [K]."""
     cells, counts = np.unique(trace.flow * STEPS + intervals_of(trace, STEPS), return_counts=True)
     return cells // STEPS, cells % STEPS, counts.astype(np.int64)
 
 
-def rate_variation(trace: Trace) -> FloatArray:
+def rate_variation(trace: Trace, active: Active) -> FloatArray:
     """Coefficient of variation of each flow's packets in 400 intervals of the trace, [F]."""
-    flow, _, counts = _active_intervals(trace)
+    flow, _, counts = active
     squares = np.bincount(flow, weights=counts.astype(np.float64) ** 2, minlength=trace.flow_count)
     mean = np.bincount(flow, weights=counts, minlength=trace.flow_count) / STEPS
     variance = np.maximum(squares / STEPS - mean**2, 0.0)
     return np.asarray(np.sqrt(variance) / mean, dtype=np.float64)
 
 
-def long_memory(trace: Trace) -> tuple[IntArray, FloatArray]:
+def long_memory(trace: Trace, found: Active) -> tuple[IntArray, FloatArray]:
     """Hurst exponent of the packet series of each flow with two or more active intervals.
 
     Returns:
         The flows, int64 [K], and their exponents, float64 [K].
     """
-    flow, interval, counts = _active_intervals(trace)
+    flow, interval, counts = found
     active = np.bincount(flow, minlength=trace.flow_count)
     busy = np.flatnonzero(active > 1).astype(np.int64)
     place = np.full(trace.flow_count, -1, dtype=np.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from netsynth.report.forecasters import Forecaster, forecasters
 from netsynth.report.pair import Pair
 from netsynth.report.resample import interval_about
 from netsynth.report.series import bytes_per_interval, resampled_series
+from netsynth.report.trace import Trace
 
 STEPS = 200
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of a series that a forecaster is trained on
@@ -24,19 +27,19 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
 
     Returns:
         Per forecaster its mean absolute error over the five shares when trained on the synthetic
-        trace over that when trained on the real one: 1 is as good as real. Rates are in B/s, so
-        that traces of unlike duration compare. The errors themselves are in details.
+        trace over that when trained on the real one: 1 is as good as real. Its floor is that of
+        one time half of the real trace trained on the other. Rates are in B/s, so that traces of
+        unlike duration compare. The errors themselves are in details.
 
     References:
         CascadeNet, section 7.3.
     """
     names = list(forecasters())
-    for trace, which in ((pair.real.trace, "real"), (pair.synthetic, "synthetic")):
-        if trace.duration_ns == 0:
-            note = f"the {which} capture has no duration"
-            return [_figure(name).measured(note=note) for name in names], {}
-    real = bytes_per_interval(pair.real.trace, STEPS) / pair.real.trace.duration_s * STEPS
-    synthetic = bytes_per_interval(pair.synthetic, STEPS) / pair.synthetic.duration_s * STEPS
+    side = pair.lacks(lambda trace: trace.duration_ns > 0)
+    if side:
+        return [_figure(name).unmeasured(side, "has no duration") for name in names], {}
+    real, synthetic = _rates(pair.real.trace), _rates(pair.synthetic)
+    halves = [_rates(half) for half in (pair.real.early, pair.real.late) if half.duration_ns]
     rows, details = [], {}
     resampled: list[FloatArray] = []
     if not pair.quick:
@@ -52,13 +55,41 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
             continue
         raw = sum(theirs) / sum(ours)
         found = [sum(errors(train, series, real)) / sum(ours) for series in resampled]
-        rows.append(_figure(name).measured(raw=raw, interval=interval_about(raw, np.array(found))))
+        beside = _between_halves(train, halves)
+        rows.append(
+            _figure(name).scaled_to(
+                raw=raw,
+                scaled=raw,
+                floor=beside,
+                real=beside,
+                interval=interval_about(raw, np.array(found)),
+                note="" if beside else "the real capture's halves give no floor",
+            )
+        )
     return rows, {"throughput": details}
+
+
+def _rates(trace: Trace) -> FloatArray:
+    """B/s in each of 200 equal intervals of a trace that lasts, float64 [200]."""
+    return bytes_per_interval(trace, STEPS) / trace.duration_s * STEPS
+
+
+def _between_halves(train: Forecaster, halves: Sequence[FloatArray]) -> float | None:
+    """Error trained on one time half over that trained on the other, which both forecast.
+
+    The mean of both ways round; None where there are no two halves, or no error is made.
+    """
+    found = []
+    for one, other in permutations(halves, 2):
+        own = sum(errors(train, one, one))
+        if own > 0:
+            found.append(sum(errors(train, other, one)) / own)
+    return float(np.mean(found)) if found else None
 
 
 def _figure(name: str) -> Figure:
     text = f"error of {name} trained on synthetic traffic over its error trained on real; 1 is best"
-    return Figure(family="throughput", name=name, text=text)
+    return Figure(family="throughput", name=name, text=text, in_mean=True)
 
 
 def errors(train: Forecaster, series: FloatArray, real: FloatArray) -> list[float]:

@@ -46,7 +46,7 @@ def address_codes(addresses: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return hash_columns(words[:, 0], words[:, 1])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Trace:
     """TCP and UDP packets of a capture in time order, with the flow and session of each.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from netsynth.numbers import Array, IntArray
 from netsynth.report.analysers import analyser_figures
-from netsynth.report.fidelity import Figure
+from netsynth.report.fidelity import Figure, Side
 from netsynth.report.pair import CaptureFacts, Pair
 from netsynth.report.resample import interval_about, resampled_share
 from netsynth.report.samples import whole
@@ -53,7 +53,10 @@ class Share:
 
 
 def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
-    """Measure validity of the synthetic capture (raw) beside that of the real one (real)."""
+    """Measure validity of the synthetic capture (raw) beside that of the real one (real).
+
+    `scaled` is the share that is wrong, its floor the share that is wrong in the real capture.
+    """
     real = capture_shares(pair.real.trace, pair.real.table)
     synthetic = capture_shares(pair.everything, pair.table)
     rows = []
@@ -65,20 +68,42 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
             rng = pair.rng(name)
             found = resampled_share(share.valid, share.group, share.group_count, rng=rng)
             interval = interval_about(raw, found, most=1.0)
-        rows.append(
-            Figure(
-                family="validity",
-                name=name,
-                text=TEXTS[name],
-                raw=raw,
-                real=float(ours.mean()) if ours.size else None,
-                interval=interval,
-                note="" if raw is not None else "the synthetic capture has none to judge",
-            )
-        )
+        figure = Figure(family="validity", name=name, text=TEXTS[name])
+        beside = float(ours.mean()) if ours.size else None
+        rows.append(share_figure(figure, raw, beside, interval))
     rows.append(_order_figure(pair))
     more, details = analyser_figures(pair)
     return rows + more, details
+
+
+def share_figure(
+    figure: Figure,
+    raw: float | None,
+    real: float | None,
+    interval: tuple[float, float] | None,
+) -> Figure:
+    """A share of what is right, 0 to 1 (best), beside that of the real capture.
+
+    Args:
+        figure: What is measured.
+        raw: The share, None where the synthetic capture has nothing to judge.
+        real: The real capture's share, None where that has nothing.
+        interval: 95 % interval of the share.
+
+    Returns:
+        The figure; `scaled`, its floor and interval are of what is wrong, 1 - share.
+    """
+    if raw is None:
+        side: Side = "real" if real is None else "synthetic"
+        return replace(figure.unmeasured(side, "has none of these"), real=real)
+    return figure.scaled_to(
+        raw=raw,
+        scaled=1 - raw,
+        floor=None if real is None else 1 - real,
+        real=real,
+        interval=interval and (1 - interval[1], 1 - interval[0]),
+        note="the real capture has none of these" if real is None else "",
+    )
 
 
 def capture_shares(trace: Trace, table: Traffic) -> dict[str, Share]:
@@ -154,14 +179,10 @@ def continuing_segments(trace: Trace) -> Share:
 
 def _order_figure(pair: Pair) -> Figure:
     raw = _in_order(pair.facts, pair.table)
-    return Figure(
-        family="validity",
-        name="order",
-        text=TEXTS["order"],
-        raw=raw,
-        real=_in_order(pair.real.facts, pair.real.table),
-        note="" if raw is not None else "the order of the file is not known here",
-    )
+    figure = Figure(family="validity", name="order", text=TEXTS["order"])
+    if raw is None:
+        return figure.measured(note="the order of the file is not known here")
+    return share_figure(figure, raw, _in_order(pair.real.facts, pair.real.table), None)
 
 
 def _in_order(facts: CaptureFacts, table: Traffic) -> float | None:

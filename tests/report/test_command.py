@@ -75,6 +75,30 @@ def test_a_ratio_over_the_limit_fails_with_status_three(parts: tuple[str, str]) 
     assert same.return_value == 0
 
 
+def test_an_empty_capture_and_a_full_copy_fail_with_status_three(
+    parts: tuple[str, str], tmp_path: Path
+) -> None:
+    import dpkt
+
+    empty = tmp_path / "empty.pcap"
+    with empty.open("wb") as file:
+        dpkt.pcap.Writer(file)
+    done = run(parts[0], str(empty), "--quick", "-q", "--fail-over", "2")
+    assert done.return_value == 3
+    assert done.stderr.startswith("empty.pcap: nothing could be measured: the synthetic capture")
+    assert done.stderr.count("\n") == 1
+    copied = ("--quick", "-q", "--family", "privacy", "--fail-over", "1e9")
+    done = run(parts[0], parts[0], *copied)
+    assert done.return_value == 3
+    assert ": a leak" in done.stderr
+    assert run(*parts, *copied).return_value == 0
+
+
+def test_charts_stay_where_the_floor_stands_beside(parts: tuple[str, str], tmp_path: Path) -> None:
+    run(*parts, *FEW, "--floor", "-o", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "figures" / "FIT.svg").exists()
+
+
 def test_any_distance_is_over_a_floor_of_zero(tmp_path: Path) -> None:
     import dpkt
 
@@ -98,7 +122,7 @@ def test_any_distance_is_over_a_floor_of_zero(tmp_path: Path) -> None:
 def test_several_captures_and_the_floor_stand_side_by_side(parts: tuple[str, str]) -> None:
     done = run(parts[0], *parts, *FEW, "--floor", "--json")
     names = [capture["name"] for capture in json.loads(done.output)["captures"]]
-    assert names == ["one.pcap", "two.pcap", "its other half"]
+    assert names == ["one.pcap", "two.pcap", "its own halves"]
 
 
 def test_labels_of_both_captures_are_used(parts: tuple[str, str]) -> None:
@@ -117,6 +141,11 @@ def test_labels_of_both_captures_are_used(parts: tuple[str, str]) -> None:
         ((str(OFFICE),), "give a SYNTHETIC capture, --floor or --baselines"),
         ((str(OFFICE), "a", "b", "--synthetic-labels", "x"), "once for each SYNTHETIC"),
         ((str(OFFICE), "nowhere.pcap", "-q"), "nowhere.pcap"),
+        (
+            (str(OFFICE), str(OFFICE), "--labels", "nowhere.csv", "-q"),
+            "nowhere.csv: cannot read labels: no such file or directory; give a CSV file headed",
+        ),
+        (("a.npz", "b.npz", "--fail-over", "2"), "--fail-over is for captures"),
         ((str(OFFICE), str(OFFICE), "--family", "jitter", "-q"), "family jitter is unknown"),
     ],
 )

@@ -18,13 +18,16 @@ from netsynth.report import (
     floor_report,
     refer_to,
     report_dict,
+    shortfalls,
     verdict_text,
     verdicts,
     write_report,
 )
 from netsynth.report.baselines import independent_marginals
 from netsynth.report.compare import SLOW
+from netsynth.report.judges import describe
 from netsynth.report.trace import some_sessions, trace_of
+from netsynth.report.verdicts import headline
 from netsynth.tables import ICMP, UDP, PacketTable
 
 DISTANCES = ("temporal", "statistical", "bursts", "microbursts", "ACF")
@@ -212,7 +215,7 @@ def test_the_floor_is_what_halves_score() -> None:
     real = refer_to(dialogues(1), seed=0)
     report = floor_report(real, quick=True)
     assert report.figure("temporal", "FIT").ratio == 1.0
-    other = compare(dialogues(1), dialogues(2), families=["temporal"], quick=True)
+    other = compare(dialogues(1), dialogues(2), families=["temporal", "C2ST"], quick=True)
     found, beside = report.figure("temporal", "FIT"), other.figure("temporal", "FIT")
     assert found.scaled == beside.floor
     assert found.raw == pytest.approx(beside.floor * beside.scale)  # type: ignore[operator]
@@ -238,3 +241,130 @@ def test_every_baseline_fails_where_it_must() -> None:
     assert bootstrap.figure("privacy", "IP addresses").raw == 0
     assert bootstrap.mean_ratio("temporal") < 2  # type: ignore[operator]
     assert bootstrap.figure("validity", "sequence").raw == pytest.approx(1.0, abs=0.01)
+
+
+def test_every_family_but_labels_has_a_floor() -> None:
+    report = compare(dialogues(1), dialogues(2), held_out=dialogues(3))
+    for figure in report.figures:
+        if figure.raw is None or figure.name in (*WITHOUT_INTERVAL, "AUC"):
+            continue
+        assert figure.floor is not None, figure.name
+        if figure.floor > 0:
+            assert figure.ratio == pytest.approx(figure.scaled / figure.floor)  # type: ignore[operator]
+    auc = report.figure("C2ST", "AUC")
+    assert auc.scaled == pytest.approx(abs(2 * auc.raw - 1))  # type: ignore[operator]
+    assert auc.real == pytest.approx(0.5, abs=0.1)  # halves cannot be told apart
+    two_way = report.figure("validity", "two-way")
+    assert two_way.scaled == 1 - two_way.raw  # type: ignore[operator]
+    assert two_way.floor == 1 - two_way.real  # type: ignore[operator]
+    forecast = report.figure("throughput", "AR")
+    assert forecast.ratio == pytest.approx(forecast.raw / forecast.real)  # type: ignore[operator]
+
+
+def lone(**known: Any) -> FidelityReport:
+    return FidelityReport(figures=(Figure(**{"text": "", **known}),), details={"packets": [9, 9]})
+
+
+def test_the_gate_fails_what_is_over_leaks_or_is_missing() -> None:
+    far = lone(family="temporal", name="IT", raw=6.0, scaled=6.0, floor=2.0, in_mean=True)
+    assert shortfalls(far, limit=2) == ["temporal is 3.00 times the floor"]
+    assert shortfalls(far, limit=3) == []
+    told = lone(family="C2ST", name="AUC", raw=0.9)
+    assert shortfalls(told, limit=2) == ["C2ST counts as 4.00 (AUC 0.90)"]
+    assert shortfalls(lone(family="C2ST", name="AUC", raw=0.6), limit=2) == []
+    copied = lone(family="privacy", name="record copies", raw=1.0, real=0.1, note="9 of 9 packets")
+    assert shortfalls(copied, limit=1e9) == ["9 of 9 packets are copies of real ones: a leak"]
+    absent = Figure(family="bursts", name="TB", text="", in_mean=True).unmeasured(
+        "synthetic", "has no bursts"
+    )
+    there = far.figures[0]
+    both = FidelityReport(figures=(there, absent), details={"packets": [9, 9]})
+    assert shortfalls(both, limit=3) == [
+        "bursts could not be measured: the synthetic capture has no bursts"
+    ]
+    of_real = Figure(family="bursts", name="TB", text="").unmeasured("real", "has no bursts")
+    assert shortfalls(FidelityReport(figures=(there, of_real)), limit=3) == []
+    assert "nothing could be measured" in shortfalls(FidelityReport(figures=(of_real,)), limit=3)[0]
+
+
+@pytest.mark.parametrize("name", [name for name in NEXT_TO_NOTHING if name != "no TCP"])
+def test_next_to_nothing_does_not_pass_the_gate(name: str) -> None:
+    found = compare(dialogues(7, sessions=60), NEXT_TO_NOTHING[name], quick=True)
+    assert shortfalls(found, limit=1e9)
+
+
+def test_a_full_copy_does_not_pass_the_gate() -> None:
+    real = dialogues(1, sessions=60)
+    assert any("a leak" in why for why in shortfalls(compare(real, real, quick=True), limit=1e9))
+
+
+def test_an_empty_capture_is_called_empty_before_all() -> None:
+    report = compare(dialogues(7, sessions=60), NEXT_TO_NOTHING["no packet"], quick=True)
+    for verdict in verdicts(report):
+        if verdict.family != "labels":
+            assert verdict.words == (
+                "Not measured: the synthetic capture holds no TCP or UDP packet."
+            ), verdict
+    assert "nothing to compare" in verdict_text([report])
+
+
+def test_a_good_mean_does_not_hide_a_figure_that_is_far_off() -> None:
+    curve = {
+        "kind": "quantiles", "subject": "bursts", "text": "duration of a burst", "unit": "s",
+        "more": "long", "less": "short", "mean": [8.0, 1.0], "std": [1.0, 1.0],
+    }  # fmt: skip
+    rows = tuple(
+        Figure(
+            family="bursts", name=name, text="", raw=scaled, scaled=scaled, floor=floor,
+            ratio=scaled / floor, in_mean=True,
+        )
+        for name, scaled, floor in (("BD", 0.8, 0.1), ("NU", 0.9, 1.9))
+    )  # fmt: skip
+    found = verdicts(FidelityReport(figures=rows, details={"curves": {"BD": curve}}))[0]
+    assert (found.grade, found.figure) == ("fair", "0.85x the floor")
+    assert found.words == (
+        "On average as close as real traffic is to itself; but bursts are 8x too short."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "mean", "std", "words"),
+    [
+        ("FIT", "gaps in flows", (1.0, 1.1), (3.0, 1.0), "gaps in flows are 3x too regular"),
+        ("TTL", "TTLs", (60.0, 60.0), (5.0, 10.0), "TTLs vary 2x too much"),
+        ("PL", "packet sizes", (100.0, 250.0), (5.0, 5.0), "packet sizes are 2.5x too large"),
+        ("MTB", "pauses", (9.0, 0.0), (5.0, 0.0), "pauses are far too small"),
+        ("BU", "flows", (1.0, 1.0), (1.0, 1.0),
+         "what: mean and spread are about right, the distribution is not"),
+    ],
+)  # fmt: skip
+def test_differences_are_put_in_words(
+    name: str, subject: str, mean: Any, std: Any, words: str
+) -> None:
+    curve = {"kind": "quantiles", "subject": subject, "text": "what", "more": "large"}
+    assert describe(name, curve | {"less": "small", "mean": mean, "std": std}) == words
+
+
+def test_flags_are_named_in_words() -> None:
+    curve = {"kind": "categories", "subject": "TCP flags", "labels": ["2", "16", "24"]}
+    shares = {"real": [0.2, 0.6, 0.2], "synthetic": [0.5, 0.4, 0.1]}
+    assert describe("FL", curve | shares) == "TCP flags differ: S is 50.0% instead of 20.0%"
+
+
+def test_the_headline_counts_and_names() -> None:
+    def verdict(grade: Any, title: str) -> Verdict:
+        return Verdict(family="x", title=title, grade=grade, badness=1, figure="", words="")
+
+    found = [verdict("poor", "Bursts"), verdict("good", "A"), verdict("good", "B")]
+    assert headline(found) == "1 poor (Bursts), 2 good."
+    assert headline([verdict("unknown", "A")]) == "Nothing could be measured."
+    assert headline([verdict("floor", "A"), verdict("unknown", "B")]) == ""
+
+
+def test_the_floor_is_no_verdict_on_copies() -> None:
+    found = {
+        v.family: v for v in verdicts(floor_report(refer_to(dialogues(1), seed=0), quick=True))
+    }
+    assert {v.grade for v in found.values()} <= {"floor", "unknown"}
+    assert "recur in the other" in found["privacy"].words
+    assert "leak" not in found["privacy"].figure

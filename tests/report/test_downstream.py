@@ -228,7 +228,8 @@ def test_scores_of_labels_have_intervals_about_them() -> None:
         if figure.raw is None:
             continue
         assert figure.interval is not None, figure.name
-        assert figure.interval[0] <= figure.raw <= figure.interval[1]
+        assert figure.scaled == pytest.approx(1 - figure.raw)
+        assert figure.interval[0] <= figure.scaled <= figure.interval[1]
     low, high = report.figure("labels", "TSTR accuracy").interval  # type: ignore[misc]
     assert 0 < high - low < 0.5
 
@@ -244,7 +245,7 @@ def test_weighted_scores_are_those_of_scikit_learn() -> None:
 
 def test_without_labels_the_report_says_so() -> None:
     report = compare(dialogues(1), dialogues(2), families=["labels"])
-    assert report.figures[0].note == "the real capture has no labels"
+    assert report.figures[0].note == "the real capture has no labels (--labels)"
 
 
 def test_scores_of_classes_and_ranks() -> None:

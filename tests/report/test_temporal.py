@@ -5,7 +5,12 @@ import pytest
 from report_tables import dialogues, load_nolds, packet_table
 
 from netsynth.report.acf import autocorrelation
-from netsynth.report.temporal import gaps_of_trace, rate_variation, temporal_samples
+from netsynth.report.temporal import (
+    active_intervals,
+    gaps_of_trace,
+    rate_variation,
+    temporal_samples,
+)
 from netsynth.report.trace import trace_of
 
 SECOND = 1_000_000_000
@@ -36,7 +41,7 @@ def test_burstiness_is_the_variation_over_400_intervals() -> None:
     one = np.zeros(400)
     one[0] = 1
     expected = sorted([series.std() / series.mean(), *[one.std() / one.mean()] * 2])
-    assert sorted(rate_variation(trace)) == pytest.approx(expected)
+    assert sorted(rate_variation(trace, active_intervals(trace))) == pytest.approx(expected)
 
 
 def test_long_memory_is_that_of_nolds_over_flows_with_two_active_intervals() -> None:
