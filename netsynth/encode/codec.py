@@ -23,7 +23,7 @@ from netsynth.encode.classes import (
     turns,
 )
 from netsynth.encode.columns import FlowColumns, flow_columns, state_bits
-from netsynth.encode.durations import in_trips, stretches
+from netsynth.encode.durations import REST, in_trips, lasting, stretches
 from netsynth.encode.hosts import HostCodec, to_bits
 from netsynth.encode.load import Load
 from netsynth.encode.records import GAP_RULERS, RecordCodec
@@ -159,7 +159,9 @@ class Codec:
             ),
             TokenField(name="stretch", size=number["stretch"].size + 1, number=number["stretch"]),
             TokenField(
-                name="duration", size=number["duration"].size + 1, number=number["duration"]
+                name="duration",
+                size=number["duration"].size + REST.size,
+                number=number["duration"],
             ),
         )
 
@@ -220,7 +222,7 @@ class Codec:
             window_ns=length_ns,
             step_count=step_count,
             token_fields=self.token_fields,
-            tokens=self._tokens(flows, columns, first_ns),
+            tokens=self._tokens(flows, columns, first_ns, length_ns),
             start_ns=columns.start_ns - first_ns,
             duration_ns=columns.duration_ns,
             totals=columns.totals,
@@ -240,7 +242,9 @@ class Codec:
             record_ns=flows.packets.time_ns - first_ns,
         )
 
-    def _tokens(self, flows: FlowTable, columns: FlowColumns, first_ns: int) -> Array:
+    def _tokens(
+        self, flows: FlowTable, columns: FlowColumns, first_ns: int, length_ns: int
+    ) -> Array:
         """Token columns [F, K] of one window."""
         number, totals = self.numbers, columns.totals
         address = self.hosts.encode(flows.packets.addresses)
@@ -249,7 +253,10 @@ class Codec:
         port = np.where(any_port, 1 + number["port"].encode(columns.service_port), 0)
         answered = columns.answer_ns >= 0
         answer = np.where(answered, 1 + number["answer"].encode(columns.answer_ns), 0)
-        by_trip = in_trips(columns, service, self.trip_services)
+        until_end = lasting(columns, flows, first_ns=first_ns, length_ns=length_ns)
+        by_trip = in_trips(columns, service, self.trip_services) & (until_end < 0)
+        duration = REST.size + number["duration"].encode(columns.duration_ns)
+        duration = np.where(until_end < 0, duration, 1 + until_end)
         replied = columns.reply_ns >= 0
         reply = np.where(replied, 1 + number["reply"].encode(columns.reply_ns), 0)
         token = {
@@ -271,7 +278,7 @@ class Codec:
             "answer": answer,
             "reply": reply,
             "stretch": np.where(by_trip, 1 + number["stretch"].encode(stretches(columns)), 0),
-            "duration": np.where(by_trip, 0, 1 + number["duration"].encode(columns.duration_ns)),
+            "duration": np.where(by_trip, 0, duration),
         }
         return np.stack([token[f.name] for f in self.token_fields], axis=1).astype(np.int32)
 

@@ -3,6 +3,10 @@
 A handshake or a query lasts as many round trips whatever the path, a session as many seconds. Which
 of the two it is differs from service to service, and is learned: the unit in which equal flows
 between the same hosts differ less.
+
+A flow that lasts (a keep-alive, a subscription, a query repeated for days) has no duration of its
+own in a window: it goes on until the window ends. What is told of it is how much of the rest of
+the window it left unused.
 """
 
 from __future__ import annotations
@@ -12,7 +16,12 @@ from numpy.typing import NDArray
 
 from netsynth.encode.columns import FlowColumns
 from netsynth.numbers import FloatArray, IntArray
+from netsynth.tables import FlowTable
 
+LASTING = 0.05  # of the window, at least
+FEW = 3  # packets that show no repetition
+REPEATS = 2.0  # longest gaps of the flow that may be missing at the end, at most
+REST = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.55, 1.0])  # edges of shares left unused
 LEAST_FREEDOM = 8  # flows beyond the first of their group, below which trips are the unit
 
 
@@ -43,6 +52,30 @@ def in_trips(
     timed = trips(columns) > 0  # else the clock was too coarse for a trip
     exact = columns.totals[:, :2].sum(axis=1) == 2  # the answer ends it
     return np.asarray(timed & (by_service[service] | exact), dtype=np.bool_)
+
+
+def lasting(columns: FlowColumns, flows: FlowTable, *, first_ns: int, length_ns: int) -> IntArray:
+    """Tell which flows last until their window ends.
+
+    Args:
+        columns: Of the F flows.
+        flows: The flows.
+        first_ns: When their window begins.
+        length_ns: How long it is.
+
+    Returns:
+        int64 [F], place in REST of the share of the rest of the window, from the flow's start,
+        that it left unused; -1 for flows that end.
+    """
+    room = np.maximum(first_ns + length_ns - columns.start_ns, 1)
+    gap = np.diff(flows.packets.time_ns, prepend=0)
+    gap[flows.offsets[:-1]] = 0
+    largest = np.maximum.reduceat(gap, flows.offsets[:-1]) if len(flows) else gap
+    missing = room - columns.duration_ns
+    several = columns.totals[:, :2].sum(axis=1) > FEW
+    found = several & (missing <= REPEATS * largest) & (columns.duration_ns > LASTING * length_ns)
+    place = np.searchsorted(REST, missing / room, side="right") - 1
+    return np.where(found, np.clip(place, 0, REST.size - 2), -1)
 
 
 def fit_units(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from typing import Any
 
 import numpy as np
 
@@ -38,12 +39,12 @@ def queue(
     """
     out = time.copy()
     tokens = depth.copy()
-    heap = [(np.int64(0), np.int64(0), np.int64(0)) for _ in range(0)]  # time, flow, packet
+    heap: list[Any] = [(time[0], np.int64(0), offsets[0]) for _ in range(0)]  # packet of a flow
     for flow in range(waits.size):
         if waits[flow] and offsets[flow] < offsets[flow + 1]:
             heap.append((time[offsets[flow]], np.int64(flow), offsets[flow]))
     heapq.heapify(heap)
-    clock = time.min()
+    clock: Any = time.min()
     following = 0  # of those that pass
     while len(heap) > 0 or following < passing.size:
         go, packet = clock, np.int64(-1)

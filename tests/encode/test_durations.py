@@ -4,7 +4,7 @@ import numpy as np
 from encode_flows import make_flows
 
 from netsynth.encode.columns import NO_ANSWER, flow_columns
-from netsynth.encode.durations import fit_units, in_trips, stretches, trips
+from netsynth.encode.durations import REST, fit_units, in_trips, lasting, stretches, trips
 
 
 def test_answer_and_reply_by_hand() -> None:
@@ -57,3 +57,19 @@ def test_a_trip_that_the_clock_cannot_see_is_no_unit() -> None:
     service = np.zeros(1, dtype=np.int64)
     assert stretches(columns).tolist() == [1.0]
     assert not in_trips(columns, service, np.array([True])).any()
+
+
+def test_flows_that_last_are_told_by_the_rest_they_leave() -> None:
+    """In a window of 1000 from 5000 on, packets every 100 from 5010 on, in turn: to the end; half
+    of it; to the end, but three of them alone; to the end from 5970 on; and every 300."""
+    times = (
+        range(5010, 6000, 100), range(5010, 5500, 100), (5010, 5400, 5900), range(5970, 6000, 5),
+        range(5010, 6000, 300),
+    )  # fmt: skip
+    rows = [{"initiator_port": 1000 + i} for i in range(len(times))]
+    flows = make_flows(rows, [[(at, 0, 5) for at in own] for own in times])
+    found = lasting(flow_columns(flows), flows, first_ns=5000, length_ns=1000)
+    by_port = dict(zip(flows.initiator_port.tolist(), found.tolist(), strict=True))
+    assert by_port[1001] == by_port[1002] == by_port[1003] == -1
+    for port, left in ((1000, 90 / 990), (1004, 90 / 990)):
+        assert REST[by_port[port]] <= left < REST[by_port[port] + 1]

@@ -5,6 +5,7 @@ import pytest
 import torch
 from generate_traces import layout, office
 
+from netsynth.encode.durations import REST
 from netsynth.generate.transformer import TransformerConfig
 from netsynth.generate.transformer.flow_fit import CHUNK, flow_data
 from netsynth.generate.transformer.flow_level import FlowLevel
@@ -13,6 +14,7 @@ from netsynth.generate.transformer.sampling import (
     DrawnFlows,
     DrawnTotals,
     draw_flows,
+    draw_lasting_ns,
     draw_totals,
     fit_to_room,
     fit_to_window,
@@ -176,7 +178,19 @@ def test_every_flow_fits_its_window_with_a_packet_at_least(level: FlowLevel) -> 
         tokens=torch.as_tensor(trace.tokens.astype(np.int64)),
     )
     random = torch.Generator().manual_seed(0)
-    totals = draw_totals(level, flows, largest_payload=1460, random=random)
+    totals = draw_totals(level, flows, window_ns=window_ns, largest_payload=1460, random=random)
     flows, totals, _ = fit_to_room(flows, totals, window_ns=window_ns)
     assert (totals.packets_and_bytes[:, :2].sum(1) >= 1).all()
     assert (flows.start_ns + totals.duration_ns <= window_ns - 1).all()
+
+
+def test_flows_that_last_leave_a_share_of_the_rest() -> None:
+    """Tokens 1 and 6 of the column leave less than a hundredth, and a fifth to a third."""
+    token = torch.tensor([1, 6]).repeat(500)
+    room = torch.full((1000,), 1e9, dtype=torch.float64)
+    drawn = draw_lasting_ns(token, room, torch.Generator().manual_seed(0)).view(500, 2) / 1e9
+    assert REST[5:7].tolist() == [0.2, 0.35]
+    assert drawn[:, 0].min() > 0.99
+    assert drawn[:, 1].min() >= 0.65
+    assert drawn[:, 1].max() <= 0.8
+    assert abs(float(drawn[:, 1].mean()) - 0.725) < 0.01

@@ -208,7 +208,7 @@ class FlowSeriesGenerator:
         numbers = FlowTokens(layout, learned.fastest, self.device)
         flows = made.flows(self.device)
         totals = sampling.draw_totals(
-            numbers, flows,
+            numbers, flows, window_ns=layout.window_ns,
             largest_payload=int(self.records.length.rows[:, -1].max()), random=random,
         )  # fmt: skip
         flows, totals, order = sampling.fit_to_room(flows, totals, window_ns=layout.window_ns)

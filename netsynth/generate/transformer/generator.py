@@ -164,6 +164,7 @@ class TransformerGenerator:
         totals = sampling.draw_totals(
             flow,
             flows,
+            window_ns=layout.window_ns,
             largest_payload=int(record.length.rows[:, -1].max()),
             random=random,
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from netsynth.numbers import FloatArray
 from netsynth.tables import EncodedTrace
 
-LATE = 1.25  # how much longer than its duration's token a flow may take
+LATE = 2.0  # how much longer than its duration's token a flow may take
 RUNS = 20  # octaves of the packets of a run
 
 

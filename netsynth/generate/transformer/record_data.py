@@ -6,10 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netsynth.encode.durations import REST
 from netsynth.generate.transformer.pace import LATE, run_ns
 from netsynth.generate.transformer.record_level import AROUND, RECENT, RecordContext
 from netsynth.numbers import Array, FloatArray, IntArray
 from netsynth.tables import EncodedTrace
+
+HINT = 0.3  # natural logs by which the durations told to records are off
 
 
 def record_gaps(trace: EncodedTrace) -> IntArray:
@@ -114,23 +117,33 @@ def _recent(time_ns: IntArray, position: IntArray) -> FloatArray:
 def _drawn_durations(
     trace: EncodedTrace, answer_ns: IntArray, reply_ns: IntArray, random: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Duration of each flow as its tokens tell it, and the longest they allow: float64 [F] ns."""
-    place = {f.name: i for i, f in enumerate(trace.token_fields)}
-    stretch, alone = (trace.tokens[:, place[name]] for name in ("stretch", "duration"))
-    numbers = [trace.token_fields[place[name]].number for name in ("stretch", "duration")]
+    """Duration of each flow as its tokens tell it, and the longest they allow: float64 [F] ns.
+
+    The first is a hint to records: where it is off, their own gaps tell more of how long a flow
+    lasts, so it is blurred.
+    """
+    column = {f.name: i for i, f in enumerate(trace.token_fields)}
+    stretch, alone = (trace.tokens[:, column[name]] for name in ("stretch", "duration"))
+    numbers = [trace.token_fields[column[name]].number for name in ("stretch", "duration")]
     assert numbers[0] is not None
     assert numbers[1] is not None
     trip = np.maximum(answer_ns, 0) + np.maximum(reply_ns, 0)
     drawn, longest = np.zeros((2, len(trace)))
-    for number, token, unit in (
-        (numbers[0], stretch, trip.astype(np.float64)),
-        (numbers[1], alone, np.ones(len(trace))),
+    for number, token, first, unit in (
+        (numbers[0], stretch, 1, trip.astype(np.float64)),
+        (numbers[1], alone, REST.size, np.ones(len(trace))),
     ):
-        rows = np.flatnonzero(token > 0)
-        own = token[rows] - 1
+        rows = np.flatnonzero(token >= first)
+        own = token[rows] - first
         drawn[rows] = number.decode(own, random.random(rows.size)) * unit[rows]
         longest[rows] = number.high[own] * unit[rows]
+    rows = np.flatnonzero((alone > 0) & (alone < REST.size))
+    room = (trace.window_ns - trace.start_ns[rows]).astype(np.float64)
+    place = alone[rows] - 1
+    rest = REST[place] + (REST[place + 1] - REST[place]) * random.random(rows.size)
+    drawn[rows], longest[rows] = (1 - rest) * room, room
     true = trace.duration_ns.astype(np.float64)
+    drawn = drawn * np.exp(HINT * random.standard_normal(len(trace)))
     return np.maximum(drawn, trip), np.maximum(longest, true) * LATE
 
 

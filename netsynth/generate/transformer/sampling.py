@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netsynth.encode.durations import REST
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import shortest_ns
@@ -172,11 +173,27 @@ class FlowNumbers(Protocol):
         """Return what the tokens of the column `name` stand for."""
 
 
+def draw_lasting_ns(token: Tensor, room_ns: Tensor, random: torch.Generator) -> Tensor:
+    """Draw how long flows last that go on until the window ends: float64 [F] ns.
+
+    Args:
+        token: int64 [F], of the column "duration"; only those of REST's classes matter.
+        room_ns: float64 [F], from their starts to the window's end.
+        random: Source of randomness.
+    """
+    edges = torch.as_tensor(REST, device=token.device)
+    place = (token - 1).clamp(0, REST.size - 2)
+    uniform = torch.rand(token.shape, generator=random, device=token.device, dtype=torch.float64)
+    rest = edges[place] + (edges[place + 1] - edges[place]) * uniform
+    return (1 - rest) * room_ns
+
+
 @torch.no_grad()
 def draw_totals(
     level: FlowNumbers,
     flows: DrawnFlows,
     *,
+    window_ns: int,
     largest_payload: int,
     random: torch.Generator,
 ) -> DrawnTotals:
@@ -193,12 +210,12 @@ def draw_totals(
         flows.tokens[:, place[name]] for name in ("answer", "reply", "stretch", "duration")
     )
     answer, reply, stretch, alone = (
-        level.number(name).draw((token - 1).clamp(min=0), random)
-        for name, token in (
-            ("answer", answer_token),
-            ("reply", reply_token),
-            ("stretch", stretch_token),
-            ("duration", alone_token),
+        level.number(name).draw((token - first).clamp(min=0), random)
+        for name, token, first in (
+            ("answer", answer_token, 1),
+            ("reply", reply_token, 1),
+            ("stretch", stretch_token, 1),
+            ("duration", alone_token, REST.size),
         )
     )
     reply = reply.masked_fill(reply_token == 0, 0.0)
@@ -210,11 +227,16 @@ def draw_totals(
     longest = torch.where(
         stretch_token > 0,
         trip * tables[0].rows[(stretch_token - 1).clamp(min=0), -1],
-        tables[1].rows[(alone_token - 1).clamp(min=0), -1],
+        tables[1].rows[(alone_token - REST.size).clamp(min=0), -1],
     )
     duration = torch.where(stretch_token > 0, trip * stretch, torch.maximum(alone, trip))
     duration = torch.maximum(duration, shortest_ns(totals, level.fastest))
     longest = longest * LATE
+    room = (window_ns - 1 - flows.start_ns).clamp(min=0)
+    until_end = (alone_token > 0) & (alone_token < REST.size) & (stretch_token == 0)
+    lasting = draw_lasting_ns(alone_token, room, random)
+    duration = torch.where(until_end, torch.maximum(lasting, trip), duration)
+    longest = torch.where(until_end, room, longest)
     pair = (answer_token > 0) & (totals[:, :2] == 1).all(dim=1)  # the answer ends it
     duration = torch.where(pair, answer, duration)
     longest = torch.where(pair, answer, longest)
