@@ -338,6 +338,7 @@ class Codec:
         arrays |= self.source_ports.named.to_arrays("source_ports.named")
         arrays |= self.source_ports.starts.to_arrays("source_ports.starts")
         arrays |= self.source_ports.jumps.to_arrays("source_ports.jumps")
+        arrays |= self.source_ports.paths.to_arrays("source_ports.paths")
         arrays |= records.kinds.to_arrays("records.kinds")
         for name in ("length", "window", *GAP_RULERS):
             arrays |= getattr(records, name).to_arrays(f"records.{name}")
@@ -384,6 +385,7 @@ class Codec:
                     named=Vocabulary.from_arrays("source_ports.named", arrays),
                     starts=Vocabulary.from_arrays("source_ports.starts", arrays),
                     jumps=Vocabulary.from_arrays("source_ports.jumps", arrays),
+                    paths=Vocabulary.from_arrays("source_ports.paths", arrays),
                 ),
                 numbers=number,
                 lone_pairs=Vocabulary.from_arrays("lone_pairs", arrays),

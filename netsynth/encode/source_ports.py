@@ -13,6 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.encode.port_paths import (
+    BLOCK,
+    NO_PATHS,
+    PLACES,
+    fit_paths,
+    follow_paths,
+    place_of,
+)
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.numbers import Array, IntArray
 from netsynth.tables import FlowTable
@@ -21,12 +29,10 @@ NO_PORT, SAME_AS_RESPONDER = 0, 1
 HOST_STEPS = (0, 1, 2, -1)  # from the port the host used last
 PAIR_STEPS = tuple(range(33))  # from the port it used last towards the same service
 FIXED_SHARE = 0.01  # a port that opens this share of all flows is no ephemeral one
-BLOCK = 128  # ports that a place stands for: fewer would replay them
 DYNAMIC = range(49152, 65536)  # RFC 6335 section 6
 CHOSEN = range(32768, 61000)  # Linux's ephemeral ports; named ones are those of scanners
 RARELY = 0.01  # share of jumps below which a key's flows count on without any
 OFTEN = 20  # jumps of a key from which on it may jump more often than learned
-PLACES = 32768  # kept at most
 NOWHERE = Vocabulary(rows=np.zeros((0, 4), np.int64), counts=np.zeros(0, np.int64))
 FIRST_HOST_STEP = 2
 FIRST_PAIR_STEP = FIRST_HOST_STEP + len(HOST_STEPS)
@@ -40,14 +46,15 @@ class SourcePortCodec:
     Attributes:
         named: Rows [V, 1], ports kept as they are.
         starts: Rows (initiator, service and responder token, place): where in the ephemeral range
-            pairs of hosts began, to BLOCK ports. A place is twice the block, plus 1 for odd ports:
-            Linux connects from ports of one parity alone.
+            pairs of hosts began, to BLOCK ports; see `place_of`.
         jumps: The same for ports that no habit explains though the pair had used one before.
+        paths: The same for all ports of busy pairs; see `port_paths`.
     """
 
     named: Vocabulary
     starts: Vocabulary
     jumps: Vocabulary
+    paths: Vocabulary = NO_PATHS
 
     @property
     def places(self) -> Vocabulary:
@@ -114,21 +121,23 @@ def fit_source_port_codec(
     if is_named.any():
         named = fit_vocabulary(port[is_named][:, None], limit=256)
     codec = SourcePortCodec(named=named, starts=NOWHERE, jumps=NOWHERE)
-    starts, jumps = [], []
+    starts, jumps, chosen = [], [], []
     for flows, initiator, responder, service in zip(
         flow_tables, initiator_tokens, responder_tokens, service_tokens, strict=True
     ):
         token = codec.encode(flows)
         free = np.flatnonzero(codec.are_free(token))
         own = flows.initiator_port.astype(np.int64)
-        rows = np.stack([initiator, service, responder, own // BLOCK * 2 + own % 2], axis=1)[free]
+        rows = np.stack([initiator, service, responder, place_of(own)], axis=1)[free]
         begins = _port_before(_pair_key(flows)[free], own[free]) < 0
         starts.append(rows[begins])
         leaps = ~begins & (token[free] == codec.start_token)
         code = _codes(rows[:, :3])
         leaps &= np.bincount(code, leaps)[code] >= RARELY * np.bincount(code)[code]
         jumps.append(rows[leaps])
+        chosen.append(np.concatenate([rows[:, :3], own[free, None]], axis=1))
     begun, jumped = np.concatenate(starts), np.concatenate(jumps)
+    all_chosen = np.concatenate(chosen)
     if begun.shape[0] == 0:
         begun = np.zeros((len(DYNAMIC) // BLOCK, 4), dtype=np.int64)
         begun[:, 3] = np.arange(DYNAMIC.start, DYNAMIC.stop, BLOCK) // BLOCK * 2
@@ -136,6 +145,7 @@ def fit_source_port_codec(
         named=named,
         starts=fit_vocabulary(begun, limit=PLACES),
         jumps=fit_vocabulary(jumped, limit=PLACES) if jumped.shape[0] else NOWHERE,
+        paths=fit_paths(all_chosen[:, :3], all_chosen[:, 3]),
     )
 
 
@@ -194,6 +204,7 @@ class PortAllocator:
         if len(self.remembered) > MOST_REMEMBERED:
             self.remembered = set()
         self.remembered |= self.used
+        is_first = not self.remembered
         self.used_before, self.used, self.full = self.used, set(), set()
         named = codec.named.rows[:, 0]
         free = codec.are_free(tokens)
@@ -214,7 +225,30 @@ class PortAllocator:
         lists = (c.tolist() for c in columns)
         for row, values in enumerate(zip(*lists, other_ports, strict=True)):
             result[0, row], result[1, row], open_[row] = self._one(*values)
+        if is_first:  # later windows count on
+            movable = free & open_ & (result[0] > 0)
+            pairs = np.stack([host, protocol, peer, result[1]], axis=1)
+            result[0] = self._follow_paths(pairs, keys, result[0], movable, rng)
         return result[0], result[1], open_
+
+    def _follow_paths(
+        self,
+        pairs: IntArray,
+        keys: IntArray,
+        port: IntArray,
+        movable: NDArray[np.bool_],
+        rng: np.random.Generator,
+    ) -> IntArray:
+        """Move ports [F] of pairs [F, 4] as `follow_paths` does, and remember the new ones."""
+        moved = follow_paths(self.codec.paths, keys, port, movable, rng)
+        tuples = [np.concatenate([pairs, p[:, None]], axis=1) for p in (port, moved)]
+        if len(np.unique(tuples[1], axis=0)) < len(np.unique(tuples[0], axis=0)):
+            return port  # a named port was in the way
+        self.used = set(map(tuple, tuples[1].tolist()))
+        for row in np.flatnonzero(moved != port).tolist():
+            pair, new = tuple(pairs[row].tolist()), int(moved[row])
+            self.last[pair[:2]] = self.last[pair] = new
+        return moved
 
     def _one(
         self,
