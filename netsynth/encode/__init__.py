@@ -5,8 +5,8 @@ from netsynth.encode.codec import Codec, EncodeConfig
 from netsynth.encode.conditions import allowed_tokens
 from netsynth.encode.decode import decode
 from netsynth.encode.fit import fit_codec
+from netsynth.encode.port_allocator import PortAllocator
 from netsynth.encode.series import SeriesConfig
-from netsynth.encode.source_ports import PortAllocator
 from netsynth.encode.static import StaticCodec, StaticColumns
 from netsynth.encode.static_tokens import static_tokens
 

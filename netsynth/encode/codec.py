@@ -26,9 +26,10 @@ from netsynth.encode.columns import FlowColumns, flow_columns, state_bits
 from netsynth.encode.durations import REST, in_trips, lasting, stretches
 from netsynth.encode.hosts import HostCodec, to_bits
 from netsynth.encode.load import Load
+from netsynth.encode.port_allocator import PortAllocator
 from netsynth.encode.records import GAP_RULERS, RecordCodec
 from netsynth.encode.series import SeriesConfig, aggregate
-from netsynth.encode.source_ports import PortAllocator, SourcePortCodec
+from netsynth.encode.source_ports import SourcePortCodec
 from netsynth.encode.static import StaticCodec, static_columns
 from netsynth.encode.vocabulary import Vocabulary
 from netsynth.encode.windows import cut_windows

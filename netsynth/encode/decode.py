@@ -13,8 +13,8 @@ from netsynth.encode.hosts import RARE_V4, RARE_V6, SPECIAL, as_keys, from_bits,
 from netsynth.encode.least_sizes import raise_sizes
 from netsynth.encode.load import hold_to
 from netsynth.encode.lone_pairs import spread_pairs
+from netsynth.encode.port_allocator import PortAllocator
 from netsynth.encode.records import fill_forward
-from netsynth.encode.source_ports import PortAllocator
 from netsynth.encode.windows import take_flows
 from netsynth.errors import ConfigError
 from netsynth.numbers import Array, IntArray

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.encode.columns import flow_columns
-from netsynth.encode.source_ports import SourcePortCodec, draw_ports, fit_source_port_codec
+from netsynth.encode.port_allocator import draw_ports
+from netsynth.encode.source_ports import SourcePortCodec, fit_source_port_codec
 from netsynth.encode.vocabulary import Vocabulary
 from netsynth.errors import ConfigError
 from netsynth.numbers import Array, IntArray

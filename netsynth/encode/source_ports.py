@@ -8,7 +8,7 @@ ephemeral range that the hosts began or jumped to. No port of the capture is rep
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from netsynth.encode.port_paths import (
     NO_PATHS,
     PLACES,
     fit_paths,
-    follow_paths,
     place_of,
 )
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
@@ -67,7 +66,7 @@ class SourcePortCodec:
     @property
     def jumps_of_key(self) -> IntArray:
         """How many jumps the key of each row of `jumps` has: int64 [V]."""
-        code = _codes(self.jumps.rows[:, :3])
+        code = codes(self.jumps.rows[:, :3])
         return np.bincount(code, self.jumps.counts).astype(np.int64)[code]
 
     @property
@@ -132,7 +131,7 @@ def fit_source_port_codec(
         begins = _port_before(_pair_key(flows)[free], own[free]) < 0
         starts.append(rows[begins])
         leaps = ~begins & (token[free] == codec.start_token)
-        code = _codes(rows[:, :3])
+        code = codes(rows[:, :3])
         leaps &= np.bincount(code, leaps)[code] >= RARELY * np.bincount(code)[code]
         jumps.append(rows[leaps])
         chosen.append(np.concatenate([rows[:, :3], own[free, None]], axis=1))
@@ -149,284 +148,9 @@ def fit_source_port_codec(
     )
 
 
-MOST_REMEMBERED = 100_000  # 5-tuples of earlier windows that are not given out again
-
-
-@dataclass(slots=True)
-class PortAllocator:
-    """Turns port tokens into ports, window after window, no 5-tuple twice while it may live.
-
-    Ports that hosts used last carry over from one window to the next, as their counters would.
-    A connection may stay open for as long as the trace lasts, so ephemeral ports are not given
-    out again until 100,000 5-tuples later. A scanner keeps the port it chose until it would repeat
-    a 5-tuple of an earlier window: then it is the next scan, from a port of its own.
-    """
-
-    codec: SourcePortCodec
-    last: dict[tuple[int, ...], int] = field(default_factory=dict)
-    step: dict[tuple[int, ...], int] = field(default_factory=dict)
-    used: set[tuple[int, ...]] = field(default_factory=set)
-    used_before: set[tuple[int, ...]] = field(default_factory=set)
-    remembered: set[tuple[int, ...]] = field(default_factory=set)
-    full: set[tuple[int, ...]] = field(default_factory=set)  # pairs without a port left
-    chosen: dict[tuple[int, int], int] = field(default_factory=dict)  # by host and named port
-
-    def allocate(
-        self,
-        tokens: IntArray,
-        *,
-        host: IntArray,
-        peer: IntArray,
-        protocol: IntArray,
-        responder_port: IntArray,
-        other_ports: IntArray,
-        keys: IntArray,
-        rng: np.random.Generator,
-    ) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
-        """Choose the ports of the flows of a window.
-
-        Args:
-            tokens: Source port tokens, int64 [F], flows in order of start.
-            host: Identity of each initiator, the same from window to window, int64 [F].
-            peer: Identity of each responder, int64 [F].
-            protocol: int64 [F].
-            responder_port: int64 [F].
-            other_ports: int64 [F, X], responder ports to take instead where a 5-tuple is taken
-                (a scanner tries each port once); the columns repeat where it must not change.
-            keys: Initiator, service and responder tokens, int64 [F, 3].
-            rng: Source of randomness.
-
-        Returns:
-            Initiator ports, responder ports, int64 [F], and whether the 5-tuple is free, bool [F]:
-            a flow whose ports have names cannot get others.
-        """
-        codec = self.codec
-        if len(self.remembered) > MOST_REMEMBERED:
-            self.remembered = set()
-        self.remembered |= self.used
-        is_first = not self.remembered
-        self.used_before, self.used, self.full = self.used, set(), set()
-        named = codec.named.rows[:, 0]
-        free = codec.are_free(tokens)
-        pair = np.stack([host, protocol, peer, responder_port], axis=1)
-        first = free & (_rank(_codes(np.where(free[:, None], pair, -1))) == 0)
-        begin = _ports(first, keys, codec.starts, codec.places, rng)
-        often = codec.jumps_of_key >= OFTEN
-        more = Vocabulary(rows=codec.jumps.rows[often], counts=codec.jumps.counts[often])
-        jumps = (tokens == codec.start_token) & ~first
-        leap = _ports(jumps, keys, codec.jumps, more, rng, columns=COARSER[:1])
-        port = np.where(tokens == SAME_AS_RESPONDER, responder_port, begin)
-        is_named = (tokens >= FIRST_NAMED) & (tokens < codec.start_token)
-        port = np.where(is_named, named[np.clip(tokens - FIRST_NAMED, 0, named.size - 1)], port)
-        spare = rng.integers(1024, 65536, size=tokens.size)
-        columns = (tokens, port, leap, host, peer, protocol, responder_port, spare)
-        result = np.zeros((2, tokens.size), dtype=np.int64)
-        open_ = np.ones(tokens.size, dtype=np.bool_)
-        lists = (c.tolist() for c in columns)
-        for row, values in enumerate(zip(*lists, other_ports, strict=True)):
-            result[0, row], result[1, row], open_[row] = self._one(*values)
-        if is_first:  # later windows count on
-            movable = free & open_ & (result[0] > 0)
-            pairs = np.stack([host, protocol, peer, result[1]], axis=1)
-            result[0] = self._follow_paths(pairs, keys, result[0], movable, rng)
-        return result[0], result[1], open_
-
-    def _follow_paths(
-        self,
-        pairs: IntArray,
-        keys: IntArray,
-        port: IntArray,
-        movable: NDArray[np.bool_],
-        rng: np.random.Generator,
-    ) -> IntArray:
-        """Move ports [F] of pairs [F, 4] as `follow_paths` does, and remember the new ones."""
-        moved = follow_paths(self.codec.paths, keys, port, movable, rng)
-        tuples = [np.concatenate([pairs, p[:, None]], axis=1) for p in (port, moved)]
-        if len(np.unique(tuples[1], axis=0)) < len(np.unique(tuples[0], axis=0)):
-            return port  # a named port was in the way
-        self.used = set(map(tuple, tuples[1].tolist()))
-        for row in np.flatnonzero(moved != port).tolist():
-            pair, new = tuple(pairs[row].tolist()), int(moved[row])
-            self.last[pair[:2]] = self.last[pair] = new
-        return moved
-
-    def _one(
-        self,
-        token: int,
-        port: int,
-        leap: int,
-        host: int,
-        peer: int,
-        protocol: int,
-        service: int,
-        spare: int,
-        others: IntArray,
-    ) -> tuple[int, int, bool]:
-        of_host, of_pair = (host, protocol), (host, protocol, peer, service)
-        is_free = token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.start_token
-        if is_free:
-            port = self._follow(token, port, leap, of_host, of_pair)
-        elif FIRST_NAMED <= token < self.codec.start_token and port >= CHOSEN.start:
-            port = self._scan_from(host, of_pair, port, spare)
-        if token == NO_PORT:
-            port = 0
-        elif not 1 <= port <= 65535:
-            port = spare
-        if self._taken(of_pair, port) and others[0] != service:
-            upwards = range(service + 1, min(service + 65, 65536))
-            for other in (*others.tolist(), *upwards):
-                service, of_pair = other, (host, protocol, peer, other)
-                if not self._taken(of_pair, port):
-                    break
-        elif is_free and of_pair not in self.full:
-            port = self._next_free(of_pair, port, spare)
-        free = (*of_pair, port) not in self.used
-        self.used.add((*of_pair, port))
-        if is_free:
-            self.last[of_host] = self.last[of_pair] = port
-        return port, service, free
-
-    def _follow(
-        self,
-        token: int,
-        port: int,
-        leap: int,
-        of_host: tuple[int, ...],
-        of_pair: tuple[int, ...],
-    ) -> int:
-        """Port that a habit leads to; `port` where the pair begins, `leap` where it jumps."""
-        if FIRST_HOST_STEP <= token < FIRST_PAIR_STEP:
-            before = self.last.get(of_host)
-            return port if before is None else before + HOST_STEPS[token - FIRST_HOST_STEP]
-        before = self.last.get(of_pair)
-        if before is None:
-            return port
-        if token < FIRST_NAMED:
-            self.step[of_pair] = PAIR_STEPS[token - FIRST_PAIR_STEP]
-        elif leap:
-            return leap
-        return before + self.step.get(of_pair, 2)  # it never jumped: it goes on
-
-    def _scan_from(self, host: int, of_pair: tuple[int, ...], named: int, spare: int) -> int:
-        """Port that stands for a scanner's `named` one; another where the 5-tuple is an old one."""
-        port = self.chosen.get((host, named), named)
-        for turn in range(64):
-            whole = (*of_pair, port)
-            if whole not in self.used_before and whole not in self.remembered:
-                break
-            port = CHOSEN[(spare + turn * 7919) % len(CHOSEN)]
-            self.chosen[host, named] = port
-        return port
-
-    def _next_free(self, of_pair: tuple[int, ...], port: int, spare: int) -> int:
-        """First port from `port` on that the pair may use; `port` where all are in use."""
-        wanted, tries = port, 0
-        while self._taken(of_pair, port) or (*of_pair, port) in self.remembered:
-            if tries == 70_000:  # the host has used all its ports by now
-                if not self.remembered:
-                    self.full.add(of_pair)  # looked for once a window
-                    return wanted
-                self.remembered.clear()
-                port, tries = wanted, 0
-                continue
-            port = port + 2 if tries < 64 and port < 65534 else 1024 + (spare + tries) % 64512
-            tries += 1
-        return port
-
-    def _taken(self, of_pair: tuple[int, ...], port: int) -> bool:
-        return (*of_pair, port) in self.used or (*of_pair, port) in self.used_before
-
-
-COARSER = ((0, 1, 2), (0, 1), (0,), (1,), ())  # columns of keys whose places are shared
-
-
-def _ports(
-    wanted: NDArray[np.bool_],
-    keys: IntArray,
-    own: Vocabulary,
-    others: Vocabulary,
-    rng: np.random.Generator,
-    *,
-    columns: tuple[tuple[int, ...], ...] = COARSER,
-) -> IntArray:
-    """Draw ports of the flows `wanted` [F]: int64 [F].
-
-    Flows share out the places that `own` has of their key, each once; what is left is drawn from
-    those of `others` whose keys agree in `columns`, one tuple after the other. 0 where none does.
-    """
-    rows = np.flatnonzero(wanted)
-    result = np.zeros(wanted.size, dtype=np.int64)
-    if rows.size == 0 or own.rows.shape[0] == 0:
-        return result
-    place = _share_out(keys[rows], own, rng)
-    for some in columns if others.rows.shape[0] else ():
-        place = _draw_like(place, keys[rows], others, some, rng)
-    result[rows] = np.where(place < 0, 0, draw_ports(place, rng))
-    return result
-
-
-def draw_ports(places: IntArray, rng: np.random.Generator) -> IntArray:
-    """Draw a port of each place, see `SourcePortCodec`: int64 of the same shape."""
-    inside = 2 * rng.integers(BLOCK // 2, size=places.shape) + places % 2
-    return np.maximum(places // 2 * BLOCK + inside, 1)
-
-
-def _share_out(keys: IntArray, places: Vocabulary, rng: np.random.Generator) -> IntArray:
-    """Give each row of keys [M, 3] a place of the same key, none twice; -1 where none is left."""
-    count = places.counts.size
-    rows = np.repeat(np.arange(count), places.counts)
-    rows = rows[rng.permutation(rows.size)]
-    code = _codes(np.concatenate([places.rows[:, :3], keys])) << 32
-    known, wanted = (part + _rank(part) for part in (code[:count][rows], code[count:]))
-    order = np.argsort(known)
-    found = order[np.minimum(np.searchsorted(known[order], wanted), known.size - 1)]
-    return np.where(known[found] == wanted, places.rows[rows[found], 3], -1)
-
-
-def _codes(rows: IntArray) -> IntArray:
+def codes(rows: IntArray) -> IntArray:
     """A number for each row of [M, C], the same for equal rows: int64 [M]."""
     return np.unique(rows, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
-
-
-def _rank(code: IntArray) -> IntArray:
-    """How many entries before each are equal to it, int64 [M]."""
-    order = np.argsort(code, kind="stable")
-    sorted_code = code[order]
-    begins = np.ones(code.size, dtype=np.bool_)
-    begins[1:] = sorted_code[1:] != sorted_code[:-1]
-    first = np.maximum.accumulate(np.where(begins, np.arange(code.size), 0))
-    rank = np.empty(code.size, dtype=np.int64)
-    rank[order] = np.arange(code.size) - first
-    return rank
-
-
-def _draw_like(
-    result: IntArray,
-    keys: IntArray,
-    starts: Vocabulary,
-    columns: tuple[int, ...],
-    rng: np.random.Generator,
-) -> IntArray:
-    """Fill entries of `result` that are -1 from start rows that agree in `columns`."""
-    lost = np.flatnonzero(result < 0)
-    if lost.size == 0:
-        return result
-    scale = np.array([1 << 40, 1 << 20, 1], dtype=np.int64)
-    code = (
-        starts.rows[:, list(columns)] @ scale[list(columns)] if columns else starts.rows[:, 0] * 0
-    )
-    wanted = keys[lost][:, list(columns)] @ scale[list(columns)] if columns else lost * 0
-    order = np.argsort(code, kind="stable")
-    weight = np.cumsum(starts.counts[order])
-    first = np.searchsorted(code[order], wanted, side="left")
-    last = np.searchsorted(code[order], wanted, side="right")
-    found = last > first
-    low = np.where(first > 0, weight[np.maximum(first - 1, 0)], 0)
-    high = weight[np.maximum(last - 1, 0)]
-    place = low + rng.random(lost.size) * (high - low)
-    row = order[np.minimum(np.searchsorted(weight, place, side="right"), order.size - 1)]
-    result[lost[found]] = starts.rows[row[found], 3]
-    return result
 
 
 def _host_key(flows: FlowTable) -> Array:
@@ -440,7 +164,7 @@ def _pair_key(flows: FlowTable) -> Array:
 
 def _port_before(keys: Array, port: IntArray) -> IntArray:
     """Port of the flow before with the same key; -1 for the first."""
-    group = _codes(keys)
+    group = codes(keys)
     order = np.argsort(group, kind="stable")
     before = np.full(port.size, -1, dtype=np.int64)
     same = group[order][1:] == group[order][:-1]

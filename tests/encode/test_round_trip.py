@@ -7,8 +7,8 @@ from encode_flows import make_flows, office_flows
 from netsynth.encode import AddressMap, Codec, EncodeConfig, PortAllocator, fit_codec
 from netsynth.encode.classes import ANY_PORT
 from netsynth.encode.columns import flow_columns
+from netsynth.encode.port_paths import BLOCK
 from netsynth.encode.records import before_in_direction, fill_forward
-from netsynth.encode.source_ports import BLOCK
 from netsynth.errors import CaptureError, ConfigError, ModelError
 from netsynth.numbers import Array
 from netsynth.tables import (

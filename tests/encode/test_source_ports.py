@@ -6,8 +6,9 @@ from encode_flows import make_flows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netsynth.encode.port_allocator import PortAllocator
+from netsynth.encode.port_paths import BLOCK
 from netsynth.encode.source_ports import (
-    BLOCK,
     FIRST_HOST_STEP,
     FIRST_NAMED,
     FIRST_PAIR_STEP,
@@ -15,7 +16,6 @@ from netsynth.encode.source_ports import (
     NO_PORT,
     NOWHERE,
     SAME_AS_RESPONDER,
-    PortAllocator,
     SourcePortCodec,
     fit_source_port_codec,
 )
