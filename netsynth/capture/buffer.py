@@ -13,12 +13,14 @@ from netsynth.capture.sources import ByteStream
 from netsynth.errors import CaptureError
 from netsynth.numbers import IntArray
 
+PADDING = 128  # bytes behind the last frame, which a decoder may read, but not use
+
 
 class RecordBuffer:
     """A buffer that follows the decoder through a stream.
 
     Attributes:
-        data: uint8 [size + 64]; `state[END]` bytes of it are filled, `state[POS]` are decoded.
+        data: uint8 [size + PADDING]; `state[END]` bytes of it are filled, `state[POS]` are decoded.
         words: The same memory, uint64.
 
     Args:
@@ -37,7 +39,7 @@ class RecordBuffer:
         size: int,
         on_failure: Callable[[CaptureError, int], None],
     ) -> None:
-        self.data: NDArray[np.uint8] = np.zeros(size + 64, dtype=np.uint8)
+        self.data: NDArray[np.uint8] = np.zeros(size + PADDING, dtype=np.uint8)
         self.words = self.data.view(np.uint64)
         self.size = size
         self._view = self.data.data
