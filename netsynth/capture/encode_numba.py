@@ -27,55 +27,20 @@ from netsynth.capture.frames import (
     PCAPNG_OUT,
     RESOLUTION,
 )
+from netsynth.capture.stores_numba import (
+    copy,
+    copy_loosely,
+    get64_le,
+    put8,
+    put16,
+    put32,
+    put32_le,
+    put64_le,
+)
 
 HASH_A = np.uint64(0x9E3779B97F4A7C15)
 HASH_B = np.uint64(0xD6E8FEB86659FD93)
-LOW_32 = np.uint64(0xFFFFFFFF)
-ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
-
-
-@njit(cache=True)
-def _put8(out: Any, at: int, value: int) -> None:
-    out[np.uint64(at)] = np.uint8(value & 255)
-
-
-@njit(cache=True)
-def _put16(out: Any, at: int, value: int) -> None:
-    k = np.uint64(at)
-    out[k] = np.uint8((value >> 8) & 255)
-    out[k + ONE] = np.uint8(value & 255)
-
-
-@njit(cache=True)
-def _put32(out: Any, at: int, value: int) -> None:
-    k = np.uint64(at)
-    out[k] = np.uint8((value >> 24) & 255)
-    out[k + ONE] = np.uint8((value >> 16) & 255)
-    out[k + TWO] = np.uint8((value >> 8) & 255)
-    out[k + THREE] = np.uint8(value & 255)
-
-
-@njit(cache=True)
-def _put32_le(out: Any, at: int, value: int) -> None:
-    k = np.uint64(at)
-    out[k] = np.uint8(value & 255)
-    out[k + ONE] = np.uint8((value >> 8) & 255)
-    out[k + TWO] = np.uint8((value >> 16) & 255)
-    out[k + THREE] = np.uint8((value >> 24) & 255)
-
-
-@njit(cache=True)
-def _put64_le(out: Any, at: int, value: Any) -> None:
-    _put32_le(out, at, np.int64(value & LOW_32))
-    _put32_le(out, at + 4, np.int64(value >> np.uint64(32)))
-
-
-@njit(cache=True)
-def _copy(out: Any, at: int, source: Any, start: int, count: int) -> None:
-    to = np.uint64(at)
-    take = np.uint64(start)
-    for k in range(np.uint64(max(count, 0))):
-        out[to + k] = source[take + k]
+LOW_32, HALF, ONE = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(1)
 
 
 @njit(cache=True)
@@ -105,24 +70,24 @@ def _put_mac(out: Any, at: int, high: Any, low: Any, mixed: Any, is_target: bool
     if high == np.uint64(0) and low & LOW_32 == np.uint64(0xFFFF0000):
         if last == 0xFFFFFFFF and is_target:
             for k in range(6):
-                _put8(out, at + k, 255)
+                put8(out, at + k, 255)
             return
         if last & 0xF0 == 0xE0 and is_target:
-            _put8(out, at, 0x01)
-            _put8(out, at + 1, 0x00)
-            _put8(out, at + 2, 0x5E)
-            _put8(out, at + 3, (last >> 8) & 0x7F)
-            _put8(out, at + 4, (last >> 16) & 255)
-            _put8(out, at + 5, last >> 24)
+            put8(out, at, 0x01)
+            put8(out, at + 1, 0x00)
+            put8(out, at + 2, 0x5E)
+            put8(out, at + 3, (last >> 8) & 0x7F)
+            put8(out, at + 4, (last >> 16) & 255)
+            put8(out, at + 5, last >> 24)
             return
     elif high & np.uint64(255) == np.uint64(255) and is_target:
-        _put8(out, at, 0x33)
-        _put8(out, at + 1, 0x33)
-        _put32_le(out, at + 2, last)
+        put8(out, at, 0x33)
+        put8(out, at + 1, 0x33)
+        put32_le(out, at + 2, last)
         return
-    _put8(out, at, CARD_BYTE)
-    _put8(out, at + 1, np.int64((mixed >> np.uint64(32)) & np.uint64(255)))
-    _put32_le(out, at + 2, np.int64(mixed & LOW_32))
+    put8(out, at, CARD_BYTE)
+    put8(out, at + 1, np.int64((mixed >> np.uint64(32)) & np.uint64(255)))
+    put32_le(out, at + 2, np.int64(mixed & LOW_32))
 
 
 @njit(cache=True, nogil=True)
@@ -241,20 +206,20 @@ def encode(
         if next_generation:
             ticks = time // resolution
             padded = captured + ((-captured) & 3)
-            _put32_le(out, used, 6)
-            _put32_le(out, used + 4, 32 + padded)
-            _put32_le(out, used + 8, 0)
-            _put32_le(out, used + 12, ticks >> 32)
-            _put32_le(out, used + 16, ticks & 0xFFFFFFFF)
-            _put32_le(out, used + 20, captured)
-            _put32_le(out, used + 24, wire)
+            put32_le(out, used, 6)
+            put32_le(out, used + 4, 32 + padded)
+            put32_le(out, used + 8, 0)
+            put32_le(out, used + 12, ticks >> 32)
+            put32_le(out, used + 16, ticks & 0xFFFFFFFF)
+            put32_le(out, used + 20, captured)
+            put32_le(out, used + 24, wire)
             at = used + 28
         else:
             seconds = time // 1_000_000_000
-            _put32_le(out, used, seconds)
-            _put32_le(out, used + 4, (time - seconds * 1_000_000_000) // resolution)
-            _put32_le(out, used + 8, captured)
-            _put32_le(out, used + 12, wire)
+            put32_le(out, used, seconds)
+            put32_le(out, used + 4, (time - seconds * 1_000_000_000) // resolution)
+            put32_le(out, used + 8, captured)
+            put32_le(out, used + 12, wire)
             at = used + 16
         frame = at
 
@@ -263,10 +228,10 @@ def encode(
         _put_mac(out, at + 6, source_a, source_b, source_mix, False)
         at += 12
         if vlan:
-            _put16(out, at, 0x8100)
-            _put16(out, at + 2, vlan & 0xFFF)
+            put16(out, at, 0x8100)
+            put16(out, at + 2, vlan & 0xFFF)
             at += 4
-        _put16(out, at, 0x0800 if is_v4 else 0x86DD)
+        put16(out, at, 0x0800 if is_v4 else 0x86DD)
         at += 2
 
         # IP, and the sum of the pseudo-header's addresses.
@@ -284,14 +249,14 @@ def encode(
             identification = np.int64(ip_ids[row])
             life = (np.int64(ttls[row]) << 8) | protocol
             header_sum = first_word + total + identification + fragment + life + pseudo
-            _put16(out, at, first_word)
-            _put16(out, at + 2, total)
-            _put16(out, at + 4, identification)
-            _put16(out, at + 6, fragment)
-            _put16(out, at + 8, life)
-            _put16(out, at + 10, _fold(header_sum) ^ 0xFFFF)
-            _put32_le(out, at + 12, source)
-            _put32_le(out, at + 16, target)
+            put16(out, at, first_word)
+            put16(out, at + 2, total)
+            put16(out, at + 4, identification)
+            put16(out, at + 6, fragment)
+            put16(out, at + 8, life)
+            put16(out, at + 10, _fold(header_sum) ^ 0xFFFF)
+            put32_le(out, at + 12, source)
+            put32_le(out, at + 16, target)
             at += 20
         else:
             pseudo = np.int64(source_a & LOW_32) + np.int64(source_a >> np.uint64(32))
@@ -304,22 +269,22 @@ def encode(
                 word = (source_mix * HASH_B) ^ target_mix
                 word ^= np.uint64((np.int64(src_port[row]) << 16) | np.int64(dst_port[row]))
                 label = np.int64((word * HASH_A) >> np.uint64(44))
-            _put32(out, at, 0x60000000 | (np.int64(toses[row]) << 20) | label)
-            _put16(out, at + 4, ip_head - 40 + length)
-            _put8(out, at + 6, 44 if flags & 5 else protocol)
-            _put8(out, at + 7, ttls[row])
-            _put64_le(out, at + 8, source_a)
-            _put64_le(out, at + 16, source_b)
-            _put64_le(out, at + 24, target_a)
-            _put64_le(out, at + 32, target_b)
+            put32(out, at, 0x60000000 | (np.int64(toses[row]) << 20) | label)
+            put16(out, at + 4, ip_head - 40 + length)
+            put8(out, at + 6, 44 if flags & 5 else protocol)
+            put8(out, at + 7, ttls[row])
+            put64_le(out, at + 8, source_a)
+            put64_le(out, at + 16, source_b)
+            put64_le(out, at + 24, target_a)
+            put64_le(out, at + 32, target_b)
             at += 40
             if flags & 5:
                 fragment = (FRAGMENT_UNITS << 3) if later_fragment else 0
                 if flags & 1 and length & 7 == 0:
                     fragment |= 1
-                _put16(out, at, protocol << 8)
-                _put16(out, at + 2, fragment)
-                _put32(out, at + 4, np.int64(ip_ids[row]))
+                put16(out, at, protocol << 8)
+                put16(out, at + 2, fragment)
+                put32(out, at + 4, np.int64(ip_ids[row]))
                 at += 8
 
         # The payload: where its filler lies, and the sum of both parts.
@@ -351,10 +316,10 @@ def encode(
             low = offset >> 3
             high = stop >> 3
             filler = np.int64(pool_sums[high]) - np.int64(pool_sums[low]) + 65535
-            for k in range(high << 3, stop):
-                filler += np.int64(pool[k]) << ((k & 1) << 3)
-            for k in range(low << 3, offset):
-                filler -= np.int64(pool[k]) << ((k & 1) << 3)
+            word = get64_le(pool, high << 3) & ((ONE << np.uint64((stop & 7) << 3)) - ONE)
+            filler += np.int64(word & LOW_32) + np.int64(word >> HALF)
+            word = get64_le(pool, low << 3) & ((ONE << np.uint64((offset & 7) << 3)) - ONE)
+            filler -= _fold(np.int64(word & LOW_32) + np.int64(word >> HALF))
             filler = _fold(filler + 65535 * 16)
             payload_sum = filler if (offset ^ taken) & 1 else _swap(filler)
             for k in range(taken):
@@ -371,53 +336,53 @@ def encode(
             check = pseudo + 6 + length + payload_sum + source_port + target_port
             check += (seq >> 16) + (seq & 0xFFFF) + (ack >> 16) + (ack & 0xFFFF)
             check += control + window + urgent
-            _put16(out, at, source_port)
-            _put16(out, at + 2, target_port)
-            _put32(out, at + 4, seq)
-            _put32(out, at + 8, ack)
-            _put16(out, at + 12, control)
-            _put16(out, at + 14, window)
-            _put16(out, at + 18, urgent)
+            put16(out, at, source_port)
+            put16(out, at + 2, target_port)
+            put32(out, at + 4, seq)
+            put32(out, at + 8, ack)
+            put16(out, at + 12, control)
+            put16(out, at + 14, window)
+            put16(out, at + 18, urgent)
             option = at + 20
             if bits & 1:
                 mss = np.int64(msses[row])
-                _put16(out, option, 0x0204)
-                _put16(out, option + 2, mss)
+                put16(out, option, 0x0204)
+                put16(out, option + 2, mss)
                 check += 0x0204 + mss
                 option += 4
             if bits & 12:
                 word = 0x0402 if bits & 4 and bits & 8 else 0x0101
-                _put16(out, option, word)
+                put16(out, option, word)
                 check += word
                 option += 2
                 if bits & 8:
                     value = np.int64(ts_vals[row])
                     echo = np.int64(ts_ecrs[row])
-                    _put16(out, option, 0x080A)
-                    _put32(out, option + 2, value)
-                    _put32(out, option + 6, echo)
+                    put16(out, option, 0x080A)
+                    put32(out, option + 2, value)
+                    put32(out, option + 6, echo)
                     check += 0x080A + (value >> 16) + (value & 0xFFFF)
                     check += (echo >> 16) + (echo & 0xFFFF)
                     option += 10
                 else:
-                    _put16(out, option, 0x0402)
+                    put16(out, option, 0x0402)
                     check += 0x0402
                     option += 2
             if bits & 2:
                 scale = np.int64(window_scales[row])
                 if scale > 14:  # RFC 7323 section 2.3
                     scale = 14
-                _put16(out, option, 0x0103)
-                _put16(out, option + 2, 0x0300 | scale)
+                put16(out, option, 0x0103)
+                put16(out, option + 2, 0x0300 | scale)
                 check += 0x0103 + (0x0300 | scale)
-            _put16(out, at + 16, _fold(check) ^ 0xFFFF)
+            put16(out, at + 16, _fold(check) ^ 0xFFFF)
         elif protocol == 17:
             check = pseudo + 17 + length + payload_sum + source_port + target_port + length
             folded = _fold(check) ^ 0xFFFF
-            _put16(out, at, source_port)
-            _put16(out, at + 2, target_port)
-            _put16(out, at + 4, length)
-            _put16(out, at + 6, folded if folded else 0xFFFF)
+            put16(out, at, source_port)
+            put16(out, at + 2, target_port)
+            put16(out, at + 4, length)
+            put16(out, at + 6, folded if folded else 0xFFFF)
         else:
             kind = np.int64(icmps[row])
             check = kind + (seq >> 16) + (seq & 0xFFFF) + payload_sum
@@ -432,34 +397,34 @@ def encode(
                     zeros = zeros and pool[np.uint64(offset + k)] == 0
                 if zeros:
                     folded = 0xFFFF
-            _put16(out, at, kind)
-            _put16(out, at + 2, folded)
-            _put32(out, at + 4, seq)
+            put16(out, at, kind)
+            put16(out, at + 2, folded)
+            put32(out, at + 4, seq)
 
         # The payload's bytes, as far as they are kept.
         keep = frame + captured
         stop = min(payload_at + taken, keep)
-        _copy(out, payload_at, prefix, start, stop - payload_at)
+        copy(out, payload_at, prefix, start, stop - payload_at)
         begin = payload_at + taken
-        _copy(out, begin, pool, offset, keep - begin)
+        copy_loosely(out, begin, pool, offset, keep - begin)
         if (
             protocol == 132
             and not later_fragment
             and payload >= 12
             and keep == payload_at + payload
         ):
-            _put16(out, at, source_port)
-            _put16(out, at + 2, target_port)
-            _put32(out, at + 8, 0)
+            put16(out, at, source_port)
+            put16(out, at + 2, target_port)
+            put32(out, at + 8, 0)
             crc = np.uint32(0xFFFFFFFF)
             for k in range(at, keep):
                 crc = crc_table[np.uint8(crc) ^ out[k]] ^ (crc >> np.uint32(8))
-            _put32_le(out, at + 8, np.int64(~crc) & 0xFFFFFFFF)
+            put32_le(out, at + 8, np.int64(~crc) & 0xFFFFFFFF)
         if next_generation:
             for k in range(keep, keep + ((-captured) & 3)):
                 out[k] = 0
             keep += (-captured) & 3
-            _put32_le(out, keep, 32 + padded)
+            put32_le(out, keep, 32 + padded)
             keep += 4
         used = keep
         row += 1

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="untyped-decorator, assignment, return-value, arg-type"
+# mypy: disable-error-code="untyped-decorator, assignment, return-value, arg-type, no-any-return"
 """Any frame to a packet's fields, compiled: layer by layer, into tunnels where asked.
 
 `decode_numba` itself reads the frames that nearly all captures consist of; the rest comes here.

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="untyped-decorator, assignment, return-value, arg-type"
+# mypy: disable-error-code="untyped-decorator, assignment, return-value, arg-type, no-any-return"
 """Tables of addresses, compiled: IP addresses in order of appearance, MAC addresses as a set."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="untyped-decorator, assignment, return-value, arg-type"
+# mypy: disable-error-code="untyped-decorator, assignment, return-value, arg-type, no-any-return"
 """Link layers, compiled: where IP begins in a frame, or why it does not.
 
 References:
