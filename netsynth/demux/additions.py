@@ -66,15 +66,15 @@ def add_answers(flows: FlowTable, repairs: IntArray) -> FlowTable:
 def add_acknowledgements(flows: FlowTable, repairs: IntArray) -> FlowTable:
     """Add the acknowledgement of a connection's last FIN, where both sides sent one.
 
-    It comes as soon after it as its side ever answered in the flow, and the FIN acknowledges the
-    peer's. Connections that a reset ends are left alone.
+    It comes as soon after it as its side ever answered in the flow. The last segments of both sides
+    acknowledge all. Connections that a reset ends are left alone.
 
     Args:
         flows: Flags are mended.
         repairs: Counted in, see `dialogue.REPAIRS`.
 
     Returns:
-        The flows with the packets added; the table given where there is nothing to add.
+        The flows with the packets added.
 
     References:
         RFC 9293 section 3.6.
@@ -91,15 +91,16 @@ def add_acknowledgements(flows: FlowTable, repairs: IntArray) -> FlowTable:
     rows = np.flatnonzero(is_closed & (flows.protocol == TCP))
     side = (fin[1, rows] > fin[0, rows]).astype(np.int64)  # who closes last
     stood = fin[side, rows]
-    heard = _last_rows(flows)[1 - side, rows]
+    last = _last_rows(flows)
+    heard = last[1 - side, rows]
+    ack_class = flows.ack_class.copy()
+    ack_class[last[:, rows]] = ACK_ALL
+    flows = replace(flows, ack_class=ack_class)
     lacks = heard < stood
-    rows, side, stood, heard = rows[lacks], side[lacks], stood[lacks], heard[lacks]
+    rows, side, heard = rows[lacks], side[lacks], heard[lacks]
     if rows.size == 0:
         return flows
     repairs[_ACK_INSERTED] += rows.size
-    ack_class = flows.ack_class.copy()
-    ack_class[stood] = ACK_ALL
-    flows = replace(flows, ack_class=ack_class)
     delay_ns = _quickest_answers(flows)[1 - side, rows]
     time_ns = p.time_ns[end[rows] - 1] + delay_ns
     return _insert(flows, rows, end[rows], like=heard, time_ns=time_ns, tcp_flags=ACK)

@@ -153,8 +153,8 @@ def repair_flags(
         for side in range(2):  # close after a long answer, not before it
             i, late = first_fin[side], last[side]
             is_alone = last_fin[side] == i and last_syn[side] < i
-            is_early = answers[1 - side] > _LONGEST_ANSWER and late > last_new[1 - side] > i
-            if is_alone and is_early:
+            is_early = answers[1 - side] > _LONGEST_ANSWER and late > i
+            if is_alone and is_early and last_reset[side] < 0:
                 tcp_flags[i] &= 0xFE
                 tcp_flags[late] |= 1
                 last_fin[side] = late

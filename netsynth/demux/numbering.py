@@ -298,7 +298,9 @@ def number_segments(
             ack[i] = np.uint32((np.int64(initial[f, peer]) + covered) & 0xFFFFFFFF)
             shift = scale[side] if flags & 2 == 0 and i > syn_row[side] else scale[2]
             if is_window:
-                edge[peer] = max(edge[peer], covered + (np.int64(window[i]) << shift))
+                offered = covered + (np.int64(window[i]) << shift)
+                # analysers forget wider windows when a side has closed
+                edge[peer] = max(edge[peer], offered) if flags & 1 == 0 else offered
             # 4. Timestamps: echo the last segment that began at or before the acknowledgement.
             if option_bits[i] & 8 != 0:
                 for j in range(i - 1, max(first, i - _SEARCH_LIMIT) - 1, -1):

@@ -152,6 +152,31 @@ def test_a_last_fin_that_cannot_move_is_acknowledged_by_one_packet_more() -> Non
     assert result.flow.tolist() == [0] * 7 + [1] * 8
 
 
+def test_the_last_segment_of_either_side_acknowledges_the_fins() -> None:
+    """The server repeats its FIN after the client's, and acknowledges that."""
+    again = Action("FA", True, segment=RETRANSMIT, ack_class=ACK_SAME)
+    result = compiled([*HANDSHAKE, Action("FA", True), Action("FA"), again])
+    p = result.packets
+    assert letters(result)[3:] == ["<FA", ">FA", "<FA"]
+    assert p.seq[5] == p.seq[3]
+    assert int(p.ack[5]) - int(p.seq[4]) == 1
+
+
+def test_who_closes_early_closes_with_its_last_segment() -> None:
+    """Three segments follow the client's FIN; it has one ACK left to close with."""
+    answer = [Action("PA", True, 500) for _ in range(3)]
+    tail = [Action("FA"), answer[0], Action("A"), *answer[1:], Action("FA", True)]
+    result = compiled([*HANDSHAKE, *tail])
+    assert letters(result)[3:] == [">A", "<PA", ">FA", "<PA", "<PA", "<FA", ">A"]
+
+
+def test_data_after_a_fin_fit_the_window_that_comes_with_it() -> None:
+    opening = [Action("S"), Action("SA", True), Action("A")]
+    tail = [Action("FA", window=100), Action("PA", True, 300), Action("FA", True)]
+    p = compiled([*opening, *tail]).packets
+    assert p.window[3] == 300
+
+
 def test_a_fin_before_data_of_its_side_comes_with_them() -> None:
     tail = [Action("FA", True), Action("PA", True, 5), Action("FA"), Action("A", True)]
     result = compiled([*HANDSHAKE, *tail])
