@@ -263,6 +263,28 @@ def test_icmp_errors_quote_the_packet_they_answer() -> None:
     assert dpkt.in_cksum(quote[:20]) == 0
 
 
+@pytest.mark.parametrize("asked", [True, False], ids=["quoted", "made up"])
+def test_nothing_follows_a_quote(asked: bool) -> None:
+    """An error of 300 bytes about a datagram of 10: the rest would be taken for extensions."""
+    actions = [Action("", False, 10), Action("", True, 300, icmp=3 << 8 | 1)]
+    table = flow_table([actions if asked else actions[1:]], protocol=UDP, port=33_434)
+    table.packets.protocol[-1] = ICMP
+    table.packets.src_port[-1] = table.packets.dst_port[-1] = 0
+    result = compile_flows(assemble_flows(table.packets), seed=1)
+    quote = payloads(result)[-1]
+    assert len(quote) == 300
+    assert [dpkt.ip.IP(quote).len, int.from_bytes(quote[24:26], "big")] == [300, 280]
+
+
+@needs_tshark
+def test_each_packet_of_an_icmp6_flow_has_the_body_of_its_type(tmp_path: Path) -> None:
+    """A router solicitation, listener reports and a neighbour solicitation of one pair."""
+    kinds = ((133, 8), (143, 20), (135, 24), (143, 40))
+    flow = [Action("", False, size, icmp=kind << 8) for kind, size in kinds]
+    table = flow_table([flow, flow[1:]], protocol=ICMPV6, ip_version=6)
+    assert malformed(write(compile_flows(table, seed=1), tmp_path / "mixed.pcap")) == []
+
+
 def test_a_quoted_echo_has_a_right_checksum() -> None:
     """Of an echo with 4 bytes, an error of 32 quotes everything."""
     ask = [Action("", False, 4, icmp=8 << 8), Action("", True, 32, icmp=3 << 8 | 1)]

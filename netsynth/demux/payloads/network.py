@@ -94,25 +94,30 @@ def _last_before(pair: IntArray, candidates: IntArray, key: int, row: int) -> in
 
 
 def _quote(packets: PacketTable, error: int, row: int) -> bytes:
-    """Return IP header and 8 bytes of packet `row`, or of one made up where it is -1."""
+    """Return IP header and first bytes of packet `row`, or of one made up where it is -1.
+
+    It is told as long as the error's payload at least: what follows a shorter one would be taken
+    for extensions of the error (RFC 4884).
+    """
     p = packets
     source, target = (bytes(p.addresses[column[error]]) for column in (p.dst, p.src))
     made_up = row < 0
     protocol = UDP if made_up else int(p.protocol[row])
-    head = struct.pack(">HHHH", 40_000, 33_434, 20, 0)
-    size = 28 if p.ip_version[error] == 4 else 48
-    if not made_up:
-        size = int(p.ip_length[row])
-        if protocol == TCP:
-            head = struct.pack(">HHI", p.src_port[row], p.dst_port[row], p.seq[row])
-        elif protocol == UDP:
-            length = int(p.payload_length[row]) + 8
-            head = struct.pack(">HHHH", p.src_port[row], p.dst_port[row], length, 0)
-        else:  # where all of it fits, analysers check its sum: let its payload be zeros
-            head = struct.pack(">HHI", p.icmp[row], 0, p.seq[row])
-            if protocol == ICMP:
-                head = head[:2] + _internet_checksum(head) + head[4:]
-                head += bytes(int(p.payload_length[row]))
+    header = 20 if p.ip_version[error] == 4 else 40
+    size = max(header + 8 if made_up else int(p.ip_length[row]), int(p.payload_length[error]))
+    if made_up:
+        head = struct.pack(">HHHH", 40_000, 33_434, size - header, 0)
+    elif protocol == TCP:
+        numbers = int(p.seq[row]), int(p.ack[row]), 5 << 4, int(p.tcp_flags[row])
+        ends = int(p.src_port[row]), int(p.dst_port[row])
+        head = struct.pack(">HHIIBBHHH", *ends, *numbers, int(p.window[row]), 0, 0)
+    elif protocol == UDP:
+        head = struct.pack(">HHHH", p.src_port[row], p.dst_port[row], size - header, 0)
+    else:  # where all of it fits, analysers check its sum: let its payload be zeros
+        head = struct.pack(">HHI", p.icmp[row], 0, p.seq[row])
+        if protocol == ICMP:
+            head = head[:2] + _internet_checksum(head) + head[4:]
+            head += bytes(max(size - header - 8, 0))
     if p.ip_version[error] == 6:
         return struct.pack(">IHBB", 6 << 28, size - 40, protocol, 64) + source + target + head
     number, life = (0, 64) if made_up else (int(p.ip_id[row]), int(p.ttl[row]))

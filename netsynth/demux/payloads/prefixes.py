@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from netsynth.demux.hashing import Words, mix
 from netsynth.demux.messages import RECORD_SIZE, MessageTable, copy_ranges, find_messages
-from netsynth.demux.payloads.registry import all_templates, choose_templates
+from netsynth.demux.payloads.registry import all_templates, choose_icmp6, choose_templates
 from netsynth.demux.payloads.shape import TURN_LIMIT, VARIANT_COUNT, Shape, Template
 from netsynth.numbers import IntArray
-from netsynth.tables import SYN, TCP, UDP, FlowTable
+from netsynth.tables import ICMPV6, SYN, TCP, UDP, FlowTable
 
 _RECORD_HEAD = 5  # bytes of a TLS record's header
 _NEUTRAL_SIZE = 4  # zeros that keep analysers from taking random bytes for RTCP and the like
@@ -44,12 +44,18 @@ def build_prefixes(flows: FlowTable, data_at: IntArray, *, words: Words) -> Pref
     template, is_swapped = choose_templates(flows)
     messages = find_messages(flows, data_at, wanted=template >= 0)
     of_message = template[messages.flow]  # [M]
+    icmp = flows.packets.icmp[flows.offsets[messages.flow]]  # [M]
+    rows = np.flatnonzero((flows.packets.protocol == ICMPV6) & (messages.of_packet >= 0))
+    own = choose_icmp6(flows.packets.icmp[rows])
+    message = messages.of_packet[rows]
+    of_message[message] = np.where(own >= 0, own, of_message[message])
+    icmp[message] = flows.packets.icmp[rows]
     is_client = (messages.side == 1) == is_swapped[messages.flow]  # [M]
     asked = np.where(is_client, -1, messages.asked)  # a client's message begins an exchange
     exchange = np.where(asked >= 0, asked, np.arange(len(messages)))
     place = (messages.turn * 2 + messages.side).astype(np.uint64)  # unique in a flow
     keys = _Keys(words[messages.flow], place, place[exchange])
-    shapes = _shapes(flows, messages, is_client, asked, of_message, keys)
+    shapes = _shapes(flows, messages, is_client, asked, of_message, keys, icmp)
     heads, head_start, head_length = _build_heads(of_message, shapes)
     data, head_start = _patch(flows, messages, of_message, keys, heads, head_start, head_length)
     prefixes = Prefixes(data, *_slice(flows, messages, head_start, head_length))
@@ -78,6 +84,7 @@ def _shapes(
     asked: IntArray,
     of_message: IntArray,
     keys: _Keys,
+    icmp: NDArray[np.uint16],
 ) -> IntArray:
     """Return the fields of Shape for each message, int64 [M, len(Shape._fields)]."""
     flow = messages.flow
@@ -91,7 +98,7 @@ def _shapes(
         "turn": np.minimum(messages.turn, TURN_LIMIT),
         "is_opening": (flows.packets.tcp_flags[first] & SYN != 0) | (flows.protocol[flow] != TCP),
         "variant": keys.of("exchange") % np.uint64(VARIANT_COUNT),
-        "icmp": flows.packets.icmp[first],
+        "icmp": icmp,
     }
     shapes = np.stack([columns[name].astype(np.int64) for name in Shape._fields], axis=1)
     for number, template in enumerate(all_templates()):

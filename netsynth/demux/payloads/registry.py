@@ -53,6 +53,7 @@ _BY_PORT: dict[int, dict[Template, tuple[int, ...]]] = {
     },
 }
 _IGMP, _SCTP = 2, 132
+_BOOTP_CLIENT = 68  # RFC 2131 section 4.1
 _BY_ICMP6 = {
     network.ICMP6_BODY: (133, 134, 137, 143),
     network.SOLICITATION: (135,),
@@ -109,6 +110,18 @@ def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
     return rows, wanted[rows]
 
 
+def choose_icmp6(icmp: NDArray[np.uint16]) -> IntArray:
+    """Choose by type, for `icmp` [M], type << 8 | code: number of the template, -1 for none.
+
+    A flow may hold several types.
+    """
+    numbers = {template: number for number, template in enumerate(all_templates())}
+    by_type = np.full(256, -1, dtype=np.int64)
+    for template, types in _BY_ICMP6.items():
+        by_type[list(types)] = numbers[template]
+    return by_type[icmp >> 8]
+
+
 def choose_templates(flows: FlowTable) -> tuple[IntArray, NDArray[np.bool_]]:
     """Choose by the responder's port, else the initiator's; for ICMPv6 by the type.
 
@@ -128,10 +141,13 @@ def choose_templates(flows: FlowTable) -> tuple[IntArray, NDArray[np.bool_]]:
         initiator = by_port[flows.initiator_port[rows]]
         chosen[rows] = np.where(responder >= 0, responder, initiator)
         is_swapped[rows] = (responder < 0) & (initiator >= 0)
+    is_bootp = (flows.protocol == UDP) & (chosen < 0)
+    for ports, is_server in ((flows.initiator_port, False), (flows.responder_port, True)):
+        rows = np.flatnonzero(is_bootp & (ports == _BOOTP_CLIENT))
+        chosen[rows], is_swapped[rows] = numbers[control.DHCP], is_server
     first = flows.offsets[:-1]
-    kind = flows.packets.icmp[first] >> 8
-    for template, kinds in _BY_ICMP6.items():
-        chosen[(flows.protocol == ICMPV6) & np.isin(kind, kinds)] = numbers[template]
+    rows = np.flatnonzero(flows.packets.protocol == ICMPV6)
+    np.maximum.at(chosen, flows.flow_of_packet[rows], choose_icmp6(flows.packets.icmp[rows]))
     is_igmp = flows.protocol == _IGMP
     is_short = flows.packets.payload_length[first] < 16
     chosen[is_igmp] = numbers[network.IGMP_RECORDS]
