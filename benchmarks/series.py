@@ -1,6 +1,7 @@
 """How close generators of series come, and what they cost.
 
     python benchmarks/series.py costs                          # a minute: CPU s a step, series/s
+    python benchmarks/series.py equal office.pcap --seconds 120  # all generators at equal CPU time
     python benchmarks/series.py mba fcc_mba_data_train.npz     # totals of DSL and cable users
     python benchmarks/series.py web --samples 50000            # simulated page views
     python benchmarks/series.py cluster --samples 20000        # simulated cluster jobs
@@ -16,12 +17,17 @@ four ends), see `cluster_like`. The real files: kaggle.com/c/web-traffic-time-se
 and github.com/google/cluster-data (2011); DoppelGANger's authors link theirs, already as .npz, in
 the README of github.com/fjxmlzn/DoppelGANger.
 
+`equal` learns the packets that flows of a capture send in steps of a second from half of those
+flows, each generator for the same CPU seconds, and compares what it makes with the other half,
+beside the same flows with their steps shuffled: who loses to a shuffle is no generator.
+
 Times are CPU times (user and system) of one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,100 +35,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from series_sets import cluster_like, flows_of, shuffled, web_like
 
-from netsynth.dataset import (
-    CATEGORICAL,
-    COUNT,
-    NUMERIC,
-    Column,
-    SeriesDataset,
-    SeriesSchema,
-    join_datasets,
-)
+from netsynth.dataset import SeriesDataset, join_datasets
 from netsynth.generate import find_config, find_series_generator
 from netsynth.generate.doppelganger.generator import DoppelgangerGenerator
+from netsynth.generate.tst import PublishedConfig
 from netsynth.series import compare_series, read_series
 from netsynth.series.measures import autocorrelation_error, earth_movers
+from netsynth.series.privacy import copy_share
 
 DSL, CABLE = 0, 3  # values of the second metadata column of the FCC's file
-ENDS = ("FINISH", "KILL", "FAIL", "EVICT")
-
-
-def web_like(count: int, *, length: int = 550, seed: int = 0) -> SeriesDataset:
-    """Simulate page views: a heavy-tailed scale, a week, a year, and days that resemble the last.
-
-    Views are exp(s + w sin(2 pi (t - p) / 7) + y cos(2 pi t / 365) + e_t), rounded. The scale s is
-    normal with deviation 2 (its mean depends on the site), w is 0.3, 0.15 or 0.45 by access, y is
-    0.3, p one of seven days by site, and e_t is autoregressive of order one: e_t = 0.6 e_(t-1) +
-    noise of deviation 0.25, so that its autocorrelation at lag k is 0.6^k.
-    """
-    random = np.random.default_rng(seed)
-    sizes = (9, 3, 2)
-    metadata = np.stack([random.integers(0, size, count) for size in sizes], axis=1)
-    scale = random.normal(3 + 0.3 * metadata[:, 0], 2, count)
-    week = np.array([0.3, 0.15, 0.45])[metadata[:, 1]]
-    day = np.arange(length)
-    noise = random.normal(0, 0.25, (count, length)).astype(np.float32)
-    noise[:, 0] /= 0.8  # the deviation of e_t is 0.25 / sqrt(1 - 0.36)
-    for t in range(1, length):
-        noise[:, t] += 0.6 * noise[:, t - 1]
-    rhythm = week[:, None] * np.sin(2 * np.pi * (day - metadata[:, :1] % 7) / 7)
-    views = np.exp(scale[:, None] + rhythm + 0.3 * np.cos(2 * np.pi * day / 365) + noise)
-    names = ("site", "access", "agent")
-    return SeriesDataset(
-        schema=SeriesSchema(
-            metadata=tuple(
-                Column(name=name, kind=CATEGORICAL, values=tuple(map(str, range(size))))
-                for name, size in zip(names, sizes, strict=True)
-            ),
-            measurements=(
-                Column(name="views", kind=COUNT, low=0, high=float(np.round(views.max()))),
-            ),
-            max_length=length,
-        ),
-        metadata=metadata.astype(np.float64),
-        values=np.round(views).astype(np.float64).reshape(-1, 1),
-        offsets=np.arange(count + 1) * length,
-    )
-
-
-def cluster_like(count: int, *, seed: int = 0) -> SeriesDataset:
-    """Simulate cluster jobs: 1 to 2,500 records of nine usages, and how they end.
-
-    Ends are FINISH 63 %, KILL 28 %, FAIL 7 %, EVICT 2 %. Lengths have two modes: 1 to 4 records,
-    or about 15 (log-normal, deviation 0.9), the long mode for 20, 60, 40 and 50 % of the ends.
-    Usages are log-normal around a level of the job that depends on the end, and follow the
-    record before by half.
-    """
-    random = np.random.default_rng(seed)
-    end = random.choice(4, count, p=(0.63, 0.28, 0.07, 0.02))
-    is_long = random.random(count) < np.array([0.2, 0.6, 0.4, 0.5])[end]
-    long_lengths = np.exp(random.normal(np.log(15), 0.9, count))
-    lengths = np.where(is_long, long_lengths, random.integers(1, 5, count)).astype(np.int64)
-    lengths = np.clip(lengths, 1, 2500)
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    place = np.random.default_rng(1).normal(0, 1, (4, 9))  # of the ends, the same for all seeds
-    level = place[end] + random.normal(0, 0.5, (count, 9))
-    usage = random.normal(0, 0.3, (int(offsets[-1]), 9))
-    step = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-    for t in range(1, int(lengths.max())):
-        rows = np.flatnonzero(step == t)
-        usage[rows] += 0.5 * usage[rows - 1]
-    values = np.exp(np.repeat(level, lengths, axis=0) + usage)
-    return SeriesDataset(
-        schema=SeriesSchema(
-            metadata=(Column(name="end", kind=CATEGORICAL, values=ENDS),),
-            measurements=tuple(
-                Column(name=f"usage_{k}", kind=NUMERIC, low=0, high=float(values[:, k].max()))
-                for k in range(9)
-            ),
-            max_length=int(lengths.max()),
-            label="end",
-        ),
-        metadata=end[:, None].astype(np.float64),
-        values=values,
-        offsets=offsets,
-    )
 
 
 def fit_and_draw(
@@ -159,9 +82,15 @@ def measure_mba(path: Path, *, count: int, minutes: float | None) -> None:
         for group, code in enumerate((DSL, CABLE)):
             floors[group].append(total_distance(one, other, code))
     print(f"{'real halves':<14}{np.mean(floors[0]):>8.2f}{np.mean(floors[1]):>10.2f}")
+    # the authors train 17,000 epochs of these users, and make 1, 4 or 8 records a step
     settings: dict[str, dict[str, Any]] = {
         "tst": {},
-        "doppelganger": {"auto_normalise": False, "average": 0.999},
+        "doppelganger": {
+            "auto_normalise": False,
+            "average": 0.999,
+            "patch": 8,
+            "max_epochs": 3333,
+        },
     }
     for name, changes in settings.items():
         made, _, spent = fit_and_draw(name, real, count, minutes=minutes, **changes)
@@ -196,6 +125,59 @@ def measure_cluster(real: SeriesDataset, *, minutes: float | None, name: str) ->
     held_out = cluster_like(len(real), seed=1)
     print(f"{name}, {spent:,.0f} CPU s")
     print(compare_series(real, _within(made, real), held_out=_within(held_out, real)).summary())
+
+
+def measure_equal(capture: Path, *, seconds: float) -> None:
+    """Print how near each generator comes to flows held out, at equal CPU time."""
+    data = flows_of(capture)
+    random = np.random.default_rng(0)
+    order = random.permutation(len(data))
+    train, test = data.take(np.sort(order[::2])), data.take(np.sort(order[1::2]))
+    print(f"{len(train)} flows learned, {len(test)} held out, {seconds:.0f} CPU s each")
+    print(f"{'':<22}{'total':>8}{'steps':>8}{'CV':>8}{'ACF MSE':>10}{'distinct':>10}{'copies':>8}")
+    _print_row("real, held out", train, test, train)
+    _print_row("shuffled steps", shuffled(train, random), test, train)
+    small = PublishedConfig(preset="small", max_epochs=10**6)
+    plans: dict[str, tuple[str, dict[str, Any]]] = {
+        "tst": ("tst", {}),
+        "tst published, small": ("tst", {"mode": "published", "published": small}),
+        "doppelganger": (
+            "doppelganger", {"log_counts": True, "average": 0.999, "max_epochs": 10**6},
+        ),
+    }  # fmt: skip
+    for name, (generator, changes) in plans.items():
+        config = find_config(generator)(**changes)
+        made = find_series_generator(generator)(schema=data.schema, config=config, seed=0)
+        began = time.process_time()
+        made.fit(
+            train, seed=0, report=lambda *_: None, minutes=None, checkpoint=lambda: None,
+            stop=lambda began=began: time.process_time() - began > seconds,
+        )  # fmt: skip
+        drawn = join_datasets(list(made.sample(len(test), seed=0)))
+        _print_row(name, drawn, test, train)
+
+
+def _print_row(name: str, made: SeriesDataset, test: SeriesDataset, train: SeriesDataset) -> None:
+    """Print distances of `made` from `test`: log10 of totals, lengths, CV, autocorrelation."""
+    parts = [
+        (np.log10(1 + d.totals(0)), d.lengths.astype(float), _variation(d)) for d in (made, test)
+    ]
+    near = [earth_movers(one, other) for one, other in zip(*parts, strict=True)]
+    error = autocorrelation_error(made, test, 0)
+    rows = {made.values[a:b, 0].tobytes() for a, b in itertools.pairwise(made.offsets)}
+    print(
+        f"{name:<22}{near[0]:>8.3f}{near[1]:>8.2f}{near[2]:>8.3f}{error:>10.5f}"
+        f"{len(rows) / len(made):>10.2f}{copy_share(train, made):>8.2f}",
+        flush=True,
+    )
+
+
+def _variation(data: SeriesDataset) -> Any:
+    """Standard deviation over mean of each series."""
+    mean = data.totals(0) / data.lengths
+    square = np.add.reduceat(data.values[:, 0] ** 2, data.offsets[:-1]) / data.lengths
+    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    return np.divide(spread, mean, out=np.zeros_like(mean), where=mean > 0)
 
 
 def _within(data: SeriesDataset, like: SeriesDataset) -> SeriesDataset:
@@ -247,16 +229,21 @@ def cpu_seconds(work: Callable[[], object], times: int) -> float:
 def main() -> None:
     """Run the part that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("part", choices=["costs", "mba", "web", "cluster"])
-    parser.add_argument("file", nargs="?", type=Path, help="of mba")
+    parser.add_argument("part", choices=["costs", "equal", "mba", "web", "cluster"])
+    parser.add_argument("file", nargs="?", type=Path, help="of mba, or the capture of equal")
     parser.add_argument("--real", type=Path, help="real file, in place of a simulation")
     parser.add_argument("--samples", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=None, help="of each training, at most")
+    parser.add_argument("--seconds", type=float, default=120, help="of CPU, of equal")
     parser.add_argument("--generator", default="tst", help="of cluster")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.part == "costs":
         measure_costs()
+    elif arguments.part == "equal":
+        if arguments.file is None:
+            parser.error("equal needs a capture")
+        measure_equal(arguments.file, seconds=arguments.seconds)
     elif arguments.part == "mba":
         if arguments.file is None:
             parser.error("mba needs the file fcc_mba_data_train.npz")

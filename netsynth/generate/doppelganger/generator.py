@@ -119,11 +119,11 @@ class DoppelgangerGenerator:
             raise ConfigError(f"doppelganger needs 2 samples at least, not {len(dataset)}")
         if "series" in self.outcomes:
             return self.outcomes
-        self._trainer = self.trainer(seed=seed)
+        trainer = self._trainer = self.trainer(seed=seed)
         if self._unfinished:
-            self._trainer.take_arrays(self._unfinished)
+            trainer.take_arrays(self._unfinished)
         outcome = train(
-            self._trainer,
+            trainer,
             self.encoding.encode(dataset),
             seed=seed,
             device=self.device,
@@ -134,9 +134,10 @@ class DoppelgangerGenerator:
         )
         if stop():
             checkpoint()
+            self._trainer, self._unfinished = None, trainer.to_arrays()
             return self.outcomes
         if self.config.average:
-            self._trainer.take_average()
+            trainer.take_average()
         self._trainer, self._unfinished = None, {}
         self.outcomes["series"] = outcome
         log.info("doppelganger: %s", outcome)

@@ -18,6 +18,22 @@ LARGEST_STRETCH = 2.0  # that values are scaled by, at most, to meet their total
 SMALL_COUNT = 16  # counts up to it are never scaled
 
 
+def known_prefix(
+    tokens: SeriesTokens, count: int, metadata: FloatArray | None, lengths: IntArray | None
+) -> IntArray:
+    """Prefixes [count, P] of wanted metadata [count, m] and lengths [count]; -1: not wanted."""
+    known = np.full((count, len(tokens.prefix_fields)), -1, dtype=np.int64)
+    if metadata is not None:
+        for place in range(metadata.shape[1]):
+            given = ~np.isnan(metadata[:, place])
+            known[given, place] = tokens.encode_metadata(place, metadata[given, place])
+    if lengths is not None:
+        codec = tokens.prefix_codecs[tokens.length_place]
+        assert codec is not None
+        known[:, tokens.length_place] = codec.encode(lengths)
+    return known
+
+
 def draw_prefix(decoder: FieldDecoder, known: Tensor, *, random: torch.Generator) -> Tensor:
     """Draw prefixes: tokens int64 [B, P], those of `known` [B, P] where they are not -1.
 
@@ -40,6 +56,7 @@ def draw_values(
     prefix: IntArray,
     metadata: FloatArray,
     within: IntArray,
+    totals: FloatArray,
     *,
     random: torch.Generator,
     uniform: np.random.Generator,
@@ -52,6 +69,7 @@ def draw_values(
         prefix: int64 [B, P].
         metadata: float64 [B, m].
         within: int64 [B, 2], fewest and most records of each.
+        totals: float64 [B, M], what the numbers of each should add up to.
         random: Of the draws of the network.
         uniform: Of places in bins.
 
@@ -64,7 +82,11 @@ def draw_values(
     patches = -(-limit // patch)
     cells = np.zeros((batch, patches * patch, count))
     lengths = np.zeros(batch, dtype=np.int64)
-    expected = torch.as_tensor(tokens.expectations(prefix, metadata))
+    expectations = tokens.expectations(prefix, metadata)
+    means = np.ones((batch, count))
+    means[:, tokens.totalled] = totals / within.mean(axis=1)[:, None]
+    means = np.where(means > 0, means, 1.0)
+    expected = torch.as_tensor(expectations)
     mask, done = torch.as_tensor(steered(tokens)), np.zeros((batch, len(tokens.totalled)))
     alive = np.arange(batch)
     bounds = torch.as_tensor(within).to(device)
@@ -78,7 +100,7 @@ def draw_values(
         records = []
         for place in range(int(counts.max(initial=0))):
             token, number, record = network.draw_record(state, first + place, earlier, random)
-            cell = _decode(tokens, token, number, uniform)
+            cell = _decode(tokens, token, number, means[alive], uniform)
             exists = counts > place
             cells[alive[exists], first + place] = cell[exists]
             done[alive] += cell[:, tokens.totalled] * exists[:, None]
@@ -129,14 +151,20 @@ def meet_totals(dataset: SeriesDataset, tokens: SeriesTokens, totals: FloatArray
 
 
 def _decode(
-    tokens: SeriesTokens, token: Tensor, number: Tensor, uniform: np.random.Generator
+    tokens: SeriesTokens,
+    token: Tensor,
+    number: Tensor,
+    means: FloatArray,
+    uniform: np.random.Generator,
 ) -> FloatArray:
     """Cells [B, K] of what the network drew."""
     token_table, number_table = token.cpu().numpy(), number.cpu().numpy().astype(np.float64)
     place = uniform.random(token_table.shape)
     return np.stack(
         [
-            value.decode(token_table[:, index], number_table[:, index], place[:, index])
+            value.decode(
+                token_table[:, index], number_table[:, index], means[:, index], place[:, index]
+            )
             for index, value in enumerate(tokens.values)
         ],
         axis=1,

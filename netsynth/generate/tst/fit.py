@@ -17,6 +17,7 @@ from netsynth.generate.tst.config import TstConfig
 from netsynth.generate.tst.likelihood import Batch, SeriesTransformer, progress_features
 from netsynth.generate.tst.tokens import SeriesTokens, pad
 from netsynth.generate.tst.totals import SMALLEST_GAIN, left_out_nats
+from netsynth.generate.tst.values import series_means
 from netsynth.numbers import IntArray
 from netsynth.tables import TokenField
 
@@ -169,8 +170,15 @@ class SeriesBatches:
     """A dataset as tokens, from which batches are cut."""
 
     def __init__(self, tokens: SeriesTokens, dataset: SeriesDataset) -> None:
+        random = np.random.default_rng(0)  # spreads counts inside the unit they fill
+        nothing = np.ones(dataset.values.shape[0])
         coded = [
-            value.encode(dataset.values[:, place]) for place, value in enumerate(tokens.values)
+            value.encode(
+                dataset.values[:, place],
+                series_means(dataset, place) if value.is_relative else nothing,
+                random.random(nothing.size),
+            )
+            for place, value in enumerate(tokens.values)
         ]
         self.codec, self.dataset = tokens, dataset
         self.tokens = np.stack([token for token, _ in coded], axis=1)  # [N, K]

@@ -18,7 +18,7 @@ from netsynth.errors import ConfigError, ModelError
 from netsynth.generate.transformer.layers import FieldDecoder
 from netsynth.generate.transformer.training import FitControl, FitOutcome
 from netsynth.generate.tst.config import PublishedConfig, TstConfig
-from netsynth.generate.tst.drawing import draw_prefix, draw_values, meet_totals
+from netsynth.generate.tst.drawing import draw_prefix, draw_values, known_prefix, meet_totals
 from netsynth.generate.tst.fit import choose_parents, fit_prefix, fit_values
 from netsynth.generate.tst.likelihood import SeriesTransformer
 from netsynth.generate.tst.published_generator import PublishedModel
@@ -71,10 +71,13 @@ class TstGenerator:
         if len(dataset) < 2:
             raise ConfigError(f"tst needs 2 samples at least, not {len(dataset)}")
         if self.published is not None:
-            return self._fit_published(
-                self.published, dataset, seed=seed, report=report, stop=stop, minutes=minutes,
-                checkpoint=checkpoint,
-            )  # fmt: skip
+            if "series" not in self.outcomes:
+                outcome = self.published.fit(
+                    dataset, seed=seed, report=partial(report, "series"), stop=stop, minutes=minutes
+                )
+                self.outcomes |= {} if stop() else {"series": outcome}
+                checkpoint()
+            return self.outcomes
         if self.tokens is None:
             self.tokens = fit_series_tokens(dataset, self.config)
             prefix = self.tokens.encode_prefix(dataset)
@@ -90,31 +93,11 @@ class TstGenerator:
                 left = max(60 * minutes - (time.monotonic() - began), 0)
                 deadline = time.monotonic() + share * left
             control = FitControl(report=partial(report, name), stop=stop, deadline=deadline)
-            outcome = self._fit_level(name, dataset, prefix, seed=seed, control=control)
+            level = self._fit_level(name, dataset, prefix, seed=seed, control=control)
             if stop():
                 break
-            self.outcomes[name] = asdict(outcome)
-            log.info("%s", outcome)
-            checkpoint()
-        return self.outcomes
-
-    def _fit_published(
-        self,
-        model: PublishedModel,
-        dataset: SeriesDataset,
-        *,
-        seed: int,
-        report: Callable[[str, float, str], None],
-        stop: Callable[[], bool],
-        minutes: float | None,
-        checkpoint: Callable[[], None],
-    ) -> dict[str, Any]:
-        if "series" not in self.outcomes:
-            outcome = model.fit(
-                dataset, seed=seed, report=partial(report, "series"), stop=stop, minutes=minutes
-            )
-            if not stop():
-                self.outcomes["series"] = outcome
+            self.outcomes[name] = asdict(level)
+            log.info("%s", level)
             checkpoint()
         return self.outcomes
 
@@ -216,8 +199,9 @@ class TstGenerator:
         within = np.stack(tokens.lengths_within(prefix), axis=1)
         if lengths is not None:
             within = np.stack([lengths, lengths], axis=1)
+        totals = tokens.draw_totals(prefix, cells, uniform.random((count, len(tokens.totalled))))
         made, drawn = draw_values(
-            values, tokens, prefix, cells, within, random=random, uniform=uniform
+            values, tokens, prefix, cells, within, totals, random=random, uniform=uniform
         )
         dataset = SeriesDataset(
             schema=self.schema,
@@ -227,7 +211,6 @@ class TstGenerator:
         )
         if not self.config.match_totals:
             return dataset
-        totals = tokens.draw_totals(prefix, cells, uniform.random((count, len(tokens.totalled))))
         return meet_totals(dataset, tokens, totals)
 
     def _draw_prefix(
@@ -240,15 +223,7 @@ class TstGenerator:
         """Draw prefixes [count, P]; known metadata and lengths are clamped, not rejected."""
         tokens, (decoder, _) = self.tokens, self._levels()
         assert tokens is not None
-        known = np.full((count, len(tokens.prefix_fields)), -1, dtype=np.int64)
-        if metadata is not None:
-            for place in range(len(self.schema.metadata)):
-                given = ~np.isnan(metadata[:, place])
-                known[given, place] = tokens.encode_metadata(place, metadata[given, place])
-        if lengths is not None:
-            codec = tokens.prefix_codecs[tokens.length_place]
-            assert codec is not None
-            known[:, tokens.length_place] = codec.encode(lengths)
+        known = known_prefix(tokens, count, metadata, lengths)
         made = draw_prefix(decoder, torch.as_tensor(known).to(self.device), random=random)
         return made.cpu().numpy()
 

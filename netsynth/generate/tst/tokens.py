@@ -13,91 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.dataset import CATEGORICAL, COUNT, Column, SeriesDataset, SeriesSchema
+from netsynth.dataset import COUNT, SeriesDataset, SeriesSchema
 from netsynth.errors import ModelError
 from netsynth.generate.tst.config import TstConfig
 from netsynth.generate.tst.totals import TotalCodec, fit_total_codec
+from netsynth.generate.tst.values import ValueCodec, fit_value_codec, series_means
 from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import TokenField
 
 LENGTH = "records"  # of the prefix; columns have a sign before their name, so cannot be it
-LOG_FROM = 10.0  # largest over smallest value from which a column is taken by its logarithm
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ValueCodec:
-    """A measurement's cells <-> a token and a standardised number each.
-
-    Attributes:
-        column: What it is.
-        counts: Tokens of counts; None for other kinds.
-        is_log: Numbers are taken by their logarithm.
-        mean: Of the numbers that are not 0 (of their logarithms).
-        spread: Standard deviation of those.
-        low: Smallest standardised number.
-        high: Largest.
-    """
-
-    column: Column
-    counts: NumberCodec | None
-    is_log: bool
-    mean: float
-    spread: float
-    low: float
-    high: float
-
-    @property
-    def size(self) -> int:
-        """Tokens: values of a category, of a count, or zero and not zero."""
-        if self.column.is_categorical:
-            return len(self.column.values)
-        return 2 if self.counts is None else self.counts.size
-
-    @property
-    def has_number(self) -> bool:
-        """Whether a number follows the token."""
-        return not self.column.is_categorical and self.counts is None
-
-    def encode(self, cells: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Return tokens int64 [N] and standardised numbers float64 [N], 0 where there are none."""
-        nothing = np.zeros(cells.shape)
-        if self.column.is_categorical:
-            return cells.astype(np.int64), nothing
-        if self.counts is not None:
-            return self.counts.encode(cells), nothing
-        number = np.where(cells != 0, self._standardise(cells), 0)
-        return (cells != 0).astype(np.int64), number
-
-    def decode(self, tokens: IntArray, numbers: FloatArray, uniform: FloatArray) -> FloatArray:
-        """Return cells [N]; `uniform` in [0, 1) places counts in their bins."""
-        if self.column.is_categorical:
-            return tokens.astype(np.float64)
-        if self.counts is not None:
-            made = np.round(self.counts.decode(tokens, uniform))
-        else:
-            inner = np.clip(numbers, self.low, self.high) * self.spread + self.mean
-            made = np.where(tokens > 0, np.exp(inner) if self.is_log else inner, 0.0)
-        return np.clip(made, self.column.low, self.column.high)
-
-    def _standardise(self, cells: FloatArray) -> FloatArray:
-        inner = np.log(np.where(cells > 0, cells, 1.0)) if self.is_log else cells
-        return (inner - self.mean) / self.spread
-
-
-def fit_value_codec(column: Column, cells: FloatArray, config: TstConfig) -> ValueCodec:
-    """Choose how the cells [N] of a measurement become tokens and numbers."""
-    counts, is_log, mean, spread, low, high = None, False, 0.0, 1.0, 0.0, 0.0
-    if column.kind == COUNT:
-        counts = fit_number_codec(cells, exact_below=config.exact_counts, atom_count=64)
-    elif column.kind != CATEGORICAL and cells.any():
-        some = cells[cells != 0]
-        is_log = bool(some.min() > 0 and some.max() / some.min() > LOG_FROM)
-        inner = np.log(some) if is_log else some
-        mean, spread = float(inner.mean()), float(inner.std()) or 1.0
-        low, high = float(inner.min() - mean) / spread, float(inner.max() - mean) / spread
-    return ValueCodec(
-        column=column, counts=counts, is_log=is_log, mean=mean, spread=spread, low=low, high=high
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,7 +139,7 @@ class SeriesTokens:
         for place, value in enumerate(self.values):
             if value.counts is not None:
                 arrays |= value.counts.to_arrays(f"value_{place}")
-            numbers.append([value.is_log, value.mean, value.spread, value.low, value.high])
+            numbers.append(value.to_row())
         return {"patch": self.patch, "numbers": numbers}, arrays
 
     @staticmethod
@@ -235,15 +159,7 @@ class SeriesTokens:
 
         try:
             values = tuple(
-                ValueCodec(
-                    column=column,
-                    counts=codec(f"value_{place}"),
-                    is_log=bool(numbers[0]),
-                    mean=float(numbers[1]),
-                    spread=float(numbers[2]),
-                    low=float(numbers[3]),
-                    high=float(numbers[4]),
-                )
+                ValueCodec.from_row(numbers, column=column, counts=codec(f"value_{place}"))
                 for place, (column, numbers) in enumerate(
                     zip(schema.measurements, header["numbers"], strict=True)
                 )
@@ -289,7 +205,13 @@ def fit_series_tokens(dataset: SeriesDataset, config: TstConfig) -> SeriesTokens
             if not column.is_categorical
         ),
         values=tuple(
-            fit_value_codec(column, dataset.values[:, place], config)
+            fit_value_codec(
+                column,
+                dataset.values[:, place],
+                series_means(dataset, place),
+                config,
+                usual_length=float(np.median(lengths)),
+            )
             for place, column in enumerate(schema.measurements)
         ),
         patch=config.patch_of(usual, schema.max_length),
