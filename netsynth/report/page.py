@@ -31,14 +31,18 @@ EXPLAIN = {
     "microbursts": "Runs of milliseconds that each hold over half the bytes of the busiest one.",
     "ACF": "How load now tells of load later, lags 1 to 199 of 1000 intervals.",
     "throughput": "Error of a forecaster trained on synthetic traffic over that of one trained on"
-    " real traffic, both forecasting the last tenth of the real trace.",
+    " real traffic, both forecasting the last tenth of the real trace. 1 is best; the floor is"
+    " that of training on the other half of the real trace's time.",
     "anomaly": "F1 of the anomalous class: verdicts on real flows of detectors trained on"
     " synthetic flows, against those trained on real ones. Scaled is 1 - F1.",
-    "labels": "Trained on synthetic, tested on real sessions; beside trained on real ones.",
-    "C2ST": "A gradient-boosted classifier of sessions, cross-validated.",
-    "privacy": "What of the real capture stands in the synthetic one. Real: the same share between"
-    " the halves of the real capture, or how many there are.",
-    "validity": "Shares of what is in order, beside those of the real capture.",
+    "labels": "Trained on synthetic, tested on real sessions; beside trained on real ones. Scaled"
+    " is what is lacking to 1.",
+    "C2ST": "A gradient-boosted classifier of sessions, cross-validated. Scaled runs from 0, for a"
+    " guess (AUC 0.5), to 1; the floor is between halves of the real sessions.",
+    "privacy": "What of the real capture stands in the synthetic one. Real: the same between the"
+    " halves of the real capture, or how many there are. Scaled: 0 where nothing leaks.",
+    "validity": "Shares of what is in order, beside those of the real capture. Scaled is the share"
+    " that is not, floor that of the real capture.",
 }
 
 
@@ -99,6 +103,8 @@ def _captures(reports: Sequence[FidelityReport]) -> str:
         packets, sessions, seconds = (
             details.get(key, [0, 0])[side] for key in ("packets", "sessions", "seconds")
         )
+        if details.get("floor") and side == 1:
+            continue  # no capture of its own
         role = "real" if side == 0 else "synthetic"
         items.append(
             f"<li><b>{escape(name)}</b> ({role}): {packets:,} TCP and UDP packets in"
