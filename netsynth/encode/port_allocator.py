@@ -45,6 +45,7 @@ class PortAllocator:
     remembered: set[tuple[int, ...]] = field(default_factory=set)
     full: set[tuple[int, ...]] = field(default_factory=set)  # pairs without a port left
     chosen: dict[tuple[int, int], int] = field(default_factory=dict)  # by host and named port
+    scans: dict[int, list[int]] = field(default_factory=dict)  # ports of a host's scans
 
     def allocate(
         self,
@@ -143,6 +144,7 @@ class PortAllocator:
             port = self._follow(token, port, leap, of_host, of_pair)
         elif FIRST_NAMED <= token < self.codec.start_token and port >= CHOSEN.start:
             port = self._scan_from(host, of_pair, port, spare)
+            port = self._other_scan(host, of_pair, port)
         if token == NO_PORT:
             port = 0
         elif not 1 <= port <= 65535:
@@ -191,6 +193,15 @@ class PortAllocator:
                 break
             port = CHOSEN[(spare + turn * 7919) % len(CHOSEN)]
             self.chosen[host, named] = port
+        return port
+
+    def _other_scan(self, host: int, of_pair: tuple[int, ...], port: int) -> int:
+        """Port of another scan of the host, where that of `port` tried this service already."""
+        scans = self.scans.setdefault(host, [])
+        if port not in scans:
+            scans.append(port)
+        if self._taken(of_pair, port):
+            return next((p for p in reversed(scans) if not self._taken(of_pair, p)), port)
         return port
 
     def _next_free(self, of_pair: tuple[int, ...], port: int, spare: int) -> int:

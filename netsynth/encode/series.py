@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.errors import ConfigError
-from netsynth.numbers import IntArray
+from netsynth.numbers import Array, IntArray
 from netsynth.tables import FlowTable
 
 
@@ -55,26 +55,50 @@ def aggregate(flows: FlowTable, *, first_ns: int, window_ns: int, step_count: in
         CascadeNet section 4.2 (aggregated series, zero inflation), 5.1 (sub-period).
     """
     packets = flows.packets
-    time = (packets.time_ns - first_ns).astype(np.float64)
-    place = time * (step_count / max(window_ns, 1))
+    return count_steps(
+        packets.time_ns - first_ns, flows.reverse, packets.payload_length, flows.offsets,
+        window_ns=window_ns, step_count=step_count,
+    )  # fmt: skip
+
+
+def count_steps(
+    time_ns: IntArray,
+    reverse: Array,
+    size_bytes: Array,
+    offsets: IntArray,
+    *,
+    window_ns: int,
+    step_count: int,
+) -> SparseSeries:
+    """Aggregate packets as `aggregate` does.
+
+    Args:
+        time_ns: int64 [N], from the window's start, ascending in each flow.
+        reverse: bool [N].
+        size_bytes: [N], payload.
+        offsets: int64 [F + 1].
+        window_ns: Length of the window.
+        step_count: T.
+    """
+    count = offsets.size - 1
+    place = time_ns.astype(np.float64) * (step_count / max(window_ns, 1))
     step = np.clip(place.astype(np.int64), 0, step_count - 1)
-    flow = flows.flow_of_packet
-    begins = np.ones(len(packets), dtype=np.bool_)
+    flow = np.repeat(np.arange(count), np.diff(offsets))
+    begins = np.ones(flow.size, dtype=np.bool_)
     begins[1:] = (flow[1:] != flow[:-1]) | (step[1:] != step[:-1])
     starts = np.flatnonzero(begins)
     if starts.size == 0:
         return SparseSeries(
-            offsets=np.zeros(len(flows) + 1, np.int64), step=np.zeros(0, np.int32),
+            offsets=np.zeros(count + 1, np.int64), step=np.zeros(0, np.int32),
             values=np.zeros((0, 4), np.int64), period=np.zeros((0, 2), np.float32),
         )  # fmt: skip
-    ends = np.concatenate([starts[1:], [len(packets)]]) - 1
-    reverse = flows.reverse.astype(np.int64)
-    payload = packets.payload_length.astype(np.int64)
-    columns = (1 - reverse, reverse, payload * (1 - reverse), payload * reverse)
+    ends = np.concatenate([starts[1:], [flow.size]]) - 1
+    back, payload = reverse.astype(np.int64), size_bytes.astype(np.int64)
+    columns = (1 - back, back, payload * (1 - back), payload * back)
     values = np.stack([np.add.reduceat(column, starts) for column in columns], axis=1)  # [S, 4]
     share = np.clip(place - step, 0.0, 1.0)
     period = np.stack([share[starts], share[ends]], axis=1)
-    offsets = np.searchsorted(flow[starts], np.arange(len(flows) + 1))
+    offsets = np.searchsorted(flow[starts], np.arange(count + 1))
     return SparseSeries(
         offsets=offsets.astype(np.int64),
         step=step[starts].astype(np.int32),

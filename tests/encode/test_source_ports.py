@@ -289,3 +289,15 @@ def test_a_scan_that_is_repeated_comes_from_another_port() -> None:
         tuples = set(zip(ports.tolist(), made.tolist(), strict=True))
         assert not tuples & seen
         seen |= tuples
+
+
+def test_a_port_that_another_scan_tried_is_left_to_this_one() -> None:
+    """Two scans of a host draw from which port they try a service; each tries each service once."""
+    named = Vocabulary(rows=np.array([[45_000], [45_001]]), counts=np.ones(2, dtype=np.int64))
+    codec = SourcePortCodec(named=named, starts=NOWHERE, jumps=NOWHERE)
+    tokens = [FIRST_NAMED, FIRST_NAMED + 1] + [FIRST_NAMED] * 4
+    services = [80, 81, 80, 81, 82, 82]
+    ports, _, free = allocate(codec, tokens, [1] * 6, services)
+    assert free.all()
+    pairs = set(zip(services, ports.tolist(), strict=True))
+    assert pairs == {(service, port) for service in (80, 81, 82) for port in (45_000, 45_001)}

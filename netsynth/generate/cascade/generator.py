@@ -22,7 +22,7 @@ from netsynth.generate.cascade.pairs import PAIRS
 from netsynth.generate.cascade.precision import forked_random
 from netsynth.generate.cascade.weights import check_weights
 from netsynth.generate.contract import TraceLayout
-from netsynth.generate.transformer.limits import keep_flows, within_limits
+from netsynth.generate.transformer.limits import slow_down
 from netsynth.generate.transformer.training import FitControl
 from netsynth.numbers import Array
 from netsynth.tables import EncodedTrace
@@ -137,7 +137,7 @@ class CascadeGenerator:
             flow_limit=2 * self.largest_window + 100,
         )  # fmt: skip
         for window in assemble(drawing, window_count):
-            yield keep_flows(window, within_limits(window, self.learned.fastest))
+            yield slow_down(window, self.learned.fastest)
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return what is learned as JSON-able facts and named arrays."""

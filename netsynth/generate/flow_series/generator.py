@@ -26,7 +26,7 @@ from netsynth.generate.registry import find_series_generator
 from netsynth.generate.series_contract import SeriesGenerator
 from netsynth.generate.transformer import sampling
 from netsynth.generate.transformer.config import TransformerConfig
-from netsynth.generate.transformer.limits import fastest_rates, keep_flows, within_limits
+from netsynth.generate.transformer.limits import fastest_rates, slow_down
 from netsynth.generate.transformer.record_fit import fit_records
 from netsynth.generate.transformer.record_level import RecordLevel
 from netsynth.generate.transformer.training import FitControl
@@ -223,7 +223,7 @@ class FlowSeriesGenerator:
             for index in range(first, last):
                 rows = slice(ends[index] - ends[first], ends[index + 1] - ends[first])
                 window = cut_window(layout, rows, part, amounts, steps, records)
-                yield keep_flows(window, within_limits(window, learned.fastest))
+                yield slow_down(window, learned.fastest)
 
     def _steps(
         self, flows: sampling.DrawnFlows, totals: sampling.DrawnTotals, metadata: FloatArray,

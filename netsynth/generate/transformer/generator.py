@@ -19,7 +19,7 @@ from netsynth.generate.transformer import sampling
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_fit import fit_flows
 from netsynth.generate.transformer.flow_level import FlowLevel
-from netsynth.generate.transformer.limits import keep_flows, within_limits
+from netsynth.generate.transformer.limits import slow_down
 from netsynth.generate.transformer.record_fit import fit_records
 from netsynth.generate.transformer.record_level import RecordLevel
 from netsynth.generate.transformer.series_fit import fit_series
@@ -189,7 +189,7 @@ class TransformerGenerator:
             for index in range(first, last):
                 rows = slice(ends[index] - ends[first], ends[index + 1] - ends[first])
                 window = cut_window(layout, rows, part, amounts, steps, records)
-                yield keep_flows(window, within_limits(window, flow.fastest.cpu().numpy()))
+                yield slow_down(window, flow.fastest.cpu().numpy())
 
     def _cpu_sampler(
         self, flow: FlowLevel, series: SeriesLevel, record: RecordLevel

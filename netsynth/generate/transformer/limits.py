@@ -1,7 +1,8 @@
-"""What no flow of the capture exceeded, and flows that do are drawn in vain: they are left out.
+"""What no flow of the capture exceeded: flows that do are slowed down.
 
-One flow in thousands may be drawn with more bytes than its duration can hold. Its throughput would
-outweigh all others in any mean.
+One flow in thousands is drawn with more bytes than its duration can hold. Its throughput would
+outweigh all others in any mean. Where a window has no room for it at the fastest pace learned, it
+is left out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from netsynth.encode.series import count_steps
 from netsynth.numbers import FloatArray, IntArray
 from netsynth.tables import EncodedTrace
 
@@ -78,20 +80,58 @@ def within_limits(trace: EncodedTrace, fastest: FloatArray) -> NDArray[np.bool_]
     return np.asarray((rate <= limit).all(axis=1), dtype=np.bool_)
 
 
-def keep_flows(trace: EncodedTrace, kept: NDArray[np.bool_]) -> EncodedTrace:
-    """Return the flows of `trace` where `kept` [F] holds."""
-    if kept.all():
+def slow_down(trace: EncodedTrace, fastest: FloatArray) -> EncodedTrace:
+    """Stretch flows that are faster than those learned to the fastest of their size.
+
+    One that would outlast the window then begins earlier; one that is longer is left out. Series
+    and totals are counted again from the records.
+    """
+    octave, rate = directed_rates(trace)
+    limit = fastest[np.minimum(octave, OCTAVES - 1)]
+    factor = np.where(rate > SLACK * limit, rate / np.maximum(limit, 1e-9), 1.0).max(axis=1)
+    if (factor == 1).all():
         return trace
-    steps = np.repeat(kept, np.diff(trace.series_offsets))
-    records = np.repeat(kept, np.diff(trace.record_offsets))
+    flow = np.repeat(np.arange(len(trace)), np.diff(trace.record_offsets))
+    after = ((trace.record_ns - trace.start_ns[flow]) * factor[flow]).astype(np.int64)
+    duration = np.where(factor > 1, after[trace.record_offsets[1:] - 1], trace.duration_ns).astype(
+        np.int64
+    )
+    start = np.where(
+        factor > 1,
+        np.minimum(trace.start_ns, trace.window_ns - 1 - duration),
+        trace.start_ns,
+    )
+    time = np.where(factor[flow] > 1, start[flow] + after, trace.record_ns)
+    series = count_steps(
+        time, trace.record_fields[0].groups["reverse"][trace.records[:, 0]] == 1,
+        trace.record_bytes, trace.record_offsets,
+        window_ns=trace.window_ns, step_count=trace.step_count,
+    )  # fmt: skip
+    of_flow = np.repeat(np.arange(len(trace)), np.diff(series.offsets))
+    sums = [np.bincount(of_flow, column, len(trace)) for column in series.values.T]
+    stretched = dataclasses.replace(
+        trace,
+        record_ns=time,
+        start_ns=start,
+        duration_ns=duration,
+        totals=np.stack(sums, axis=1).astype(np.int64),
+        series_offsets=series.offsets,
+        series_step=series.step,
+        series_values=series.values,
+        series_period=series.period,
+    )
+    order = np.argsort(start, kind="stable")
+    return take_flows(stretched, order[start[order] >= 0])
 
-    def offsets(old: IntArray) -> IntArray:
-        return np.concatenate([[0], np.cumsum(np.diff(old)[kept])]).astype(np.int64)
 
+def take_flows(trace: EncodedTrace, rows: IntArray) -> EncodedTrace:
+    """Return the flows `rows` of `trace`, in that order."""
+    steps, step_offsets = _rows_of(trace.series_offsets, rows)
+    records, record_offsets = _rows_of(trace.record_offsets, rows)
     return dataclasses.replace(
         trace,
         **{
-            name: getattr(trace, name)[kept]
+            name: getattr(trace, name)[rows]
             for name in ("tokens", "start_ns", "duration_ns", "totals", "static",
                          "initiator_bits", "responder_bits")
         },
@@ -99,9 +139,17 @@ def keep_flows(trace: EncodedTrace, kept: NDArray[np.bool_]) -> EncodedTrace:
             name: getattr(trace, name)[steps]
             for name in ("series_step", "series_values", "series_period")
         },
-        records=trace.records[records],
-        record_bytes=trace.record_bytes[records],
-        record_ns=trace.record_ns[records],
-        series_offsets=offsets(trace.series_offsets),
-        record_offsets=offsets(trace.record_offsets),
+        **{
+            name: getattr(trace, name)[records] for name in ("records", "record_bytes", "record_ns")
+        },
+        series_offsets=step_offsets,
+        record_offsets=record_offsets,
     )  # fmt: skip
+
+
+def _rows_of(offsets: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
+    """What lies between the offsets of `rows`: places int64 [N], and the new offsets."""
+    counts = np.diff(offsets)[rows]
+    new = np.append(0, np.cumsum(counts)).astype(np.int64)
+    inside = np.arange(int(new[-1])) - np.repeat(new[:-1], counts)
+    return np.repeat(offsets[:-1][rows], counts) + inside, new
