@@ -89,6 +89,7 @@ class Codec:
     lone_pairs: Vocabulary  # rows (service, initiator, responder) of flows whose ports are fixed
     trip_services: NDArray[np.bool_]  # services whose durations are told in round trips
     least_sizes: IntArray  # smallest payloads of services [S, 2], see `fit_least_sizes`
+    speakers: NDArray[np.int8]  # who speaks first on services [S], see `fit_speakers`
     load: Load  # that no window exceeds
     static: StaticCodec | None = None
 
@@ -332,6 +333,7 @@ class Codec:
         arrays["hosts.network_counts"] = self.hosts.network_counts
         arrays["trip_services"] = self.trip_services.astype(np.uint8)
         arrays["least_sizes"] = self.least_sizes
+        arrays["speakers"] = self.speakers
         arrays |= self.load.to_arrays("load")
         for name in ("services", "shapes", "meta", "openings"):
             arrays |= getattr(self, name).to_arrays(name)
@@ -391,6 +393,9 @@ class Codec:
                 numbers=number,
                 lone_pairs=Vocabulary.from_arrays("lone_pairs", arrays),
                 trip_services=arrays["trip_services"] > 0,
+                speakers=arrays.get(
+                    "speakers", np.zeros(arrays["trip_services"].size, dtype=np.int8)
+                ),
                 least_sizes=arrays.get(
                     "least_sizes", np.zeros((arrays["trip_services"].size, 2), dtype=np.int64)
                 ),

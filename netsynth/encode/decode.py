@@ -15,6 +15,7 @@ from netsynth.encode.load import hold_to
 from netsynth.encode.lone_pairs import spread_pairs
 from netsynth.encode.port_allocator import PortAllocator
 from netsynth.encode.records import fill_forward
+from netsynth.encode.speakers import order_speakers
 from netsynth.encode.windows import take_flows
 from netsynth.errors import ConfigError
 from netsynth.numbers import Array, IntArray
@@ -128,6 +129,7 @@ def decode(
         label=column["label"].astype(np.int16),
         label_names=codec.label_names,
     )
+    flows = order_speakers(flows, column["service"], codec.speakers)
     return flows if free.all() else take_flows(flows, np.flatnonzero(free))
 
 

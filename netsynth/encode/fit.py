@@ -19,6 +19,7 @@ from netsynth.encode.lone_pairs import NO_PAIRS, fit_lone_pairs
 from netsynth.encode.records import fit_record_codec
 from netsynth.encode.series import aggregate
 from netsynth.encode.source_ports import fit_source_port_codec
+from netsynth.encode.speakers import fit_speakers
 from netsynth.encode.static import fit_static_codec
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.encode.windows import cut_windows, window_length_ns
@@ -116,6 +117,7 @@ def fit_codec(
         lone_pairs=NO_PAIRS,
         trip_services=by_service,
         least_sizes=fit_least_sizes(tables, tokens, size=service.size),
+        speakers=fit_speakers(tables, tokens, size=service.size),
         load=fit_load(flow_tables),
     )
     codec = dataclasses.replace(codec, lone_pairs=_lone_pairs(codec, tables, tokens))

@@ -119,7 +119,7 @@ def choose_icmp6(icmp: NDArray[np.uint16]) -> IntArray:
     by_type = np.full(256, -1, dtype=np.int64)
     for template, types in _BY_ICMP6.items():
         by_type[list(types)] = numbers[template]
-    return by_type[icmp >> 8]
+    return np.asarray(by_type[icmp >> 8], dtype=np.int64)
 
 
 def choose_templates(flows: FlowTable) -> tuple[IntArray, NDArray[np.bool_]]:
@@ -142,8 +142,8 @@ def choose_templates(flows: FlowTable) -> tuple[IntArray, NDArray[np.bool_]]:
         chosen[rows] = np.where(responder >= 0, responder, initiator)
         is_swapped[rows] = (responder < 0) & (initiator >= 0)
     is_bootp = (flows.protocol == UDP) & (chosen < 0)
-    for ports, is_server in ((flows.initiator_port, False), (flows.responder_port, True)):
-        rows = np.flatnonzero(is_bootp & (ports == _BOOTP_CLIENT))
+    for own, is_server in ((flows.initiator_port, False), (flows.responder_port, True)):
+        rows = np.flatnonzero(is_bootp & (own == _BOOTP_CLIENT))
         chosen[rows], is_swapped[rows] = numbers[control.DHCP], is_server
     first = flows.offsets[:-1]
     rows = np.flatnonzero(flows.packets.protocol == ICMPV6)
