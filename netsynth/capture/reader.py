@@ -293,7 +293,7 @@ class FileReader:
 
 def _good(state: IntArray) -> str:
     count = int(state[RECORD])
-    return f"{count} record{'s' if count != 1 else ''} before it are good"
+    return f"{count} records before it are good" if count != 1 else "1 record before it is good"
 
 
 def _stream_failed(
