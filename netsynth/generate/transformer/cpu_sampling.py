@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from netsynth.generate.transformer.excess import share_excess
 from netsynth.generate.transformer.field_arrays import as_float32, embedding_table, pack_allowed
 from netsynth.generate.transformer.flow_kernel import (
     draw_details,
@@ -182,6 +183,7 @@ class CpuSampler:
             inside = np.arange(steps.size) - np.repeat(np.cumsum(count) - count, count)
             place = np.repeat(offsets[rows], count) + inside
             step[place], values[place] = steps, amount
+        values = share_excess(offsets, values)
         drawn = DrawnSeries(offsets=offsets, step=step, values=values)
         return wait_for_replies(drawn, flows, totals, scale=scale, step_count=step_count)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from netsynth.encode.durations import REST
 from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.excess import share_excess
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import shortest_ns
 from netsynth.generate.transformer.numbers import NumberTable
@@ -339,7 +340,8 @@ def draw_series(
     rows, steps = row.cpu().numpy(), step.cpu().numpy()
     order = np.lexsort((steps, rows))
     offsets = np.searchsorted(rows[order], np.arange(first.numel() + 1)).astype(np.int64)
-    drawn = DrawnSeries(offsets=offsets, step=steps[order], values=values.cpu().numpy()[order])
+    amounts = share_excess(offsets, values.cpu().numpy()[order])
+    drawn = DrawnSeries(offsets=offsets, step=steps[order], values=amounts)
     return wait_for_replies(drawn, flows, totals, scale=scale, step_count=step_count)
 
 
