@@ -27,8 +27,8 @@ class RecordBuffer:
         stream: What to read.
         state: The decoder's, see `records`.
         size: Bytes held at most.
-        on_failure: Called with the reason and the byte where the stream fails; may raise. If it
-            does not, the stream ends there.
+        on_failure: Called by `report_failure` with the reason and the byte where the stream failed;
+            may raise. If it does not, the stream ends there.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class RecordBuffer:
         self._on_failure = on_failure
         self._base = 0  # offset in the file of the buffer's first byte
         self._at_end = False
+        self._failure: tuple[CaptureError, int] | None = None
         state[[POS, END]] = 0
 
     @property
@@ -75,11 +76,17 @@ class RecordBuffer:
             count = self._stream.readinto(self._view[end : self.size])
         except CaptureError as error:
             self._at_end = True
-            self._on_failure(error, self._base + end)
+            self._failure = (error, self._base + end)
             return False
         self._at_end = count == 0
         state[END] = end + count
         return count > 0
+
+    def report_failure(self) -> None:
+        """Say that the stream failed, if it did: to be called once what came before is decoded."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            self._on_failure(*failure)
 
     def require(self, count: int) -> bool:
         """Hold `count` bytes that are not decoded; False where the file ends before."""

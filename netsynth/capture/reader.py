@@ -141,6 +141,7 @@ class FileReader:
                 self._decoder.grow_addresses()
             elif status == MORE:
                 if not self._buffer.refill():
+                    self._buffer.report_failure()
                     if not self._buffer.left:
                         return False
                     self._damaged(self._describe_cut(self._buffer.left))
@@ -153,6 +154,8 @@ class FileReader:
 
     def _open(self) -> None:
         self._buffer.require(FIRST_BYTES)
+        if self._buffer.left < 24:
+            self._buffer.report_failure()
         try:
             self.header = parse_file_header(self._buffer.peek(24))
         except CaptureError as error:
@@ -234,6 +237,7 @@ class FileReader:
 
     def _damaged(self, text: str) -> None:
         """Report what is wrong at POS, or with salvage find the next record."""
+        self._buffer.report_failure()
         if not self._salvage:
             raise CaptureError(
                 f"{text}; {_good(self._decoder.state)}; capture it again, or pass --salvage"

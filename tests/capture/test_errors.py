@@ -206,3 +206,10 @@ def test_salvage_of_a_compressed_file_that_is_cut_off(tmp_path: Path) -> None:
         packets, info = read_capture(path, salvage=True)
         assert 1000 < len(packets) < 40_000
         assert "compressed data" in info.skipped_reasons[0]
+
+
+def test_a_short_compressed_file_that_is_cut_off_counts_its_good_records(tmp_path: Path) -> None:
+    path = save(tmp_path / "cut.pcap.gz", gzip.compress(pcap(FRAMES))[:-8])  # without its sum
+    with pytest.raises(CaptureError, match=rf"compressed data .*; {len(FRAMES)} records before it"):
+        read_capture(path)
+    assert read_capture(path, salvage=True)[1].frame_count == len(FRAMES)
