@@ -15,9 +15,11 @@ from netsynth.numbers import IntArray
 from netsynth.tables import (
     ICMP,
     ICMPV6,
+    IN_ORDER,
     IP_DF,
     IP_FRAGMENT,
     IP_MF,
+    KEEP_ALIVE,
     TCP,
     UDP,
     FlowTable,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PAYLOADS = ("templates", "zero", "random", "none")
+IDLE_NS = 1_000_000  # keep-alives follow silence (RFC 1122 section 4.2.3.6); shorter is none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,6 +141,11 @@ def _mend_flags(flows: FlowTable, repairs: IntArray) -> None:
     short, sizes = find_short_messages(flows)
     p.payload_length[short] = sizes
     repairs[dialogue.REPAIRS.index("message_filled")] = short.size
+    busy = np.flatnonzero((flows.segment == KEEP_ALIVE) & (p.payload_length == 0))
+    busy = busy[~np.isin(busy, flows.offsets)]  # nothing before it
+    busy = busy[p.time_ns[busy] - p.time_ns[busy - 1] < IDLE_NS]
+    flows.segment[busy] = IN_ORDER
+    repairs[dialogue.REPAIRS.index("early_keep_alive")] = busy.size
     p.ip_flags[:] &= IP_DF
     dialogue.repair_flags(
         flows.offsets,

@@ -12,6 +12,7 @@ from netsynth.tables import (
     ACK_SAME,
     ICMP,
     ICMPV6,
+    KEEP_ALIVE,
     NO_WINDOW_SCALE,
     OPTION_MSS,
     OPTION_SACK_PERMITTED,
@@ -235,6 +236,18 @@ def test_a_fin_with_data_fits_the_window() -> None:
     exchange = [Action("PA", payload=9), Action("A", True, window=100)]
     p = compiled([*opening, *exchange, Action("FPA", payload=100)]).packets
     assert p.window[[1, 4]].tolist() == [50, 101]
+
+
+def test_a_connection_that_is_not_idle_needs_no_keep_alive() -> None:
+    """The first comes half a ms after the exchange, the second 5 ms after that."""
+    exchange = [Action("PA", payload=9), Action("A", True)]
+    alive = Action("A", segment=KEEP_ALIVE)
+    times_ns = [int(ms * STEP_NS) for ms in (0, 1, 2, 3, 4, 4.5, 9.5)]
+    table = flow_table([[*HANDSHAKE, *exchange, alive, alive]], times_ns=[times_ns])
+    result = compile_flows(table, seed=1, payload="zero")
+    numbers = (result.packets.seq[[5, 6]].astype(np.int64) - int(result.packets.seq[3])) % 2**32
+    assert numbers.tolist() == [9, 8]
+    assert result.repairs["early_keep_alive"] == 1
 
 
 def test_a_repeated_syn_ack_acknowledges_the_syn_alone() -> None:
