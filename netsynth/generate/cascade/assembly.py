@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from netsynth.generate.cascade.books import size_classes
+from netsynth.generate.cascade.books import flow_classes
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.drawing import DrawnFlows, flows_of_tokens, series_of
 from netsynth.generate.cascade.flow_data import Series
@@ -37,7 +37,7 @@ from netsynth.tables import EncodedTrace
 if TYPE_CHECKING:
     from netsynth.generate.cascade.learned import Learned
 
-TRIES = 12  # tuples that G1 makes for a flow, of which one is taken
+TRIES = 4  # tuples that G1 makes for a flow, of which one is taken
 SERIES_AT_ONCE = 2048  # flows whose series are made together
 GROUP_PACKETS = 300_000  # records that are drawn together
 
@@ -137,21 +137,18 @@ def _endpoints(drawing: Assembly, flows: DrawnFlows) -> tuple[IntArray, NDArray[
     """Choose service, responder, initiator and state of flows: int64 [F, 4]; which to keep [F]."""
     learned = drawing.learned
     conditions = _conditions(drawing, flows)
-    parts, kept = [np.zeros((0, 4), dtype=np.int64)], [np.zeros(0, dtype=np.bool_)]
-    sizes = size_classes(flows.totals[:, :2].sum(axis=1))
     asked = {n: m for n, m in drawing.allowed.items() if n in ENDPOINTS}
+    parts = [np.zeros((0, TRIES, learned.maker.layout.width), dtype=np.float32)]
     for at in range(0, flows.window.size, 8192):
         some = conditions[at : at + 8192].repeat_interleave(TRIES, dim=0)
         made = as_numpy(learned.cascade.make_tuples(some, drawing.random))
-        tuples = made.reshape(-1, TRIES, made.shape[1])
-        if asked:
-            tokens, fits = learned.maker.snap_among(tuples, asked)
-        else:
-            tokens = learned.maker.snap(tuples, sizes[at : at + 8192], drawing.rng)
-            fits = np.ones(tokens.shape[0], dtype=np.bool_)
-        parts.append(tokens)
-        kept.append(fits)
-    return np.concatenate(parts), np.concatenate(kept)
+        parts.append(made.reshape(-1, TRIES, made.shape[1]))
+    tuples = np.concatenate(parts)
+    if asked:
+        return learned.maker.snap_among(tuples, asked)
+    classes = flow_classes(flows.totals[:, :2].sum(axis=1), flows.label)
+    tokens = learned.maker.snap(tuples, classes, flows.window, drawing.rng)
+    return tokens, np.ones(tokens.shape[0], dtype=np.bool_)
 
 
 def _conditions(drawing: Assembly, flows: DrawnFlows) -> Tensor:

@@ -33,6 +33,9 @@ class CountBook:
     ) -> IntArray:
         """Draw a row for each row of `given` [N, G]: int64 [N, A].
 
+        Draws under the same columns are spread evenly over what was counted there: as many as were
+        counted come out as they were, in another order.
+
         Args:
             given: What is known.
             chain: Which columns must agree, from fine to coarse; the first set that was seen
@@ -51,7 +54,7 @@ class CountBook:
             last = np.searchsorted(known[order], wanted, side="right")
             low = np.where(first > 0, weight[np.maximum(first - 1, 0)], 0.0)
             high = weight[np.maximum(last - 1, 0)]
-            place = low + rng.random(lost.size) * (high - low)
+            place = low + _spread(wanted, rng) * (high - low)
             row = np.minimum(np.searchsorted(weight, place, side="right"), np.maximum(last - 1, 0))
             found = last > first
             chosen[lost[found]] = order[row[found]]
@@ -92,6 +95,17 @@ class CountBook:
         )
 
 
+def _spread(keys: IntArray, rng: np.random.Generator) -> FloatArray:
+    """Numbers in 0..1, for equal keys one in each of as many equal parts: float64 [N]."""
+    order = np.lexsort((rng.random(keys.size), keys))
+    ordered = keys[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    count = np.searchsorted(ordered, ordered, side="right") - first
+    place = np.empty(keys.size)
+    place[order] = (np.arange(keys.size) - first + rng.random(keys.size)) / count
+    return place
+
+
 def fit_count_book(given: Array, rows: Array) -> CountBook:
     """Count `rows` [N, A] under `given` [N, G]; N is at least 1."""
     width = given.shape[1]
@@ -121,16 +135,30 @@ class TupleBook:
         targets: float32 [M, D], what G1 was shown.
         tokens: int64 [M, E], the tokens of each.
         counts: int64 [M].
-        weights: float64 [Z, M], learned share of each among flows of a size class over the share
-            that G1 makes there.
+        cells: int64 [K, 3], class of flows (`flow_classes`), row of the book, flows counted.
         new_share: Share of flows whose combination is new (Good-Turing: of those seen once).
     """
 
     targets: Array
     tokens: IntArray
     counts: IntArray
-    weights: FloatArray
+    cells: IntArray
     new_share: float
+
+    def counts_of(self, flow_class: int) -> IntArray:
+        """Flows of a class by row, int64 [M]: of the nearest size with its label, where it has any.
+
+        Else of all flows.
+        """
+        known = np.unique(self.cells[:, 0])
+        known = known[known // SIZES == flow_class // SIZES]
+        if known.size == 0:
+            return self.counts
+        nearest = known[np.argmin(np.abs(known - flow_class))]
+        cells = self.cells[self.cells[:, 0] == nearest]
+        counts = np.zeros_like(self.counts)
+        counts[cells[:, 1]] = cells[:, 2]
+        return counts
 
     def nearest(self, made: Array) -> IntArray:
         """Row whose target is nearest to each of `made` [N, D]: int64 [N]."""
@@ -142,7 +170,7 @@ class TupleBook:
             f"{name}.targets": self.targets,
             f"{name}.tokens": self.tokens,
             f"{name}.counts": self.counts,
-            f"{name}.weights": self.weights,
+            f"{name}.cells": self.cells,
             f"{name}.new_share": np.array([self.new_share]),
         }
 
@@ -153,23 +181,32 @@ class TupleBook:
             targets=arrays[f"{name}.targets"],
             tokens=arrays[f"{name}.tokens"],
             counts=arrays[f"{name}.counts"],
-            weights=arrays[f"{name}.weights"],
+            cells=arrays[f"{name}.cells"],
             new_share=float(arrays[f"{name}.new_share"][0]),
         )
 
 
-def fit_tuple_book(targets: Array, tokens: IntArray) -> TupleBook:
-    """List the distinct rows of `targets` [F, D] with their `tokens` [F, E]."""
+def fit_tuple_book(targets: Array, tokens: IntArray, classes: IntArray) -> TupleBook:
+    """List the distinct rows of `targets` [F, D] with their `tokens` [F, E], and by class [F]."""
     both = np.concatenate([tokens.astype(np.float64), targets], axis=1)
-    _, first, counts = np.unique(both, axis=0, return_index=True, return_counts=True)
+    _, first, row, counts = np.unique(
+        both, axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    pairs = np.stack([classes, row.ravel()], axis=1)
+    pairs, times_of = np.unique(pairs, axis=0, return_counts=True)
     _, times = np.unique(tokens, axis=0, return_counts=True)
     return TupleBook(
         targets=np.ascontiguousarray(targets[first], dtype=np.float32),
         tokens=np.ascontiguousarray(tokens[first]),
         counts=counts.astype(np.int64),
-        weights=np.ones((SIZES, first.size)),
+        cells=np.concatenate([pairs, times_of[:, None]], axis=1).astype(np.int64),
         new_share=float((times == 1).sum() / max(times.sum(), 1)),
     )
+
+
+def flow_classes(packets: Array, label: IntArray) -> IntArray:
+    """Class of flows by their label and the octave of their packets [F]: int64 [F]."""
+    return label * SIZES + size_classes(packets)
 
 
 def nearest_rows(made: Array, known: Array) -> IntArray:

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from netsynth.generate.cascade.books import size_classes
 from netsynth.generate.cascade.calibration import calibrate
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.data import all_conditions, all_series, hold_out, lay_out_data
-from netsynth.generate.cascade.flow_data import CONDITIONS, column_of
+from netsynth.generate.cascade.flow_data import column_of
 from netsynth.generate.cascade.kind_fit import fit_kinds
 from netsynth.generate.cascade.learned import Learned
-from netsynth.generate.cascade.pairs import PAIRS, Batches, as_numpy
+from netsynth.generate.cascade.pairs import PAIRS, Batches
 from netsynth.generate.cascade.precision import compile_generators
 from netsynth.generate.cascade.start_fit import (
     fit_starts,
@@ -94,15 +93,3 @@ class Fitting:
             flow_limit=2 * max(len(t) for t in self.traces) + 100, seed=self.seed,
         )  # fmt: skip
         return dict(outcome)
-
-    @torch.no_grad()
-    def reweigh(self) -> None:
-        """Learn how much rarer G1 makes each combination of endpoints than it is."""
-        maker, random = self.learned.maker, torch.Generator(device=self.device).manual_seed(0)
-        made = self.learned.cascade.make_tuples(self.data.conditions, random)
-        places = [CONDITIONS.index(f"packets_{way}") for way in ("forward", "reverse")]
-        maker.book.weights[:] = maker.reweigh(
-            maker.book.nearest(as_numpy(made)),
-            maker.book.nearest(as_numpy(self.data.tuples)),
-            size_classes(self.numbers[:, places].sum(axis=1)),
-        )

@@ -95,7 +95,6 @@ class CascadeGenerator:
             with forked_random(self.device):
                 torch.manual_seed(seed)
                 outcome = fit.run(level, control)
-            fit.reweigh()
             if stop():
                 break
             self.outcomes[level] = outcome

@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 
 from netsynth.errors import ConfigError
 from netsynth.generate.cascade.books import (
-    SIZES,
     CountBook,
     TupleBook,
     fit_count_book,
     fit_tuple_book,
+    flow_classes,
     nearest_rows,
 )
 from netsynth.generate.cascade.flow_data import column_of
+from netsynth.generate.cascade.quotas import assign, quotas
 from netsynth.generate.cascade.tuple_layout import (
     ENDPOINTS,
     TupleLayout,
     static_rows,
     tuple_tokens,
 )
-from netsynth.numbers import Array, FloatArray, IntArray
+from netsynth.numbers import Array, IntArray
 from netsynth.tables import EncodedTrace
 
 OWN = ("gap", "label", *ENDPOINTS)  # columns that are not attributes
-LEAN = 2.0  # flows of any size that a size class takes to its own
 # Which of (service, responder, initiator, state) must agree for the attributes of a flow, and where
 # its combination is new, for those of either end: they belong to the end, not to its peer.
 KNOWN = (0, 1, 2, 3)
@@ -52,16 +52,19 @@ class TupleMaker:
     attributes: CountBook
     names: tuple[str, ...]
 
-    def snap(self, made: Array, sizes: IntArray, rng: np.random.Generator) -> IntArray:
+    def snap(
+        self, made: Array, classes: IntArray, windows: IntArray, rng: np.random.Generator
+    ) -> IntArray:
         """Choose (service, responder, initiator, state) for flows: int64 [F, 4].
 
         Args:
-            made: float32 [F, X, D], X tuples that G1 made for each flow. Each goes to the nearest
-                combination seen; one of the X is drawn by how much rarer G1 makes it, for flows
-                of its size, than it is.
+            made: float32 [F, X, D], X tuples that G1 made for each flow. It gets the combination
+                seen that is nearest to one of them, of those that have room: in each window and
+                class of flows, each combination comes as often as its learned share says.
                 In a share of the flows, as many as were the only ones of their combination, each
                 part goes to its own nearest instead, so that hosts may meet that never met.
-            sizes: int64 [F], see `size_classes`.
+            classes: int64 [F], see `flow_classes`.
+            windows: int64 [F].
             rng: Source of randomness.
 
         References:
@@ -69,15 +72,18 @@ class TupleMaker:
             parameters", Biometrika 40, 1953 (share of what is new).
         """
         count, tries, width = made.shape
-        row = self.book.nearest(made.reshape(-1, width)).reshape(count, tries)
-        total = np.cumsum(self.book.weights[sizes[:, None], row], axis=1)
-        pick = (rng.random((count, 1)) * total[:, -1:] > total).sum(axis=1)
-        pick = np.minimum(pick, tries - 1)
-        here = np.arange(count)
-        tokens: IntArray = self.book.tokens[row[here, pick]].copy()
+        near = self.book.nearest(made.reshape(-1, width)).reshape(count, tries)
+        row = np.zeros(count, dtype=np.int64)
+        _, group = np.unique(np.stack([windows, classes], axis=1), axis=0, return_inverse=True)
+        order = np.argsort(group.ravel(), kind="stable")
+        for some in np.split(order, np.flatnonzero(np.diff(group.ravel()[order])) + 1):
+            if some.size:
+                room = quotas(self.book.counts_of(int(classes[some[0]])), some.size, rng)
+                row[some] = assign(made[some], near[some], self.book.targets, room, rng)
+        tokens: IntArray = self.book.tokens[row].copy()
         fresh = np.flatnonzero(rng.random(count) < self.book.new_share)
         if fresh.size:
-            tokens[fresh] = self._apart(made[fresh, pick[fresh]], tokens[fresh])
+            tokens[fresh] = self._apart(made[fresh, 0], tokens[fresh])
         return tokens
 
     def snap_among(
@@ -167,33 +173,12 @@ class TupleMaker:
             for i, name in enumerate(self.names)
         }
 
-    def reweigh(self, made: IntArray, learned: IntArray, sizes: IntArray) -> FloatArray:
-        """Weights of combinations so that their shares come out as learned.
-
-        Args:
-            made: int64 [F], rows of the book that G1 makes for the conditions of learned flows.
-            learned: int64 [F], rows of the flows themselves.
-            sizes: int64 [F], see `size_classes`.
-
-        Returns:
-            float64 [SIZES, M], between 1/50 and 50; classes of few flows lean on all flows.
-        """
-        _, group = np.unique(self.book.tokens, axis=0, return_inverse=True)
-        group = group.ravel()
-        count = int(group.max()) + 1
-        shares = []
-        for rows in (made, learned):
-            every = np.bincount(group[rows], minlength=count) + 0.5
-            table = np.zeros((SIZES, count))
-            np.add.at(table, (sizes, group[rows]), 1.0)
-            table += LEAN * every / every.sum()
-            shares.append(table / table.sum(axis=1, keepdims=True))
-        return np.asarray(np.clip(shares[1] / shares[0], 1 / 50, 50), dtype=np.float64)[:, group]
-
 
 def fit_tuple_maker(traces: list[EncodedTrace], layout: TupleLayout) -> TupleMaker:
     """Learn the books of tuples."""
     tokens = np.concatenate([tuple_tokens(t) for t in traces])
+    packets = np.concatenate([t.totals[:, :2].sum(axis=1) for t in traces])
+    label = np.concatenate([column_of(t, "label") for t in traces])
     static = static_rows(traces)
     names = tuple(f.name for f in traces[0].token_fields if f.name not in OWN)
     attributes = np.concatenate(
@@ -201,7 +186,9 @@ def fit_tuple_maker(traces: list[EncodedTrace], layout: TupleLayout) -> TupleMak
     )
     return TupleMaker(
         layout=layout,
-        book=fit_tuple_book(layout.encode(static, tokens[:, 3]), tokens),
+        book=fit_tuple_book(
+            layout.encode(static, tokens[:, 3]), tokens, flow_classes(packets, label)
+        ),
         attributes=fit_count_book(tokens, attributes),
         names=names,
     )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from netsynth.generate.cascade.books import (
+    SIZES,
     CountBook,
     TupleBook,
     fit_count_book,
@@ -23,6 +24,14 @@ def test_rows_come_as_often_as_they_were_counted() -> None:
     )[:, 0]
     assert set(drawn.tolist()) == {10, 11}
     assert abs((drawn == 10).mean() - 0.75) < 0.03  # 3 of 4; deviation 0.007
+
+
+def test_as_many_draws_as_counts_give_each_row_as_often_as_it_was_counted() -> None:
+    """Sixteen scanned ports under one key come once each, not some twice and others never."""
+    book = fit_count_book(np.zeros((16, 1), int), np.arange(16)[:, None])
+    drawn = book.draw(np.zeros((16, 1), int), chain=((0,),), rng=np.random.default_rng(1))[:, 0]
+    assert sorted(drawn.tolist()) == list(range(16))
+    assert drawn.tolist() != list(range(16))
 
 
 def test_the_finest_columns_that_were_seen_decide() -> None:
@@ -48,7 +57,7 @@ def test_attributes_of_a_new_combination_are_those_of_its_ends() -> None:
     ttl = np.array([[64, 128]] * 3 + [[32, 255]] * 3)  # of initiator and responder
     maker = TupleMaker(
         layout=TupleLayout(parts=(), columns=np.zeros(0, int), states=np.zeros(1, int)),
-        book=fit_tuple_book(np.zeros((6, 1), np.float32), tokens),
+        book=fit_tuple_book(np.zeros((6, 1), np.float32), tokens, np.zeros(6, int)),
         attributes=fit_count_book(tokens, ttl), names=("meta_forward", "meta_reverse"),
     )  # fmt: skip
     drawn = maker.draw_attributes(
@@ -71,7 +80,11 @@ def test_arrays_restore_a_book() -> None:
 def test_combinations_are_listed_once_and_those_seen_once_tell_what_is_new() -> None:
     targets = np.array([[0, 0], [0, 0], [1, 0], [1, 1]], dtype=np.float32)
     tokens = np.array([[3, 4], [3, 4], [5, 4], [5, 6]])
-    book = fit_tuple_book(targets, tokens)
+    book = fit_tuple_book(targets, tokens, np.array([0, 1, 1, SIZES]))
+    assert book.counts_of(0).tolist() == [1, 0, 0]
+    assert book.counts_of(7).tolist() == [1, 1, 0]  # the nearest size of the label
+    assert book.counts_of(SIZES + 3).tolist() == [0, 0, 1]
+    assert book.counts_of(5 * SIZES).tolist() == [2, 1, 1]
     assert book.counts.sum() == 4
     assert book.tokens.tolist() == [[3, 4], [5, 4], [5, 6]]
     assert book.new_share == 2 / 4  # Good-Turing: two of four flows are alone
