@@ -153,10 +153,11 @@ def repair_flags(
                     repairs[_EARLY_FIN] += 1
         for side in range(2):  # close after a long answer, not before it
             i, late = first_fin[side], last[side]
-            is_alone = last_fin[side] == i and last_syn[side] < i
-            is_early = answers[1 - side] > _LONGEST_ANSWER and late > i
-            if is_alone and is_early and last_reset[side] < 0:
-                tcp_flags[i] &= 0xFE
+            is_early = answers[1 - side] > _LONGEST_ANSWER and late > i > last_syn[side]
+            if is_early and last_reset[side] < 0:
+                for k in range(i, late):
+                    if tcp_flags[k] & 1 != 0 and (1 if reverse[k] else 0) == side:
+                        tcp_flags[k] &= 0xFE
                 tcp_flags[late] |= 1
                 last_fin[side] = late
                 repairs[_EARLY_FIN] += 1

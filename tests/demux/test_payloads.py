@@ -279,7 +279,7 @@ def test_nothing_follows_a_quote(asked: bool) -> None:
 @needs_tshark
 def test_each_packet_of_an_icmp6_flow_has_the_body_of_its_type(tmp_path: Path) -> None:
     """A router solicitation, listener reports and a neighbour solicitation of one pair."""
-    kinds = ((133, 8), (143, 20), (135, 24), (143, 40))
+    kinds = ((133, 8), (143, 20), (135, 24), (143, 25))
     flow = [Action("", False, size, icmp=kind << 8) for kind, size in kinds]
     table = flow_table([flow, flow[1:]], protocol=ICMPV6, ip_version=6)
     assert malformed(write(compile_flows(table, seed=1), tmp_path / "mixed.pcap")) == []

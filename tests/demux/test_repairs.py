@@ -169,6 +169,9 @@ def test_who_closes_early_closes_with_its_last_segment() -> None:
     tail = [Action("FA"), answer[0], Action("A"), *answer[1:], Action("FA", True)]
     result = compiled([*HANDSHAKE, *tail])
     assert letters(result)[3:] == [">A", "<PA", ">FA", "<PA", "<PA", "<FA", ">A"]
+    tail[2] = Action("FA", segment=RETRANSMIT)  # it had closed twice
+    again = compiled([*HANDSHAKE, *tail])
+    assert letters(again)[3:] == [">A", "<PA", ">FA", "<PA", "<PA", "<FA", ">A"]
 
 
 def test_data_after_a_fin_fit_the_window_that_comes_with_it() -> None:

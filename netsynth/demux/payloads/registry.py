@@ -54,6 +54,7 @@ _BY_PORT: dict[int, dict[Template, tuple[int, ...]]] = {
 }
 _IGMP, _SCTP = 2, 132
 _BOOTP_CLIENT = 68  # RFC 2131 section 4.1
+_LISTENER_REPORT = 143  # RFC 3810 section 5.2
 _BY_ICMP6 = {
     network.ICMP6_BODY: (133, 134, 137, 143),
     network.SOLICITATION: (135,),
@@ -104,6 +105,8 @@ def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
         whole = np.maximum(size, fixed)
         if 133 <= number <= 137:
             whole = fixed + (whole - fixed + 7) // 8 * 8
+        if number == _LISTENER_REPORT:  # whole records without sources
+            whole = (whole + fixed - 1) // fixed * fixed
         wanted = np.where(is_kind, whole, wanted)
     is_whole = p.ip_flags & (IP_MF | IP_FRAGMENT) == 0
     rows = np.flatnonzero((wanted != size) & is_whole)
