@@ -3,6 +3,7 @@
 from netsynth.analysers.ndpi import NdpiFindings, ask_ndpi, read_ndpi
 from netsynth.analysers.programs import INSTALL, Program, find_program
 from netsynth.analysers.suricata import SuricataFindings, ask_suricata, read_eve
+from netsynth.analysers.whole_frames import fill_frames
 from netsynth.analysers.wireshark import (
     PACKETS,
     ask_capinfos,
@@ -22,6 +23,7 @@ __all__ = [
     "ask_suricata",
     "ask_tcpprep",
     "ask_tshark",
+    "fill_frames",
     "find_program",
     "read_eve",
     "read_expert",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ from netsynth.analysers import (
     ask_suricata,
     ask_tcpprep,
     ask_tshark,
+    fill_frames,
     find_program,
 )
 from netsynth.errors import ConfigError
@@ -128,8 +130,8 @@ def examine(
         flows: Its flows.
         facts: Of its file, which the programs read themselves.
         programs: Analysers to ask, see `choose_programs`.
-        is_real: It is what others are held against: Suricata overlooks wrong checksums, which
-            would hide from it what the traffic is like.
+        is_real: It is what others are held against: Suricata overlooks wrong checksums and fills
+            frames that were cut, which would hide from it what the traffic is like.
         progress: Told what is done.
     """
     progress = progress or Silence()
@@ -146,7 +148,7 @@ def examine(
         progress.start(f"{name} reads {facts.path.name}")
         ask = PROGRAMS[name]
         if is_real and name == "suricata":
-            ask = partial(ask_suricata, checks_sums=False)
+            ask = partial(_ask_of_real, is_cut=facts.cut > 0)
         try:
             found["ndpi" if name == "ndpiReader" else name] = ask(facts.path)
         except (OSError, subprocess.SubprocessError, ValueError) as error:
@@ -209,6 +211,13 @@ def _count_answers(flows: FlowTable) -> tuple[int, int]:
     return int(np.count_nonzero(is_exchange)), int(
         np.count_nonzero(is_exchange & flows.reverse[first])
     )
+
+
+def _ask_of_real(path: Path, *, is_cut: bool) -> SuricataFindings:
+    with tempfile.TemporaryDirectory() as folder:
+        filled = Path(folder) / "whole.pcap"
+        is_filled = is_cut and fill_frames(path, filled)
+        return ask_suricata(filled if is_filled else path, checks_sums=False)
 
 
 def _explain(error: Exception) -> str:
