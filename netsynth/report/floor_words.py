@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from netsynth.report.fidelity import FidelityReport
 
+ANALYSERS = ("tshark", "suricata")
+
 
 def floor_judgement(report: FidelityReport, family: str) -> tuple[float, str, str]:
     """Badness (1, by definition), the number to show, and what it means, of a measured family."""
@@ -27,7 +29,8 @@ def floor_judgement(report: FidelityReport, family: str) -> tuple[float, str, st
     if family == "privacy":
         return 1.0, *_recurring(raws)
     if family in ("validity", "labels"):
-        shares = [f"{name} {raw:.1%}" for name, raw in raws.items() if raw <= 1]
+        shares = [f"{name} {raw:.1%}" for name, raw in raws.items() if name not in ANALYSERS]
+        shares += [f"{k} {raws[k]:.3g} per 1,000 frames" for k in ANALYSERS if k in raws]
         return 1.0, "its own", f"Of the real capture itself: {', '.join(shares)}."
     known = [f.scaled for f in rows.values() if f.scaled is not None]
     apart = mean if mean is not None else sum(known) / max(len(known), 1)

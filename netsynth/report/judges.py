@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from netsynth.report.drawings import label_text
 from netsynth.report.fidelity import FidelityReport, Figure
+from netsynth.report.wording import NOTICEABLE, describe, sentence, times
 
 GOOD, FAIR = 1.5, 3.0  # mean ratio to the floor
 LEAST_GAP = 0.05  # a distance this small is no difference worth a sentence
-NOTICEABLE = 1.2  # a factor of a mean or spread that is worth a word
 
 Judgement = tuple[float | None, str, str]  # badness, or None where nothing could be measured
 
@@ -64,53 +62,6 @@ def _over_floor(scaled: float, floor: float) -> tuple[float, str]:
 def _worst_first(figures: tuple[Figure, ...]) -> list[Figure]:
     """Figures by how far their scaled distance lies above its floor, largest first."""
     return sorted(figures, key=lambda f: (f.scaled or 0.0) - (f.floor or 0.0), reverse=True)
-
-
-def describe(name: str, curve: dict[str, Any]) -> str:
-    """Say how a figure differs, from its curve: "gaps inside flows are 3x too regular"."""
-    subject = str(curve["subject"])
-    if curve["kind"] != "quantiles":
-        verb = "differs" if subject.startswith("the popularity") else "differ"
-        return f"{subject} {verb}{_most_wrong(name, curve)}"
-    (mean, mean_s), (std, std_s) = curve["mean"], curve["std"]
-    if mean > 0 and mean_s == 0:
-        return f"{subject} are far too {curve['less']}"
-    by_mean, by_spread = _factor(mean_s, mean), _factor(std_s, std)
-    if by_mean is not None and max(by_mean, 1 / by_mean) >= NOTICEABLE:
-        way = curve["more"] if by_mean > 1 else curve["less"]
-        return f"{subject} are {times(max(by_mean, 1 / by_mean))} too {way}"
-    if by_spread is not None and max(by_spread, 1 / by_spread) >= NOTICEABLE:
-        factor = times(max(by_spread, 1 / by_spread))
-        if subject.startswith(("gaps", "pauses")):
-            return f"{subject} are {factor} too {'irregular' if by_spread > 1 else 'regular'}"
-        return f"{subject} vary {factor} too {'much' if by_spread > 1 else 'little'}"
-    return f"{curve['text']}: mean and spread are about right, the distribution is not"
-
-
-def _most_wrong(name: str, curve: dict[str, Any]) -> str:
-    apart = [s - r for r, s in zip(curve["real"], curve["synthetic"], strict=True)]
-    if not apart:
-        return ""
-    place = max(range(len(apart)), key=lambda i: abs(apart[i]))
-    if abs(apart[place]) < 0.01 or curve["kind"] == "ranks":
-        return ""
-    real, synthetic = curve["real"][place], curve["synthetic"][place]
-    label = label_text(name, curve["labels"][place])
-    return f": {label} is {synthetic:.1%} instead of {real:.1%}"
-
-
-def _factor(synthetic: float, real: float) -> float | None:
-    return synthetic / real if synthetic > 0 and real > 0 else None
-
-
-def times(factor: float) -> str:
-    """A factor as it is read: 0.84x, 2.1x, 48x."""
-    return f"{factor:.0f}x" if factor >= 10 else f"{factor:.2g}x"
-
-
-def sentence(text: str) -> str:
-    """Text with a capital and a full stop; "" stays empty."""
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _judge_acf(report: FidelityReport, family: str) -> Judgement:
@@ -264,13 +215,16 @@ def _judge_validity(report: FidelityReport, family: str) -> Judgement:
         for f in shares
         if lost[f.name] > 0.02
     ]
-    wrong += [
+    loud = [
         f"{f.name} complains {f.raw:.3g} times per 1,000 frames (real {f.real:.3g})"
         for f in rows
         if f.name not in SHARES and (f.raw or 0.0) > 2 * (f.real or 0.0) + 1
     ]
-    words = sentence("; ".join(wrong)) or "As valid as the real capture."
-    shown = f"{name} -{100 * worst:.1f} points" if worst >= 0.0005 else "as real"
+    shown = f"{name} -{100 * worst:.1f} points" if worst >= 0.0005 else "shares as real"
+    if wrong or not loud:
+        words = sentence("; ".join(wrong + loud)) or "As valid as the real capture."
+    else:
+        words = f"No share is off by 2 points, but {'; '.join(loud)}."
     return 1 + worst * 25, shown, words
 
 

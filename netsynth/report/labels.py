@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from netsynth.numbers import FloatArray, IntArray
+from netsynth.report.classifiers import JUDGE, classifiers
 from netsynth.report.fidelity import Figure
 from netsynth.report.pair import Pair
 from netsynth.report.resample import REPLICATES, interval_about
@@ -20,7 +21,6 @@ MOST = 20_000  # sessions a side
 TRAINED = 0.7  # share of the real sessions that real-trained classifiers may see
 SHARED = 0.2  # of those, what augmentation starts from
 LEFT_OUT = ("forward source port",)
-JUDGE = "gradient boosting"  # whose F1 per class is shown
 
 
 def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
@@ -34,7 +34,7 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
         Lin et al., "Using GANs for Sharing Networked Time Series Data", IMC 2020, section 5.2.
     """
     figure = Figure(family="labels", name="TSTR accuracy", text=_TEXT)
-    side = pair.lacks(lambda trace: bool(trace.label.any()))
+    side = pair.lacks(lambda trace: bool(trace.label.any()), everywhere=True)
     if side:
         return [figure.unmeasured(side, _UNLABELLED[side])], {}
     if len(class_names(pair)) < 2:
@@ -44,7 +44,7 @@ def figures(pair: Pair) -> tuple[list[Figure], dict[str, Any]]:
     rng = pair.rng("labels")
     (x, y), (x_synthetic, y_synthetic) = (
         labelled(trace, pair.features(trace), names, rng=rng)
-        for trace in (pair.real.trace, pair.synthetic)
+        for trace in (pair.real.trace, pair.everything)
     )
     test = held_out_rows(y, rng=rng)
     train = np.flatnonzero(~test)
@@ -124,26 +124,6 @@ def held_out_rows(y: IntArray, *, rng: np.random.Generator) -> Any:
         rows = rng.permutation(np.flatnonzero(y == label))
         test[rows[: max(1, round((1 - TRAINED) * rows.size))]] = True
     return test
-
-
-def classifiers(rows: int) -> dict[str, Any]:
-    """The six classifiers by name, for that many training rows; each has a fixed seed."""
-    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.naive_bayes import GaussianNB
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.tree import DecisionTreeClassifier
-
-    return {
-        "naive Bayes": make_pipeline(StandardScaler(), GaussianNB()),
-        "logistic regression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=200)),
-        "KNN": make_pipeline(StandardScaler(), KNeighborsClassifier(min(5, max(rows, 1)))),
-        "decision tree": DecisionTreeClassifier(random_state=0),
-        "random forest": RandomForestClassifier(50, random_state=0),
-        JUDGE: HistGradientBoostingClassifier(max_iter=50, early_stopping=False, random_state=0),
-    }
 
 
 def _judge(

@@ -90,7 +90,7 @@ def neighbour_figures(pair: Pair) -> list[Figure]:
     dcr = Figure(family="privacy", name="DCR ratio", text=DCR_TEXT)
     mia = Figure(family="privacy", name="membership AUC", text=MIA_TEXT)
     real, held_out = pair.real.trace, pair.real.held_out
-    side = pair.lacks(lambda trace: trace.session_count >= 2 * FEWEST)
+    side = pair.lacks(lambda trace: trace.session_count >= 2 * FEWEST, everywhere=True)
     if side:
         note = f"has fewer than {2 * FEWEST} TCP or UDP sessions"
         return [figure.unmeasured(side, note) for figure in (dcr, mia)]

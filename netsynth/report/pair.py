@@ -96,11 +96,14 @@ class Pair:
         ours = trace is self.real.trace or trace is self.real.held_out
         return (self.real.features if ours else self.written)(trace)
 
-    def lacks(self, has: Callable[[Trace], bool]) -> Side:
-        """The side whose trace does not have something, the real one first; "" where both do."""
+    def lacks(self, has: Callable[[Trace], bool], *, everywhere: bool = False) -> Side:
+        """The side whose trace does not have something, the real one first; "" where both do.
+
+        `everywhere` looks at all of the synthetic capture, not at what it is judged by alone.
+        """
         if not has(self.real.trace):
             return "real"
-        return "" if has(self.synthetic) else "synthetic"
+        return "" if has(self.everything if everywhere else self.synthetic) else "synthetic"
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator for one purpose: independent of which families are asked for."""

@@ -25,9 +25,9 @@ from netsynth.report import (
 )
 from netsynth.report.baselines import independent_marginals
 from netsynth.report.compare import SLOW
-from netsynth.report.judges import describe
 from netsynth.report.trace import some_sessions, trace_of
 from netsynth.report.verdicts import headline
+from netsynth.report.wording import describe
 from netsynth.tables import ICMP, UDP, PacketTable
 
 DISTANCES = ("temporal", "statistical", "bursts", "microbursts", "ACF")
