@@ -90,7 +90,9 @@ def draw_values(
     mask, done = torch.as_tensor(steered(tokens)), np.zeros((batch, len(tokens.totalled)))
     alive = np.arange(batch)
     bounds = torch.as_tensor(within).to(device)
-    state, cache = network.start(torch.as_tensor(prefix).to(device), patches)
+    given = torch.as_tensor(prefix).to(device)
+    state, cache = network.start(given, patches)
+    kind = network.kinds(given).detach()
     earlier: list[Tensor] = []  # embedded records, the last first
     for index in range(patches):
         first = index * patch
@@ -99,7 +101,7 @@ def draw_values(
         lengths[alive] = first + counts
         records = []
         for place in range(int(counts.max(initial=0))):
-            token, number, record = network.draw_record(state, first + place, earlier, random)
+            token, number, record = network.draw_record(state, kind, first + place, earlier, random)
             cell = _decode(tokens, token, number, means[alive], uniform)
             exists = counts > place
             cells[alive[exists], first + place] = cell[exists]
@@ -112,7 +114,7 @@ def draw_values(
         if going.size < alive.size:
             rows = torch.as_tensor(going).to(device)
             cache.keep(rows)
-            bounds, records = bounds[rows], [record[rows] for record in records]
+            bounds, kind, records = bounds[rows], kind[rows], [part[rows] for part in records]
             earlier, alive = [record[rows] for record in earlier], alive[going]
         step = torch.full((alive.size,), float(first + patch), dtype=torch.float64)
         progress = progress_features(

@@ -16,6 +16,7 @@ from torch.nn import functional
 from netsynth.generate.transformer.layers import sinusoids
 from netsynth.generate.tst.config import TstConfig
 from netsynth.generate.tst.layers import Block, Cache, NumberHead, draw
+from netsynth.generate.tst.rhythm import Rhythm
 from netsynth.generate.tst.tokens import SeriesTokens
 
 NUMBER_FEATURES = 4
@@ -67,6 +68,7 @@ class SeriesTransformer(nn.Module):
         self.end = nn.Linear(width, self.patch + 1)
         steps = -(-tokens.schema.max_length // self.patch) * self.patch
         self.place = nn.Parameter(torch.randn(steps, width) * 0.05)  # of records, by their step
+        self.rhythm = Rhythm(tokens.periods, steps=steps, width=width) if tokens.periods else None
         self.lags = nn.Parameter(torch.randn(LAGS, width) * 0.3)
         self.before = nn.Linear(width, width, bias=False)
         self.beside = nn.Linear(width, width, bias=False)
@@ -105,7 +107,7 @@ class SeriesTransformer(nn.Module):
         loss = self._end_loss(state, batch)
         at = active.nonzero(as_tuple=True)  # records that exist
         spread = state.repeat_interleave(self.patch, dim=1)[at]  # [M, H]
-        spread = spread + self.place[at[1]]
+        spread = spread + self._beat(at[1], self.kinds(batch.prefix)[at[0]])
         earlier = functional.pad(record, (0, 0, LAGS, 0))  # [B, T + LAGS, H]
         mixed = sum(
             (earlier[:, LAGS - back : LAGS - back + steps] * self.lags[back - 1])
@@ -138,6 +140,16 @@ class SeriesTransformer(nn.Module):
         number, exists = number.clamp(-8, 8), (token > 0).float()
         features = torch.stack([exists, number, number.tanh(), number.abs()], dim=-1)
         return self.values[place](features)  # type: ignore[no-any-return]
+
+    def kinds(self, prefix: Tensor) -> Tensor:
+        """What rhythms depend on, of prefixes [B, P]: [B, H]."""
+        parts = self._head_of_sequence(prefix)[:, 1:]
+        return parts[:, 0] if self.rhythm is None else self.rhythm.kind_of(parts)
+
+    def _beat(self, place: Tensor, kind: Tensor) -> Tensor:
+        """What is known of records [M] by their place in the series, and kinds [M, H]."""
+        known = self.place[place]
+        return known if self.rhythm is None else known + self.rhythm(place, kind)
 
     def _head_of_sequence(self, prefix: Tensor) -> Tensor:
         """BOS and the prefix's tokens, [B, 1 + P, H]."""
@@ -219,17 +231,22 @@ class SeriesTransformer(nn.Module):
         self, state: Tensor, first: int, within: Tensor, random: torch.Generator
     ) -> Tensor:
         """Draw how many records the next patch holds, int64 [B]."""
-        start = torch.full_like(within[:, 0], first)
-        return draw(self._end_logits(state, start, within), random)
+        return draw(self._end_logits(state, torch.full_like(within[:, 0], first), within), random)
 
     @torch.no_grad()
     def draw_record(
-        self, state: Tensor, place: int, earlier: list[Tensor], random: torch.Generator
+        self,
+        state: Tensor,
+        kind: Tensor,
+        place: int,
+        earlier: list[Tensor],
+        random: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw a record.
 
         Args:
             state: float [B, H], before the patch.
+            kind: float [B, H], see `kinds`.
             place: Of the record in its series.
             earlier: Embedded records [B, H], the last first; LAGS are looked at.
             random: Of the draw.
@@ -237,7 +254,7 @@ class SeriesTransformer(nn.Module):
         Returns:
             Tokens int64 [B, K], numbers float [B, K], and the embedded record [B, H].
         """
-        state = state + self.place[place]
+        state = state + self._beat(torch.full_like(kind[:, 0], place, dtype=torch.int64), kind)
         mixed = torch.zeros_like(state)
         for weight, record in zip(self.lags, earlier, strict=False):
             mixed = torch.addcmul(mixed, record, weight)
@@ -276,10 +293,8 @@ def progress_features(
     needed = (totals - done).clamp(min=0) / left
     floor = mean.abs() * 1e-2 + 1e-12
     ratio = ((needed + floor) / (mean.clamp(min=0) + floor)).log().clamp(-5, 5) * is_steered
-    share = (step[..., None] / length).clamp(0, 2)
-    return torch.cat([share, left.log() / 4, ratio], dim=-1)
+    return torch.cat([(step[..., None] / length).clamp(0, 2), left.log() / 4, ratio], dim=-1)
 
 
 def _positions(first: int, count: int, width: int, like: Tensor) -> Tensor:
-    places = torch.arange(first, first + count, device=like.device)
-    return sinusoids(places, width).to(like.dtype) * 0.3
+    return sinusoids(torch.arange(first, first + count, device=like.device), width) * 0.3

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from netsynth.dataset import COUNT, SeriesDataset, SeriesSchema
 from netsynth.errors import ModelError
 from netsynth.generate.tst.config import TstConfig
+from netsynth.generate.tst.rhythm import find_periods
 from netsynth.generate.tst.totals import TotalCodec, fit_total_codec
 from netsynth.generate.tst.values import ValueCodec, fit_value_codec, series_means
 from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec, fit_number_codec
@@ -34,6 +35,7 @@ class SeriesTokens:
         totals: Of its last columns: the total of each measurement that is a number.
         values: Of each measurement.
         patch: Records that a position of the transformer holds.
+        periods: Of rhythms that the series share, in records.
     """
 
     schema: SeriesSchema
@@ -41,6 +43,7 @@ class SeriesTokens:
     totals: tuple[TotalCodec, ...]
     values: tuple[ValueCodec, ...]
     patch: int
+    periods: tuple[float, ...] = ()
 
     @property
     def totalled(self) -> list[int]:
@@ -140,7 +143,7 @@ class SeriesTokens:
             if value.counts is not None:
                 arrays |= value.counts.to_arrays(f"value_{place}")
             numbers.append(value.to_row())
-        return {"patch": self.patch, "numbers": numbers}, arrays
+        return {"patch": self.patch, "periods": list(self.periods), "numbers": numbers}, arrays
 
     @staticmethod
     def from_parts(
@@ -174,6 +177,7 @@ class SeriesTokens:
                 ),
                 values=values,
                 patch=int(header["patch"]),
+                periods=tuple(float(period) for period in header["periods"]),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ModelError(f"the tokens of the series are malformed ({error})") from error
@@ -215,6 +219,7 @@ def fit_series_tokens(dataset: SeriesDataset, config: TstConfig) -> SeriesTokens
             for place, column in enumerate(schema.measurements)
         ),
         patch=config.patch_of(usual, schema.max_length),
+        periods=tuple(find_periods(dataset)),
     )
 
 

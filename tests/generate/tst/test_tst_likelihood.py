@@ -31,8 +31,8 @@ def one(made: TstGenerator, count: int, **wanted: object) -> SeriesDataset:
     return part
 
 
-def network() -> tuple[SeriesTransformer, SeriesBatches]:
-    tokens = fit_series_tokens(jobs(), CONFIG)
+def network(*periods: float) -> tuple[SeriesTransformer, SeriesBatches]:
+    tokens = dataclasses.replace(fit_series_tokens(jobs(), CONFIG), periods=periods)
     torch.manual_seed(0)
     return SeriesTransformer(tokens, CONFIG).eval(), SeriesBatches(tokens, jobs())
 
@@ -80,8 +80,9 @@ def test_the_cache_gives_what_a_whole_pass_gives() -> None:
             state = net.step(cells, batch.progress[:, patch + 1], cache)
 
 
-def test_drawing_sees_what_training_saw() -> None:
-    net, data = network()
+@pytest.mark.parametrize("periods", [(), (7.0, 3.0)])
+def test_drawing_sees_what_training_saw(periods: tuple[float, ...]) -> None:
+    net, data = network(*periods)
     batch = data.batch(np.array([0]), torch.device("cpu"))
     seen: list[torch.Tensor] = []
     net.decode_norm[0].register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
@@ -96,7 +97,8 @@ def test_drawing_sees_what_training_saw() -> None:
             read = record[None, place - 2 : place]
             state = net.step(read, batch.progress[:, place // 2], cache)
         earlier = [record[None, place - back] for back in range(1, min(place, 8) + 1)]
-        net.draw_record(state, place, earlier, torch.Generator().manual_seed(0))
+        kind = net.kinds(batch.prefix)
+        net.draw_record(state, kind, place, earlier, torch.Generator().manual_seed(0))
     assert torch.allclose(torch.cat(seen), trained, atol=1e-5)
 
 
