@@ -23,7 +23,8 @@ def quotas(counts: IntArray, flow_count: int, rng: np.random.Generator) -> IntAr
     exact[-1] = flow_count
     shifted = np.floor(exact + rng.random())
     shifted[-1] = flow_count
-    return np.diff(np.minimum(shifted, flow_count), prepend=0).astype(np.int64)
+    shared: IntArray = np.diff(np.minimum(shifted, flow_count), prepend=0).astype(np.int64)
+    return shared
 
 
 def assign(
