@@ -23,7 +23,7 @@ def choose_engine(engine: Engine) -> Literal["numba", "numpy"]:
     if engine == "numpy" or (engine == "auto" and os.environ.get("NETSYNTH_ENGINE") == "numpy"):
         return "numpy"
     try:
-        from netsynth.capture import decode_numba, encode_numba  # noqa: F401
+        from netsynth.capture import loads_numba  # noqa: F401
     except (ImportError, RuntimeError) as error:  # RuntimeError: nowhere to keep compiled code
         if engine == "numba":
             raise ConfigError(f"numba cannot be used ({error}); choose numpy") from error
