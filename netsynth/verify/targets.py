@@ -213,8 +213,10 @@ def _suricata_lines(capture: Findings, real: Findings | None) -> Iterator[Line]:
     yield judge_share(
         "suricata",
         "flows with payload whose application is detected",
-        found.detected / max(capture.talking, 1),
-        None if beside is None or real is None else beside.detected / max(real.talking, 1),
+        min(found.detected / max(capture.talking, 1), 1.0),
+        None
+        if beside is None or real is None
+        else min(beside.detected / max(real.talking, 1), 1.0),
     )
 
 
