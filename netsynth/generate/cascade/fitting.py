@@ -90,6 +90,6 @@ class Fitting:
         learned.calibration = calibrate(
             learned.starts, learned.codecs, data.tokens[:, columns].cpu().numpy(),
             learned_windows=len(self.traces), window_ns=self.traces[0].window_ns,
-            flow_limit=2 * max(len(t) for t in self.traces) + 100, seed=self.seed,
+            seed=self.seed,
         )  # fmt: skip
         return dict(outcome)

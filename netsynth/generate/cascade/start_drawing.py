@@ -26,6 +26,8 @@ class StartRequest:
         window_ns: Length of a window.
         random: Source of randomness.
         flow_limit: Most flows of a window that has no plan.
+        begins: float64 [W], ns, when each begins; None for 0.
+        until: float64 [W], ns, when each that has no plan ends; None for `window_ns`.
         boosts: Log weights of tokens, by column: [size], or [size of the column before, size].
         pace: Factor of the gaps between flows.
         left: Plans of the windows, which decide how many flows there are; else the time does.
@@ -37,6 +39,8 @@ class StartRequest:
     window_ns: int
     random: torch.Generator
     flow_limit: int = 0
+    begins: Tensor | None = None
+    until: Tensor | None = None
     boosts: dict[str, Tensor] = field(default_factory=dict)
     pace: float = 1.0
     left: FlowsLeft | None = None
@@ -54,7 +58,7 @@ def draw_starts(
         Window int64 [F], start in ns float64 [F], tokens int64 [F, 11]; in order of window and
         start.
     """
-    window, start, skeleton, state = _draw_skeletons(level, window_count, request)
+    window, start, skeleton, state = draw_skeletons(level, window_count, request)
     order = torch.argsort(window, stable=True)
     window, start, skeleton, state = window[order], start[order], skeleton[order], state[order]
     if request.left is not None and request.ends is not None and window.numel():
@@ -65,22 +69,25 @@ def draw_starts(
     return window, start, torch.cat([skeleton, details], dim=1)
 
 
-def _draw_skeletons(
+@torch.no_grad()
+def draw_skeletons(
     level: StartLevel, window_count: int, request: StartRequest
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Draw flow after flow: window [F], start [F], skeleton [F, 4] and state [F, H]."""
     device, window_ns, left = level.clock.weight.device, request.window_ns, request.left
     rows = torch.arange(window_count, device=device)
     time = torch.zeros(window_count, dtype=torch.float64, device=device)
+    until = torch.full_like(time, window_ns) if request.until is None else request.until.to(device)
+    time = time if request.begins is None else request.begins.to(device)
     before = torch.zeros(
         window_count, FLOWS_BEFORE * len(SKELETON), dtype=torch.int64, device=device
     )
     found: list[tuple[Tensor, ...]] = []
     drawn = 0
     while left is not None or drawn < request.flow_limit:
-        go = ~left.over() if left is not None else time < window_ns
+        go = ~left.over() if left is not None else time < until
         if not go.all():
-            rows, time, before = rows[go], time[go], before[go]
+            rows, time, before, until = rows[go], time[go], before[go], until[go]
             if left is not None:
                 left.keep(go)
         if rows.numel() == 0:
@@ -94,7 +101,7 @@ def _draw_skeletons(
         time = time + (gap * request.pace).round()
         if left is not None:
             left.take(skeleton[:, 2], skeleton[:, 3])
-        inside = (time < window_ns) | (left is not None)
+        inside = (time < until) | (left is not None)
         found.append((rows[inside], time[inside], skeleton[inside], state[inside]))
         before = torch.cat([skeleton + 1, before[:, : -len(SKELETON)]], dim=1)
         drawn += 1

@@ -16,7 +16,12 @@ from netsynth.generate.cascade.plan import (
     log_weight,
     round_evenly,
 )
-from netsynth.generate.cascade.start_drawing import StartRequest, draw_starts, fill_windows
+from netsynth.generate.cascade.start_drawing import (
+    StartRequest,
+    draw_skeletons,
+    draw_starts,
+    fill_windows,
+)
 from netsynth.generate.transformer.limits import shortest_ns
 
 CPU = torch.device("cpu")
@@ -122,3 +127,17 @@ def test_the_flow_that_carries_nearly_all_packets_is_learned_from() -> None:
     many = hold_out(np.ones(6400, np.int64), share=0.1, rng=np.random.default_rng(0))
     assert many.sum() == 640
     assert (many.reshape(-1, 32).sum(axis=1) % 32 == 0).all(), "in blocks"
+
+
+def test_parts_of_a_window_begin_and_end_where_they_should() -> None:
+    learned, _ = fresh()
+    begins = torch.tensor([0.0, 4e9, 8e9], dtype=torch.float64)
+    request = StartRequest(
+        window_ns=10**10, random=torch.Generator().manual_seed(0), flow_limit=50, begins=begins,
+        until=begins + 2e9,
+    )  # fmt: skip
+    part, start, skeleton, _ = draw_skeletons(learned.starts, 3, request)
+    assert set(part.tolist()) == {0, 1, 2}
+    assert (start >= begins[part]).all()
+    assert (start < begins[part] + 2e9).all()
+    assert skeleton.shape == (part.numel(), 4)
