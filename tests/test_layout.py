@@ -15,7 +15,18 @@ ROOMS = ("capture", "demux", "encode", "generate", "report", "series", "verify")
 SOURCES = sorted((ROOT / "netsynth").rglob("*.py"))
 CLI_SOURCES = sorted((ROOT / "cli").glob("*.py"))
 # Modules that any room may import, and those only the walk through the rooms may.
-SHARED = {"analysers", "columns", "dataset", "errors", "memory", "numbers", "progress", "tables"}
+SHARED = {
+    "analysers",
+    "columns",
+    "dataset",
+    "errors",
+    "jit",
+    "memory",
+    "numbers",
+    "progress",
+    "steps",
+    "tables",
+}
 WALK = {
     "__init__",
     "ahead",

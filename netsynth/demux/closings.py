@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.demux.jit import compiled
+from netsynth.jit import compiled
 from netsynth.numbers import IntArray
 
 _FIN_MOVED = 17  # row of dialogue.REPAIRS

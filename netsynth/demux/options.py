@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.demux.jit import compiled
+from netsynth.jit import compiled
 from netsynth.numbers import IntArray
 
 _OPTIONS_DROPPED, _OPTIONS_ADDED = 10, 11  # rows of dialogue.REPAIRS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.demux.jit import compiled
+from netsynth.jit import compiled
 from netsynth.numbers import IntArray
 
 _FILL_LIMIT = 64  # retransmissions looked at for a hole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netsynth.demux.jit import compiled
+from netsynth.jit import compiled
 from netsynth.numbers import Array, IntArray
 
 

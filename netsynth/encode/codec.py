@@ -23,7 +23,7 @@ from netsynth.encode.classes import (
     turns,
 )
 from netsynth.encode.columns import FlowColumns, flow_columns, state_bits
-from netsynth.encode.durations import REST, in_trips, lasting, stretches
+from netsynth.encode.durations import in_trips, lasting, stretches
 from netsynth.encode.hosts import HostCodec, to_bits
 from netsynth.encode.load import Load
 from netsynth.encode.port_allocator import PortAllocator
@@ -35,6 +35,7 @@ from netsynth.encode.vocabulary import Vocabulary
 from netsynth.encode.windows import cut_windows
 from netsynth.errors import ConfigError, ModelError
 from netsynth.numbers import Array, IntArray, NumberCodec
+from netsynth.steps import REST
 from netsynth.tables import TCP, UDP, EncodedTrace, FlowTable, TokenField
 
 META_FIELDS = ("meta_forward", "meta_reverse", "other_meta_forward", "other_meta_reverse")

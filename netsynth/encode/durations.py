@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from netsynth.encode.columns import FlowColumns
 from netsynth.numbers import FloatArray, IntArray
+from netsynth.steps import REST
 from netsynth.tables import FlowTable
 
 LASTING = 0.05  # of the window, at least
 FEW = 3  # packets that show no repetition
 REPEATS = 2.0  # longest gaps of the flow that may be missing at the end, at most
-REST = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.55, 1.0])  # edges of shares left unused
 LEAST_FREEDOM = 8  # flows beyond the first of their group, below which trips are the unit
 
 

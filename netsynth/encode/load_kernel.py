@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from netsynth.demux.jit import compiled
+from netsynth.jit import compiled
 from netsynth.numbers import Array
 
 SLACK = 0.01  # share of a bucket that may be lacking

@@ -19,10 +19,11 @@ from netsynth.encode.columns import FlowColumns, flow_columns
 from netsynth.encode.hosts import V4_PREFIX, from_bits, is_v4, to_bits
 from netsynth.encode.port_vectors import PortVectors, fit_port_vectors
 from netsynth.encode.scales import NumberScale, fit_number_scale
-from netsynth.encode.series import SparseSeries, aggregate
+from netsynth.encode.series import aggregate
 from netsynth.encode.windows import cut_windows
 from netsynth.errors import ModelError, TableError
 from netsynth.numbers import Array, FloatArray, IntArray
+from netsynth.steps import SparseSeries
 from netsynth.tables import FlowTable, Span
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ import numpy as np
 from encode_flows import make_flows
 
 from netsynth.encode.columns import NO_ANSWER, flow_columns
-from netsynth.encode.durations import REST, fit_units, in_trips, lasting, stretches, trips
+from netsynth.encode.durations import fit_units, in_trips, lasting, stretches, trips
+from netsynth.steps import REST
 
 
 def test_answer_and_reply_by_hand() -> None:

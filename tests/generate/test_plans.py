@@ -5,7 +5,6 @@ import pytest
 import torch
 from generate_traces import layout, office
 
-from netsynth.encode.durations import REST
 from netsynth.generate.transformer import TransformerConfig
 from netsynth.generate.transformer.flow_fit import CHUNK, flow_data
 from netsynth.generate.transformer.flow_level import FlowLevel
@@ -19,6 +18,7 @@ from netsynth.generate.transformer.sampling import (
     fit_to_room,
     fit_to_window,
 )
+from netsynth.steps import REST
 
 SMALL = TransformerConfig(width=16, hidden=16, layers=1, heads=2, flow_context=8)
 CPU = torch.device("cpu")

@@ -1,8 +1,16 @@
 """The context of records: what is due, and the pace of late."""
 
 import numpy as np
+import torch
+from generate_traces import office
 
-from netsynth.generate.transformer.record_data import _due_rows, _recent
+from netsynth.generate.transformer.pace import RUNS
+from netsynth.generate.transformer.record_data import (
+    _drawn_bytes,
+    _due_rows,
+    _recent,
+    record_context,
+)
 
 
 def test_answer_and_reply_are_found_by_hand() -> None:
@@ -22,3 +30,17 @@ def test_the_pace_of_late_is_a_mean_gap() -> None:
     assert (recent[:33, 1] == -1).all()
     assert (recent[33:, 1] == 10).all()
     assert (recent[:, 2] == -1).all()
+
+
+def test_bytes_are_known_as_well_as_tokens_tell_them() -> None:
+    _, trace = office()
+    told, exact = _drawn_bytes(trace, np.random.default_rng(0))
+    assert exact.mean() > 0.5
+    assert (told == trace.totals[:, 2:])[exact].all()
+    assert (told != trace.totals[:, 2:])[~exact].any()
+    context = record_context(
+        trace, torch.zeros(10_000, RUNS).double(), history=1, random=np.random.default_rng(0)
+    )
+    first = trace.record_offsets[:-1]
+    assert (context.exact[first].numpy() == exact).all()
+    assert (context.bytes_left[first].numpy() == told)[exact].all()

@@ -83,7 +83,8 @@ def some_lanes(
     flows = kernel.FlowsToDraw(
         vector=vector.numpy(), service=tokens[:, level.service_place].numpy().copy(),
         shape=tokens[:, level.shape_place].numpy().copy(),
-        totals=np.concatenate([left, left], axis=1), start_ns=start,
+        totals=np.concatenate([left, left], axis=1), exact=random.random((ROWS, 2)) < 0.8,
+        start_ns=start,
         end_ns=now + random.uniform(0, 5e7, ROWS), latest_ns=latest, delays=delays,
         series_offsets=np.arange(ROWS + 1), step=number % 50,
         values=np.concatenate([left, left], axis=1),
@@ -126,6 +127,7 @@ def context_of(
                 recent[row, place] = (lanes.time[row] - before) / count
     columns = (
         lanes.position, lanes.owed, lanes.left, lanes.step_left, lanes.bytes_left,
+        flows.exact,
         np.maximum(flows.end_ns - lanes.time, 0), flows.delays, due_left, lanes.due_reply > 0,
         lanes.first_reverse > 0, low, high, recent, flows.around, lanes.history,
     )  # fmt: skip
@@ -158,7 +160,10 @@ def test_kinds_are_ruled_out_as_the_network_does(case: Case) -> None:
     share = np.zeros(case.level.sizes[KIND], dtype=np.float32)
     ruled = 0
     for row in range(ROWS):
-        kernel.kind_shares(case.arrays, case.lanes, row, int(service[row]), int(shape[row]), share)
+        exact = case.flows.exact[row]
+        kernel.kind_shares(
+            case.arrays, case.lanes, row, int(service[row]), int(shape[row]), exact, share
+        )
         found = plain[row] * share
         assert np.abs(found / found.sum() - expected[row]).max() < 1e-4
         ruled += np.count_nonzero((share > 0) & (share < 1))

@@ -194,6 +194,8 @@ class CpuRecords:
     def __init__(self, records: RecordLevel) -> None:
         self._records = pack_record_level(records)
         self._service, self._shape = records.service_place, records.shape_place
+        self._bytes = records.bytes_places
+        self._is_exact = records.is_exact.cpu().numpy()
         self._record_table = embedding_table(records.flow_embed)
         mix = records.flow_mix[1]
         assert isinstance(mix, nn.Linear)
@@ -223,6 +225,7 @@ class CpuRecords:
             service=np.ascontiguousarray(tokens[:, self._service]),
             shape=np.ascontiguousarray(tokens[:, self._shape]),
             totals=amounts,
+            exact=self._is_exact[tokens[:, self._bytes]],
             start_ns=start_ns,
             end_ns=start_ns + totals.duration_ns.numpy(),
             latest_ns=start_ns + totals.longest_ns.numpy(),

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from netsynth.encode.series import count_steps
 from netsynth.numbers import FloatArray, IntArray
+from netsynth.steps import count_steps
 from netsynth.tables import EncodedTrace
 
 OCTAVES = 40  # of the packets of a directed flow

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from netsynth.encode.durations import REST
 from netsynth.generate.transformer.pace import LATE, run_ns
 from netsynth.generate.transformer.record_level import AROUND, RECENT, RecordContext
 from netsynth.numbers import Array, FloatArray, IntArray
+from netsynth.steps import REST
 from netsynth.tables import EncodedTrace
 
 HINT = 0.3  # natural logs by which the durations told to records are off
@@ -47,7 +48,8 @@ def record_context(
     ones = np.stack([1 - reverse, reverse], axis=1)
     data = ones * trace.record_bytes[:, None]
     left = trace.totals[flow, :2] - _sum_before(ones, first)
-    bytes_left = trace.totals[flow, 2:] - _sum_before(data, first)
+    told, exact = _drawn_bytes(trace, random)
+    bytes_left = told[flow] - _sum_before(data, first)
     row = series_row(trace)
     row_first = np.searchsorted(row, np.arange(trace.series_step.size))[row]
     step_left = trace.series_values[row, :2] - _sum_before(ones, row_first)
@@ -92,6 +94,7 @@ def record_context(
         left=torch.as_tensor(left),
         step_left=torch.as_tensor(np.maximum(step_left, 0)),
         bytes_left=torch.as_tensor(bytes_left),
+        exact=torch.as_tensor(exact[flow]),
         time_left=torch.as_tensor(np.maximum(end_ns - before_ns, 0)),
         delays=torch.as_tensor(delays.astype(np.float64)),
         due_left=torch.as_tensor(due_left),
@@ -112,6 +115,22 @@ def _recent(time_ns: IntArray, position: IntArray) -> FloatArray:
         rows = np.flatnonzero(position > count)
         recent[rows, place] = (time_ns[rows - 1] - time_ns[rows - 1 - count]) / count
     return recent
+
+
+def _drawn_bytes(
+    trace: EncodedTrace, random: np.random.Generator
+) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Bytes of each flow, forward and reverse, as its tokens tell them: int64 [F, 2], and whether
+    they tell them exactly, bool [F, 2]."""
+    names = [f.name for f in trace.token_fields]
+    drawn, exact = [], []
+    for way in ("forward", "reverse"):
+        place = names.index(f"bytes_{way}")
+        number, token = trace.token_fields[place].number, trace.tokens[:, place]
+        assert number is not None
+        drawn.append(np.round(number.decode(token, random.random(token.size))).astype(np.int64))
+        exact.append((number.low == number.high)[token])
+    return np.stack(drawn, axis=1), np.stack(exact, axis=1)
 
 
 def _drawn_durations(

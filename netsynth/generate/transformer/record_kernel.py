@@ -42,6 +42,7 @@ from netsynth.generate.transformer.record_arrays import (
     RecordArrays,
 )
 from netsynth.generate.transformer.record_level import (
+    ANY_BYTES,
     FORWARD_STATES,
     GAP,
     KIND,
@@ -66,6 +67,7 @@ class FlowsToDraw(NamedTuple):
     service: Array  # int64 [F]
     shape: Array  # int64 [F]
     totals: Array  # int64 [F, 4], packets and bytes, forward and reverse
+    exact: Array  # bool [F, 2], whether the bytes are told exactly
     start_ns: Array  # float64 [F]
     end_ns: Array  # float64 [F]
     latest_ns: Array  # float64 [F], the flow ends before
@@ -430,12 +432,14 @@ def _draw_part(
     flow = lanes.flow[place]
     share = share[: logits.size]
     if part == KIND:
-        kind_shares(a, lanes, place, flows.service[flow], flows.shape[flow], share)
+        exact = flows.exact[flow]
+        kind_shares(a, lanes, place, flows.service[flow], flows.shape[flow], exact, share)
     else:
         share[:] = np.float32(1)
     left = 0
     if part == LENGTH:
-        left = lanes.bytes_left[place, a.kind_reverse[lanes.token[place, KIND]]]
+        way = a.kind_reverse[lanes.token[place, KIND]]
+        left = lanes.bytes_left[place, way] if flows.exact[flow, way] else ANY_BYTES
         length_shares(a, left, share)
     token = _draw_shared(logits, share, next_uniform(flows.streams, flow))
     lanes.token[place, part] = token
@@ -459,7 +463,13 @@ def length_shares(a: RecordArrays, left: int, share: Array) -> None:
 
 @compiled
 def kind_shares(
-    a: RecordArrays, lanes: Lanes, place: int, service: int, shape: int, share: Array
+    a: RecordArrays,
+    lanes: Lanes,
+    place: int,
+    service: int,
+    shape: int,
+    exact: Array,
+    share: Array,
 ) -> None:
     """Set share [kinds] to what is left of each kind; see `RecordLevel._kind_logits`."""
     owed, left = lanes.owed[place], lanes.left[place]
@@ -473,7 +483,7 @@ def kind_shares(
             continue
         shown = a.kind_state[kind]
         strange = (shown & ~a.shape_state[shape]) > 0
-        empty = a.kind_payload[kind] > 0 and lanes.bytes_left[place, way] <= 0
+        empty = a.kind_payload[kind] > 0 and lanes.bytes_left[place, way] <= 0 and exact[way]
         due = (reverse_due if way else forward_due) and (shown & owed) == 0
         share[kind] = STRANGE_SHARE
         if not (strange or empty or due):
@@ -641,7 +651,7 @@ def _finish(
         lanes.first_reverse[place] = way
     lanes.left[place, way] -= 1
     lanes.step_left[place, way] = max(lanes.step_left[place, way] - 1, 0)
-    lanes.bytes_left[place, way] = max(lanes.bytes_left[place, way] - lanes.size[place], 0)
+    lanes.bytes_left[place, way] -= lanes.size[place]
     lanes.time[place] += lanes.gap[place]
     answers = 1 if way != lanes.first_reverse[place] else 0
     ruled = per_delay_token(a, lanes.gap[place], flows.delays[flow, 1 - answers])

@@ -23,6 +23,7 @@ from netsynth.tables import TokenField
 AROUND = 17  # numbers that describe the series around the record
 COUNT_BUCKETS, SIZE_BUCKETS = 48, 48
 STRANGE = 15.0  # nats taken from kinds that the flow's state, bytes or flags owed speak against
+ANY_BYTES = 1 << 40  # more than any record has
 RECENT = (8, 32, 128)  # records whose pace is told
 STATES = 64  # combinations of state bits
 FORWARD_STATES, REVERSE_STATES = 1 | 4 | 16, 2 | 8 | 32  # SYN, FIN, RST; see encode's STATE_*
@@ -38,7 +39,8 @@ class RecordContext:
         owed: int64 [M], bits of the flow's TCP state (SYN, FIN, RST either way) not yet shown.
         left: int64 [M, 2], packets left in the flow, forward and reverse.
         step_left: int64 [M, 2], the same in the step the record falls in.
-        bytes_left: int64 [M, 2].
+        bytes_left: int64 [M, 2], as well as the flow's tokens tell it; may be below 0.
+        exact: bool [M, 2], they tell the bytes of the direction exactly: none are left over.
         time_left: float64 [M], ns until the flow ends, as well as its tokens tell it.
         delays: float64 [M, 2], ns from the flow's first packet to its answer and from that to
             the reply (see encode's FlowColumns), -1 where none comes.
@@ -61,6 +63,7 @@ class RecordContext:
     left: Tensor
     step_left: Tensor
     bytes_left: Tensor
+    exact: Tensor
     time_left: Tensor
     delays: Tensor
     due_left: Tensor
@@ -146,6 +149,13 @@ class RecordLevel(nn.Module):
         self.register_buffer("service_tcp", protocols == 6, persistent=False)
         shape = next(f for f in flow_fields if f.name == "shape")
         self.shape_place = [f.name for f in flow_fields].index("shape")
+        names = [f.name for f in flow_fields]
+        self.bytes_places = [names.index(f"bytes_{way}") for way in ("forward", "reverse")]
+        number = flow_fields[self.bytes_places[0]].number
+        assert number is not None
+        is_exact = torch.as_tensor(number.low == number.high)
+        self.register_buffer("is_exact", is_exact, persistent=False)
+        self.is_exact: Tensor
         self.register_buffer("shape_state", torch.as_tensor(shape.groups["state"]), False)
         self.register_buffer("kind_state", torch.as_tensor(kind.groups["state"]), False)
         runs = torch.zeros(service.size, RUNS, dtype=torch.float64)
@@ -169,6 +179,10 @@ class RecordLevel(nn.Module):
     def flow_vector(self, tokens: Tensor) -> Tensor:
         """Summarise the flow tokens [F, K] for this level: [F, H]."""
         return self.flow_mix(self.dropout(self.flow_embed(tokens)))  # type: ignore[no-any-return]
+
+    def exact(self, tokens: Tensor) -> Tensor:
+        """Tell which flows [F, K] have tokens that tell their bytes exactly: bool [F, 2]."""
+        return self.is_exact[tokens[:, self.bytes_places]]
 
     def state(self, flow: Tensor, context: RecordContext) -> Tensor:
         """Map flow vectors [M, H] and contexts to the state [M, W] of the decoder."""
@@ -223,7 +237,8 @@ class RecordLevel(nn.Module):
         """Logits of kinds; those the flow's protocol, state, step or bytes rule out excluded."""
         reverse = self.kind_reverse
         room = torch.where(reverse, context.step_left[:, 1:] > 0, context.step_left[:, :1] > 0)
-        data = torch.where(reverse, context.bytes_left[:, 1:] > 0, context.bytes_left[:, :1] > 0)
+        more = (context.bytes_left > 0) | ~context.exact
+        data = torch.where(reverse, more[:, 1:], more[:, :1])
         allowed = self.of_protocol[service] & room
         strange = (self.kind_state & ~self.shape_state[shape][:, None]) > 0
         with_data = allowed & (data | ~self.kind_payload) & ~strange
@@ -256,7 +271,7 @@ class RecordLevel(nn.Module):
         service = flow_tokens[:, self.service_place]
         shape = flow_tokens[:, self.shape_place]
         kind, gap, length, window = targets.unbind(1)
-        bytes_left = context.bytes_left.gather(1, self.kind_reverse[kind].long()[:, None])[:, 0]
+        bytes_left = self._most_bytes(kind, context)
         losses = [_nll(self._kind_logits(state, service, shape, context), kind)]
         state = state + self.dropout(self.embed[KIND](kind))
         logits = self._length_logits(state, bytes_left)
@@ -281,6 +296,12 @@ class RecordLevel(nn.Module):
         answers = self.kind_reverse[kind] != context.first_reverse
         delay = torch.where(answers, context.delays[:, 0], context.delays[:, 1])
         return torch.stack([torch.ones_like(delay), delay.clamp(min=0)], dim=1)
+
+    def _most_bytes(self, kind: Tensor, context: RecordContext) -> Tensor:
+        """Bytes that records may have at most: int64 [M]."""
+        way = self.kind_reverse[kind].long()[:, None]
+        left, exact = (c.gather(1, way)[:, 0] for c in (context.bytes_left, context.exact))
+        return torch.where(exact, left, ANY_BYTES)
 
     def _length_logits(self, state: Tensor, bytes_left: Tensor) -> Tensor:
         logits = self._logits(LENGTH, state)
@@ -307,7 +328,7 @@ class RecordLevel(nn.Module):
         state = self.state(flow, context)
         kind = draw(self._kind_logits(state, service, shape, context), random)
         state = state + self.embed[KIND](kind)
-        left = context.bytes_left.gather(1, self.kind_reverse[kind].long()[:, None])[:, 0]
+        left = self._most_bytes(kind, context)
         length = draw(self._length_logits(state, left), random)
         size = self.length.draw(length, random).round().long().clamp(min=1)
         size = torch.where(left > 0, torch.minimum(size, left), size)

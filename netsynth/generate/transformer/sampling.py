@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netsynth.encode.durations import REST
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.excess import share_excess
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
@@ -22,6 +21,7 @@ from netsynth.generate.transformer.record_level import RECENT, RecordContext, Re
 from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.generate.transformer.time_room import TimeRoom
 from netsynth.numbers import Array, IntArray
+from netsynth.steps import REST
 from netsynth.tables import TokenField
 
 FEW = 16  # packets of a flow that asks and answers, and does not stream
@@ -417,6 +417,7 @@ class _Lanes:
     first_reverse: Tensor  # direction of the first record
     left: Tensor
     bytes_left: Tensor
+    exact: Tensor  # whether they are told exactly, bool [M, 2]
     step_left: Tensor
     row: Tensor  # row of the series
     history: Tensor
@@ -473,6 +474,7 @@ def draw_records(
             first_reverse=torch.zeros_like(rows),
             left=totals.packets_and_bytes[rows, :2].clone(),
             bytes_left=totals.packets_and_bytes[rows, 2:].clone(),
+            exact=level.exact(flows.tokens[rows]),
             step_left=values[first_row[rows], :2].clone(),
             row=first_row[rows].clone(),
             history=torch.zeros(
@@ -540,6 +542,7 @@ def _draw_lanes(
             left=lanes.left[here],
             step_left=step_left,
             bytes_left=lanes.bytes_left[here],
+            exact=lanes.exact[here],
             time_left=time_left,
             delays=lanes.delays[here],
             due_left=due_left,
@@ -566,7 +569,7 @@ def _draw_lanes(
         spent = torch.stack([1 - reverse, reverse], dim=1)
         lanes.left[here] -= spent
         lanes.step_left[here] = (step_left - spent).clamp(min=0)
-        lanes.bytes_left[here] = (lanes.bytes_left[here] - spent * size[:, None]).clamp(min=0)
+        lanes.bytes_left[here] -= spent * size[:, None]
         lanes.time[here] = time + gap
         lanes.history[here, 1:] = lanes.history[here, :-1].clone()
         lanes.history[here, 0] = tokens + 1
