@@ -308,6 +308,7 @@ def number_segments(
                         reverse[j] != reverse[i]
                         and position[j] <= covered
                         and option_bits[j] & 8 != 0
+                        and tcp_flags[j] & 4 == 0  # a reset ends what could be echoed
                     ):
                         echo[side] = np.int64(clock[j])
                         break

@@ -253,6 +253,15 @@ def test_a_connection_that_is_not_idle_needs_no_keep_alive() -> None:
     assert result.repairs["early_keep_alive"] == 1
 
 
+def test_the_timestamp_of_a_reset_is_not_echoed() -> None:
+    client, server = ({**OFFER, "option_bits": FULL} for _ in range(2))
+    stamped = {"option_bits": OPTION_TIMESTAMPS}
+    opening = [Action("S", **client), Action("SA", True, **server), Action("A", **stamped)]
+    reset = [Action("RA", **stamped), Action("FA", True, **stamped)]
+    p = compiled([*opening, *reset]).packets
+    assert p.ts_ecr[4] == p.ts_val[2] != p.ts_val[3]
+
+
 def test_a_repeated_syn_ack_acknowledges_the_syn_alone() -> None:
     actions = [*HANDSHAKE[:2], Action("A"), Action("PA", payload=70), Action("SA", True)]
     p = compiled(actions).packets
