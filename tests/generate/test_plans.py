@@ -194,3 +194,42 @@ def test_flows_that_last_leave_a_share_of_the_rest() -> None:
     assert drawn[:, 1].min() >= 0.65
     assert drawn[:, 1].max() <= 0.8
     assert abs(float(drawn[:, 1].mean()) - 0.725) < 0.01
+
+
+def test_a_condition_on_services_leaves_their_part_of_a_plan(level: FlowLevel) -> None:
+    plans, _ = level.plans.draw(3, torch.Generator().manual_seed(0))
+    services = torch.zeros(plans.shape[1], dtype=torch.bool)
+    services[int(plans[0].sum(1).argmax())] = True
+    left, binds = level.plans.under(plans, {"service": services})
+    assert binds
+    assert (left[:, services] == plans[:, services]).all()
+    assert left[:, ~services].sum() == 0
+    plans[1] = 0  # a window that happens to have none gets as many as windows usually have
+    left, binds = level.plans.under(plans, {"service": services})
+    assert binds
+    assert (left.sum((1, 2)) > 0).all()
+
+
+def test_plans_do_not_bind_under_other_conditions(level: FlowLevel) -> None:
+    plans, _ = level.plans.draw(2, torch.Generator().manual_seed(0))
+    assert level.plans.under(plans, {})[1]
+    label = {"label": torch.ones(2, dtype=torch.bool)}
+    assert not level.plans.under(plans, label)[1]
+    nothing = {"service": torch.zeros(plans.shape[1], dtype=torch.bool)}
+    assert not level.plans.under(plans, nothing)[1]
+
+
+def test_a_window_of_one_service_has_as_many_of_its_flows_as_planned(level: FlowLevel) -> None:
+    plans, _ = level.plans.draw(1, torch.Generator().manual_seed(5))
+    services = torch.zeros(plans.shape[1], dtype=torch.bool)
+    services[int(plans[0].sum(1).argmax())] = True
+    drawn = draw_flows(
+        level,
+        window_count=1,
+        window_ns=layout().window_ns,
+        random=torch.Generator().manual_seed(5),
+        allowed={"service": services},
+        flow_limit=2000,
+    )
+    assert drawn.start_ns.numel() == int(plans[0, services].sum())
+    assert services[drawn.tokens[:, level.plans.places[0]]].all()

@@ -84,9 +84,9 @@ class CpuSampler:
     ) -> DrawnFlows:
         """Draw the flows of windows; see `sampling.draw_flows`."""
         plan, ends = self._level.plans.draw(window_count, random)
+        conditions = {name: torch.as_tensor(mask) for name, mask in allowed.items()}
+        plan, binds = self._level.plans.under(plan, conditions)
         plans = plan.numpy()
-        if "service" in allowed:
-            plans = plans * allowed["service"][:, None]
         names = [f.name for f in self._level.fields]
         count = len(SKELETON)
         masks = (
@@ -102,8 +102,8 @@ class CpuSampler:
                 parts.append(
                     draw_skeletons(
                         self._flows, lanes, steps=STEPS, window_ns=window_ns,
-                        latest_ns=window_ns * (1 if allowed else LATEST), allowed=masks[0],
-                        is_strict=not allowed,
+                        latest_ns=window_ns * (LATEST if binds else 1), allowed=masks[0],
+                        is_strict=binds,
                     )
                 )  # fmt: skip
                 if lanes.alive[0] == 0:
@@ -113,7 +113,7 @@ class CpuSampler:
             )
             order = np.lexsort((ordinal, window))
             window, ordinal, start_ns = window[order], ordinal[order], start_ns[order]
-            if not allowed:
+            if binds:
                 start_ns = fit_to_window(
                     torch.as_tensor(window), torch.as_tensor(start_ns), ends * window_ns
                 ).numpy()

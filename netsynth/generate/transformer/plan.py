@@ -8,6 +8,8 @@ what is left of it, as the levels below know what is left of the flow and of the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -76,6 +78,20 @@ class Plans(nn.Module):
         plan = plan * torch.exp(SPREAD * noise)[..., None]
         chance = torch.rand(plan.shape, generator=random, device=device)
         return (plan.floor() + (chance < plan % 1)).clamp(min=0), self.ends[row]
+
+    def under(self, plans: Tensor, allowed: Mapping[str, Tensor]) -> tuple[Tensor, bool]:
+        """Tell what conditions leave of plans [W, services, volumes], and whether they bind.
+
+        A condition on services leaves their part, a flow of it at least. What is learned of plans
+        says nothing of other columns, so under conditions on those plans do not bind.
+        """
+        if "service" in allowed:
+            mask = allowed["service"][:, None]
+            plans = plans * mask
+            usual = (self.counts[: max(int(self.known), 1)].mean(0) * mask).ceil()
+            plans = torch.where(plans.sum((1, 2), keepdim=True) > 0, plans, usual)
+        binds = not set(allowed) - {"service"} and bool((plans.sum((1, 2)) > 0).all())
+        return plans, binds
 
     def features(self, services: Tensor, volumes: Tensor, share_left: Tensor) -> Tensor:
         """Describe what is left.

@@ -66,9 +66,8 @@ def draw_flows(
     device = level.begin.device
     cache = level.transformer.start()
     plans, ends = level.plans.draw(window_count, random)
-    if allowed and "service" in allowed:
-        plans = plans * allowed["service"][:, None]
-    left = Left(level.plans, plans, strict=not allowed)
+    plans, binds = level.plans.under(plans, allowed or {})
+    left = Left(level.plans, plans, strict=binds)
     latest_ns = window_ns * LATEST if left.strict else window_ns
     time = torch.zeros(window_count, dtype=torch.float64, device=device)
     rows = torch.arange(window_count, device=device)
