@@ -17,7 +17,7 @@ four ends), see `cluster_like`. The real files: kaggle.com/c/web-traffic-time-se
 and github.com/google/cluster-data (2011); DoppelGANger's authors link theirs, already as .npz, in
 the README of github.com/fjxmlzn/DoppelGANger.
 
-`equal` learns the packets that flows of a capture send in steps of a second from half of those
+`equal` learns the packets that flows of a capture send in steps of 50 ms from half of those
 flows, each generator for the same CPU seconds, and compares what it makes with the other half,
 beside the same flows with their steps shuffled: who loses to a shuffle is no generator.
 
@@ -135,7 +135,7 @@ def measure_equal(capture: Path, *, seconds: float) -> None:
     train, test = data.take(np.sort(order[::2])), data.take(np.sort(order[1::2]))
     print(f"{len(train)} flows learned, {len(test)} held out, {seconds:.0f} CPU s each")
     print(f"{'':<22}{'total':>8}{'steps':>8}{'CV':>8}{'ACF MSE':>10}{'distinct':>10}{'copies':>8}")
-    _print_row("real, held out", train, test, train)
+    _print_row("real, held out", test, train, train)
     _print_row("shuffled steps", shuffled(train, random), test, train)
     small = PublishedConfig(preset="small", max_epochs=10**6)
     plans: dict[str, tuple[str, dict[str, Any]]] = {

@@ -95,7 +95,7 @@ def cluster_like(count: int, *, seed: int = 0) -> SeriesDataset:
     )
 
 
-def flows_of(capture: Path, *, step_ns: int = 10**9) -> SeriesDataset:
+def flows_of(capture: Path, *, step_ns: int = 50_000_000) -> SeriesDataset:
     """Packets of each flow in each step from its first packet on, of flows of two steps or more."""
     from netsynth.capture import read_capture
     from netsynth.demux import assemble_flows
