@@ -99,7 +99,24 @@ def test_a_flow_without_the_time_it_takes_begins_earlier() -> None:
     assert (slowed.start_ns + slowed.duration_ns).max() == trace.window_ns - 1
 
 
-def test_a_flow_longer_than_its_window_is_left_out() -> None:
+def test_a_flow_with_two_packets_too_close_has_them_at_equal_distances() -> None:
+    """All of a flow's packets at its start but the last, which comes when it did."""
+    trace = office_trace()
+    fastest = fastest_rates([trace])
+    flow = int(np.argmax(trace.duration_ns))
+    rows = slice(int(trace.record_offsets[flow]), int(trace.record_offsets[flow + 1]) - 1)
+    times = trace.record_ns.copy()
+    times[rows] = times[rows.start]
+    times[rows.stop - 1] += 1
+    slowed = slow_down(dataclasses.replace(trace, record_ns=times), fastest)
+    assert len(slowed) == len(trace)
+    check_trace(slowed)
+    gaps = np.diff(slowed.record_ns[rows.start : rows.stop + 1])
+    assert gaps.max() - gaps.min() <= 1
+    assert slowed.record_ns[rows.stop] == trace.record_ns[rows.stop]
+
+
+def test_a_flow_that_is_too_fast_at_any_distance_is_left_out() -> None:
     trace = office_trace()
     flow = int(np.argmax(np.diff(trace.record_offsets)))
     octave, rate = directed_rates(trace)

@@ -83,25 +83,28 @@ def within_limits(trace: EncodedTrace, fastest: FloatArray) -> NDArray[np.bool_]
 def slow_down(trace: EncodedTrace, fastest: FloatArray) -> EncodedTrace:
     """Stretch flows that are faster than those learned to the fastest of their size.
 
-    One that would outlast the window then begins earlier; one that is longer is left out. Series
-    and totals are counted again from the records.
+    One that would outlast the window then begins earlier. One that is longer than the window, as
+    two of its packets lie too close, has its packets at equal distances; if that is too fast
+    still, it is left out. Series and totals are counted again from the records.
     """
     octave, rate = directed_rates(trace)
     limit = fastest[np.minimum(octave, OCTAVES - 1)]
     factor = np.where(rate > SLACK * limit, rate / np.maximum(limit, 1e-9), 1.0).max(axis=1)
     if (factor == 1).all():
         return trace
-    flow = np.repeat(np.arange(len(trace)), np.diff(trace.record_offsets))
-    after = ((trace.record_ns - trace.start_ns[flow]) * factor[flow]).astype(np.int64)
-    duration = np.where(factor > 1, after[trace.record_offsets[1:] - 1], trace.duration_ns).astype(
-        np.int64
-    )
-    start = np.where(
-        factor > 1,
-        np.minimum(trace.start_ns, trace.window_ns - 1 - duration),
-        trace.start_ns,
-    )
-    time = np.where(factor[flow] > 1, start[flow] + after, trace.record_ns)
+    counts = np.diff(trace.record_offsets)
+    flow = np.repeat(np.arange(len(trace)), counts)
+    first, last = (trace.record_ns[rows] for rows in _ends(trace))
+    fits = (last - first) * factor < trace.window_ns
+    factor = np.where(fits, factor, 1.0)
+    after = ((trace.record_ns - first[flow]) * factor[flow]).astype(np.int64)
+    place = np.arange(flow.size) - trace.record_offsets[:-1][flow]
+    even = (last - first)[flow] * (place / np.maximum(counts - 1, 1)[flow])
+    after = np.where(fits[flow], after, even.astype(np.int64))
+    start = np.minimum(trace.start_ns, trace.window_ns - 1 - after[_ends(trace)[1]])
+    start = np.where(factor > 1, start, trace.start_ns)
+    time = np.where((factor[flow] > 1) | ~fits[flow], start[flow] + after, trace.record_ns)
+    duration = np.where(factor > 1, after[_ends(trace)[1]], trace.duration_ns)
     series = count_steps(
         time, trace.record_fields[0].groups["reverse"][trace.records[:, 0]] == 1,
         trace.record_bytes, trace.record_offsets,
@@ -120,8 +123,14 @@ def slow_down(trace: EncodedTrace, fastest: FloatArray) -> EncodedTrace:
         series_values=series.values,
         series_period=series.period,
     )
+    kept = fits | within_limits(stretched, fastest)
     order = np.argsort(start, kind="stable")
-    return take_flows(stretched, order[start[order] >= 0])
+    return take_flows(stretched, order[kept[order]])
+
+
+def _ends(trace: EncodedTrace) -> tuple[IntArray, IntArray]:
+    """First and last record of each flow, int64 [F]."""
+    return trace.record_offsets[:-1], trace.record_offsets[1:] - 1
 
 
 def take_flows(trace: EncodedTrace, rows: IntArray) -> EncodedTrace:
