@@ -22,7 +22,9 @@ from netsynth.tables import EncodedTrace, FlowTable
 
 HEADER_BYTES = 54  # counted to each packet's payload
 SHORTEST_NS = 100_000.0  # below, a capture's clock and its host say more than its links
-LONGEST = 1 / 64  # of a trace; over longer times its volume tells, and not its links
+LONGEST = 1 / 128  # of a trace; over longer times it is demand that tells, and not links
+LONGER = 0.05  # by which flows may last longer together for having waited
+PARTS = (1.0, 0.8, 0.6, 0.4, 0.2)  # of the buckets, those of the shortest times, tried in turn
 LOADING = 0.8  # share of the bytes of a window, of the fewest flows that carry it: they wait
 
 
@@ -74,13 +76,21 @@ class Load:
 def hold_to(load: Load, trace: EncodedTrace) -> EncodedTrace:
     """Hold a window's packets back to `load`, those of its largest flows alone.
 
-    Small flows are no load, and their times tell most.
+    Small flows are no load, and their times tell most. Where flows would last longer by more than
+    LONGER, the window asks for more than the capture did for long: only short peaks are cut.
 
     What would go after the window's end does not go, as a capture that ends cuts its flows off; of
     a flow that began, the first packet is kept. The series are left as they were.
     """
     counts, old = np.diff(trace.record_offsets), trace.record_ns
-    new = load.delay(old, trace.record_bytes, trace.record_offsets, _largest(trace))
+    for part in PARTS:
+        count = int(np.ceil(part * load.rate.size))
+        first = Load(depth=load.depth[:count], rate=load.rate[:count])
+        new = first.delay(old, trace.record_bytes, trace.record_offsets, _largest(trace))
+        if _lasting(new, trace) <= (1 + LONGER) * _lasting(old, trace):
+            break
+    else:
+        return trace
     if np.array_equal(old, new):
         return trace
     flow = np.repeat(np.arange(counts.size), counts)
@@ -94,6 +104,13 @@ def hold_to(load: Load, trace: EncodedTrace) -> EncodedTrace:
         record_ns=np.minimum(new, np.maximum(old, trace.window_ns - 1))[kept],
         record_offsets=offsets.astype(np.int64),
     )
+
+
+def _lasting(time_ns: IntArray, trace: EncodedTrace) -> float:
+    """How long the flows of a window last together, ns."""
+    some = np.flatnonzero(np.diff(trace.record_offsets))
+    first, last = trace.record_offsets[:-1][some], trace.record_offsets[1:][some] - 1
+    return float((time_ns[last] - time_ns[first]).sum())
 
 
 def _largest(trace: EncodedTrace) -> NDArray[np.bool_]:

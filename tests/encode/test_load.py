@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from netsynth.encode import EncodeConfig, fit_codec
 from netsynth.encode.load import HEADER_BYTES, Load, fit_load, hold_to
 from netsynth.numbers import IntArray
-from netsynth.tables import FlowTable
+from netsynth.tables import EncodedTrace, FlowTable
 
 MS = 1_000_000
 THOUSAND = 1000 - HEADER_BYTES  # payload of a packet that counts 1000 bytes
@@ -66,41 +66,53 @@ def test_small_flows_do_not_wait() -> None:
     assert np.array_equal(hold(fit_load([steady(4000)]), time, waits=False), time)
 
 
-def test_what_would_go_after_the_end_does_not_go() -> None:
-    """Of 1000 packets at once, as many as a rate of one a ms sends until the end, and the first of
-    a flow that comes last."""
-    flows = office_flows()
-    (trace,) = fit_codec([flows], config=EncodeConfig(), seed=0).encode(flows)
-    trace = dataclasses.replace(
+def window(flows: list[tuple[list[int], int]], *, window_ns: int) -> EncodedTrace:
+    """A window of flows, (times of its packets, payload of each), and 300 small ones that last."""
+    real = office_flows()
+    (trace,) = fit_codec([real], config=EncodeConfig(), seed=0).encode(real)
+    everyone = [*flows, *([([0, window_ns - 1], 0)] * 300)]
+    counts = np.zeros(len(trace), dtype=np.int64)
+    counts[: len(everyone)] = [len(times) for times, _ in everyone]
+    total = int(counts.sum())
+    return dataclasses.replace(
         trace,
-        window_ns=50 * MS,
-        record_ns=np.append(np.zeros(1000, dtype=np.int64), np.full(20, 49 * MS)),
-        record_bytes=np.append(np.full(1000, THOUSAND), np.full(20, 60_000)),
-        records=np.zeros((1020, trace.records.shape[1]), dtype=trace.records.dtype),
-        record_offsets=np.append([0, 1000], np.full(len(trace) - 1, 1020)),
+        window_ns=window_ns,
+        record_ns=np.concatenate([times for times, _ in everyone]).astype(np.int64),
+        record_bytes=np.concatenate([np.full(len(times), size) for times, size in everyone]),
+        records=np.zeros((total, trace.records.shape[1]), dtype=trace.records.dtype),
+        record_offsets=np.append(0, np.cumsum(counts)),
     )
+
+
+def test_what_would_go_after_the_end_does_not_go() -> None:
+    """Of 200 packets at once, as many as a rate of one a ms sends until the end, and the first of
+    a flow that comes last."""
+    late = list(range(49 * MS, 49 * MS + 20))
+    trace = window([([0] * 200, THOUSAND), (late, 5_000)], window_ns=50 * MS)
     held = hold_to(fit_load([steady(4000)]), trace)
-    assert abs(held.record_offsets[1] - 50) < 5
-    assert np.diff(held.record_offsets)[1:].tolist() == [1] + [0] * (len(trace) - 2)
+    small = 300 * HEADER_BYTES / 1000  # small packets at the start, which count and do not wait
+    assert abs(held.record_offsets[1] - (50 - small)) < 5
+    assert np.diff(held.record_offsets)[1] == 1
     assert held.record_ns.size == held.record_bytes.size == held.records.shape[0]
     assert held.record_ns.max() == 50 * MS - 1
 
 
 def test_the_largest_flows_alone_wait() -> None:
     """Ten flows of a packet each in the middle of a thousand packets at once."""
-    flows = office_flows()
-    (trace,) = fit_codec([flows], config=EncodeConfig(), seed=0).encode(flows)
-    trace = dataclasses.replace(
-        trace,
-        window_ns=5000 * MS,
-        record_ns=np.append(np.zeros(1000, dtype=np.int64), 100 + np.arange(10)),
-        record_bytes=np.full(1010, THOUSAND),
-        records=np.zeros((1010, trace.records.shape[1]), dtype=trace.records.dtype),
-        record_offsets=np.minimum(np.append(0, 1000 + np.arange(len(trace))), 1010),
-    )
+    small = [([100 + place], THOUSAND) for place in range(10)]
+    trace = window([([0] * 1000, THOUSAND), *small], window_ns=5000 * MS)
     held = hold_to(fit_load([steady(4000)]), trace)
     assert np.array_equal(held.record_ns[1000:], trace.record_ns[1000:])
     assert (held.record_ns[100:1000] > 50 * MS).all()
+
+
+def test_a_window_that_asks_for_more_all_the_time_is_left_alone() -> None:
+    """Ten flows, each at the rate that one had when learning."""
+    every = [
+        ([place + 10 * MS * turn for turn in range(400)], 10 * THOUSAND) for place in range(10)
+    ]
+    trace = window(every, window_ns=4000 * MS)
+    assert hold_to(fit_load([steady(4000)]), trace) is trace
 
 
 def test_a_capture_of_one_moment_holds_nothing_back() -> None:
