@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,12 +27,14 @@ from netsynth.report.compare import SLOW
 
 LIMITS = {"quick": 30, "full": 180}  # seconds, on two idle cores
 POLL_S = 0.05
+# The command of this environment, else the first on the path.
+NETSYNTH = shutil.which("netsynth", path=str(Path(sys.executable).parent)) or "netsynth"
 
 
 def run(real: str, synthetic: str, *, quick: bool) -> None:
     """Run the command once and print what it took."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["netsynth", "report", real, synthetic, "-q", "-o", folder]
+        command = [NETSYNTH, "report", real, synthetic, "-q", "-o", folder]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
         process = subprocess.Popen(
