@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from netsynth.report.fidelity import FidelityReport
+from netsynth.report.fidelity import FidelityReport, Figure
 from netsynth.report.judges import leaks
 from netsynth.report.verdicts import verdicts, why_unknown
+
+
+def _lacking(family: str, figures: list[Figure]) -> list[str]:
+    """Say which figures of a family are lacking, those of a reason together."""
+    names: dict[str, list[str]] = {}
+    for figure in figures:
+        names.setdefault(figure.note, []).append(figure.name)
+    return [f"{family} lacks {', '.join(own)}: {why}" for why, own in names.items()]
 
 
 def shortfalls(report: FidelityReport, *, limit: float) -> list[str]:
@@ -41,9 +49,10 @@ def shortfalls(report: FidelityReport, *, limit: float) -> list[str]:
         missing = [f for f in report.family(family) if f.lacking == "synthetic"]
         if missing and verdict.badness is None:
             unknown.setdefault(why_unknown(report, family), []).append(family)
-        elif any(f.in_mean for f in missing):
-            names = ", ".join(f.name for f in missing if f.in_mean)
-            reasons.append(f"{family} lacks {names}: {missing[0].note}")
+        elif ratio is not None or scaled is not None:
+            reasons += _lacking(family, [f for f in missing if f.in_mean])
+        else:
+            reasons += _lacking(family, [f for f in missing if f.real is not None])
     for why, families in unknown.items():
         reasons.append(f"{', '.join(families)} could not be measured: {why}")
     return [*leaks(report), *reasons]

@@ -112,7 +112,8 @@ def _judge_c2st(report: FidelityReport, family: str) -> Judgement:
     if auc is None:
         return None, "", ""
     # 0.65 is where good ends, 0.8 where fair does
-    badness = 1 + max(abs(auc - 0.5) - 0.025, 0.0) * 4 if auc < 0.65 else GOOD + (auc - 0.65) * 10
+    apart = max(auc, 1 - auc)
+    badness = 1 + max(apart - 0.525, 0.0) * 4 if apart < 0.65 else GOOD + (apart - 0.65) * 10
     telling = report.details.get("telling_features", [])
     words = "It cannot tell synthetic sessions from real ones."
     if auc >= 0.65:
@@ -121,11 +122,31 @@ def _judge_c2st(report: FidelityReport, family: str) -> Judgement:
     elif auc >= 0.55:
         named = ", ".join(row["feature"] for row in telling[:2])
         words = f"It has a slight advantage, by {named}." if named else "It has a slight advantage."
+    elif auc <= 0.35:
+        words = "It errs more often than by chance, as synthetic sessions are twins of real ones."
     beside = f" (halves {figure.real:.2f})" if figure.real is not None else ""
     return badness, f"AUC {auc:.2f}{beside}", words
 
 
 def leaks(report: FidelityReport) -> list[str]:
+    """What of the real capture is in the synthetic one, more than its own halves are in each other:
+    copies, or sessions so close to single real ones that they are as good as copies."""
+    near = [f"{words}: a leak" for badness, words in _near(report) if badness > FAIR]
+    return [*_copied(report), *near]
+
+
+def _near(report: FidelityReport) -> list[tuple[float, str]]:
+    """Badness and words of sessions that lie too close to real ones, or give them away."""
+    rows = {f.name: f for f in report.family("privacy")}
+    judged = [
+        judge(rows[name])
+        for name, judge in (("DCR ratio", _closer), ("membership AUC", _told))
+        if name in rows
+    ]
+    return [found for found in judged if found is not None]
+
+
+def _copied(report: FidelityReport) -> list[str]:
     """What of the real capture is copied more often than its own halves copy each other."""
     found = []
     for figure, what in _copies(report):
@@ -147,16 +168,14 @@ def _judge_privacy(report: FidelityReport, family: str) -> Judgement:
     copied = _copies(report)
     if not copied:
         return None, "", ""
-    alarms, badness = leaks(report), 1.0
+    alarms, badness = _copied(report), 1.0
     for figure, _ in copied if alarms else []:
         own, share = figure.real or 0.0, figure.raw or 0.0
         plain = share > own + min(0.05, (1 - own) / 2)
         badness = max(badness, FAIR + 7 * share if plain else GOOD + 0.5)
-    for name, judge in (("DCR ratio", _closer), ("membership AUC", _told)):
-        found = judge(rows[name]) if name in rows else None
-        if found is not None:
-            badness = max(badness, found[0])
-            alarms.append(found[1])
+    near = _near(report)
+    badness = max(badness, *(b for b, _ in near), 1.0)
+    alarms += [why for _, why in near]
     for name in ("IP addresses", "MAC addresses"):
         again = rows.get(name)
         if again and again.raw:
@@ -166,7 +185,8 @@ def _judge_privacy(report: FidelityReport, family: str) -> Judgement:
     beside = ", ".join(f"{f.real:.1%} of {what}" for f, what in copied if f.real is not None)
     usual = f"no more copies than real traffic has of itself (halves share {beside})"
     words = sentence("; ".join(alarms) or (usual if beside else "no copies worth a word"))
-    return badness, f"{share:.1%} copied" if share else "no copies", words
+    shown = "too close" if any(b > FAIR for b, _ in near) else "no copies"
+    return badness, f"{share:.1%} copied" if share else shown, words
 
 
 def _closer(figure: Figure) -> tuple[float, str] | None:

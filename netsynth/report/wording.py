@@ -18,6 +18,11 @@ def describe(name: str, curve: dict[str, Any]) -> str:
     (mean, mean_s), (std, std_s) = curve["mean"], curve["std"]
     if mean > 0 and mean_s == 0:
         return f"{subject} are far too {curve['less']}"
+    if std > 0 and std_s == 0:
+        regular = subject.startswith(("gaps", "pauses"))
+        return f"{subject} are perfectly regular" if regular else f"{subject} do not vary at all"
+    if std == 0 and std_s > 0:
+        return f"{subject} vary, and the real ones do not"
     by_mean, by_spread = _factor(mean_s, mean), _factor(std_s, std)
     if by_mean is not None and max(by_mean, 1 / by_mean) >= NOTICEABLE:
         way = curve["more"] if by_mean > 1 else curve["less"]

@@ -287,6 +287,26 @@ def test_the_gate_fails_what_is_over_leaks_or_is_missing() -> None:
     assert "nothing could be measured" in shortfalls(FidelityReport(figures=(of_real,)), limit=3)[0]
 
 
+def test_a_share_that_only_the_real_capture_has_does_not_pass_the_gate() -> None:
+    there = Figure(family="validity", name="L4 checksum", text="", raw=1.0, real=1.0)
+    absent = [
+        Figure(family="validity", name=name, text="", real=1.0).unmeasured(
+            "synthetic", "has no TCP"
+        )
+        for name in ("two-way", "handshake")
+    ]
+    report = FidelityReport(figures=(there, *absent), details={"packets": [9, 9]})
+    assert shortfalls(report, limit=5) == [
+        "validity lacks two-way, handshake: the synthetic capture has no TCP"
+    ]
+
+
+def test_a_classifier_that_errs_more_often_than_by_chance_is_no_praise() -> None:
+    (verdict,) = verdicts(lone(family="C2ST", name="AUC", raw=0.2))
+    assert verdict.badness == pytest.approx(3.0)
+    assert "twins" in verdict.words
+
+
 @pytest.mark.parametrize("name", [name for name in NEXT_TO_NOTHING if name != "no TCP"])
 def test_next_to_nothing_does_not_pass_the_gate(name: str) -> None:
     found = compare(dialogues(7, sessions=60), NEXT_TO_NOTHING[name], quick=True)
@@ -332,6 +352,9 @@ def test_a_good_mean_does_not_hide_a_figure_that_is_far_off() -> None:
     [
         ("FIT", "gaps in flows", (1.0, 1.1), (3.0, 1.0), "gaps in flows are 3x too regular"),
         ("TTL", "TTLs", (60.0, 60.0), (5.0, 10.0), "TTLs vary 2x too much"),
+        ("TTL", "TTLs", (60.0, 61.0), (5.0, 0.0), "TTLs do not vary at all"),
+        ("FIT", "gaps in flows", (1.0, 1.1), (3.0, 0.0), "gaps in flows are perfectly regular"),
+        ("TTL", "TTLs", (60.0, 61.0), (0.0, 5.0), "TTLs vary, and the real ones do not"),
         ("PL", "packet sizes", (100.0, 250.0), (5.0, 5.0), "packet sizes are 2.5x too large"),
         ("MTB", "pauses", (9.0, 0.0), (5.0, 0.0), "pauses are far too small"),
         ("BU", "flows", (1.0, 1.0), (1.0, 1.0),

@@ -5,7 +5,7 @@ import pytest
 from report_tables import address_table, dialogues, packet_table
 from sklearn.metrics import pairwise_distances
 
-from netsynth.report import CaptureFacts, FidelityReport, Figure, compare
+from netsynth.report import CaptureFacts, FidelityReport, Figure, compare, shortfalls
 from netsynth.report.copies import session_keys, share_between_halves, share_of_late
 from netsynth.report.judges import leaks
 from netsynth.report.neighbours import MOST_QUICK, nearest, nearest_others, points_of
@@ -39,6 +39,19 @@ def test_new_endpoints_hide_records_but_not_sessions() -> None:
     assert report.figure("privacy", "session copies").raw == 1.0
     assert report.figure("privacy", "DCR ratio").raw == 0.0
     assert report.figure("privacy", "IP addresses").raw == 0
+
+
+def test_a_copy_stretched_by_a_few_percent_is_a_leak_still() -> None:
+    """No session is the same to a tenth of a millisecond, and each lies beside its own."""
+    real = dialogues(1)
+    other = moved(real, hosts=100, ports=777)
+    first = other.time_ns.min()
+    other.time_ns[:] = first + ((other.time_ns - first) * 1.03).astype(np.int64)
+    report = compare(real, other, families=["privacy"])
+    assert report.figure("privacy", "session copies").raw < 0.1  # type: ignore[operator]
+    assert report.figure("privacy", "DCR ratio").raw < 0.5  # type: ignore[operator]
+    assert any("closer to real ones" in why and "a leak" in why for why in leaks(report))
+    assert any("a leak" in why for why in shortfalls(report, limit=1e9))
 
 
 def test_other_traffic_of_the_same_kind_is_no_copy() -> None:
