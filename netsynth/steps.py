@@ -32,7 +32,7 @@ def count_steps(
     window_ns: int,
     step_count: int,
 ) -> SparseSeries:
-    """Aggregate packets as `aggregate` does.
+    """Count the packets of flows in `step_count` equal steps of the window.
 
     Args:
         time_ns: int64 [N], from the window's start, ascending in each flow.

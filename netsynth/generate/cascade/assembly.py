@@ -21,11 +21,11 @@ from netsynth.generate.cascade.plan import NEVER, FlowsLeft
 from netsynth.generate.cascade.record_data import WINDOW_CHAIN, window_at, window_keys
 from netsynth.generate.cascade.record_drawing import (
     DrawnRecords,
-    KindRules,
     draw_records,
     even_out,
     place_in_time,
 )
+from netsynth.generate.cascade.record_rules import KindRules
 from netsynth.generate.cascade.start_drawing import StartRequest, draw_starts
 from netsynth.generate.cascade.tuple_layout import ENDPOINTS
 from netsynth.generate.cascade.window import put_together

@@ -211,9 +211,11 @@ def flow_classes(packets: Array, label: IntArray) -> IntArray:
 
 def nearest_rows(made: Array, known: Array) -> IntArray:
     """Row of `known` [M, D] nearest (Euclid) to each of `made` [N, D]: int64 [N]."""
-    squares = (known.astype(np.float64) ** 2).sum(axis=1)
+    known = np.ascontiguousarray(known, dtype=np.float32)
+    half = 0.5 * (known**2).sum(axis=1)  # |x - y|^2 = |x|^2 - 2 (x y - |y|^2 / 2)
     result = np.empty(made.shape[0], dtype=np.int64)
-    for at in range(0, made.shape[0], 4096):
-        piece = made[at : at + 4096]
-        result[at : at + 4096] = np.argmin(squares - 2.0 * (piece @ known.T), axis=1)
+    for at in range(0, made.shape[0], 1024):
+        score = made[at : at + 1024] @ known.T
+        score -= half
+        result[at : at + 1024] = np.argmax(score, axis=1)
     return result

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from netsynth.generate.cascade.config import LONGEST_SERIES, SHORTEST_SERIES
 from netsynth.numbers import FloatArray, IntArray
+from netsynth.steps import count_steps
 from netsynth.tables import EncodedTrace
 
 LENGTHS = (LONGEST_SERIES, 128, 64, 40, SHORTEST_SERIES)  # T to choose from
@@ -52,57 +53,22 @@ def record_reverse(trace: EncodedTrace) -> NDArray[np.bool_]:
     return np.asarray(reverse[trace.records[:, 0]] == 1, dtype=np.bool_)
 
 
-def aggregate(
-    time_ns: IntArray,
-    reverse: NDArray[np.bool_],
-    size_bytes: IntArray,
-    offsets: IntArray,
-    *,
-    window_ns: int,
-    step_count: int,
-) -> Series:
-    """Count the packets of flows in `step_count` equal steps of the window.
-
-    Args:
-        time_ns: int64 [N], ns from the window's start, ascending in each flow.
-        reverse: bool [N].
-        size_bytes: int64 [N], payload.
-        offsets: int64 [F+1]; no flow is empty.
-        window_ns: Length of the window.
-        step_count: T.
+def trace_series(trace: EncodedTrace, *, step_count: int) -> Series:
+    """Aggregate the records of a trace in `step_count` equal steps of its window.
 
     References:
         CascadeNet section 4.2 (aggregated series), 5.1 (sub-period).
     """
-    place = time_ns.astype(np.float64) * (step_count / max(window_ns, 1))
-    step = np.clip(place.astype(np.int64), 0, step_count - 1)
-    flow = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))
-    begins = np.ones(time_ns.size, dtype=np.bool_)
-    begins[1:] = (flow[1:] != flow[:-1]) | (step[1:] != step[:-1])
-    starts = np.flatnonzero(begins)
-    if starts.size == 0:
-        return Series(
-            offsets=np.zeros_like(offsets), step=starts.astype(np.int64),
-            values=np.zeros((0, 4), np.int64), period=np.zeros((0, 2)),
-        )  # fmt: skip
-    ends = np.append(starts[1:], time_ns.size) - 1
-    back = reverse.astype(np.int64)
-    columns = (1 - back, back, size_bytes * (1 - back), size_bytes * back)
-    share = np.clip(place - step, 0.0, 1.0)
-    return Series(
-        offsets=np.searchsorted(flow[starts], np.arange(offsets.size)).astype(np.int64),
-        step=step[starts],
-        values=np.stack([np.add.reduceat(c, starts) for c in columns], axis=1),
-        period=np.stack([share[starts], share[ends]], axis=1),
-    )
-
-
-def trace_series(trace: EncodedTrace, *, step_count: int) -> Series:
-    """Aggregate the records of a trace."""
-    return aggregate(
+    counted = count_steps(
         trace.record_ns, record_reverse(trace), trace.record_bytes, trace.record_offsets,
         window_ns=trace.window_ns, step_count=step_count,
     )  # fmt: skip
+    return Series(
+        offsets=counted.offsets,
+        step=counted.step.astype(np.int64),
+        values=counted.values,
+        period=counted.period.astype(np.float64),
+    )
 
 
 def choose_step_count(traces: list[EncodedTrace]) -> int:

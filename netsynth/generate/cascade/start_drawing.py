@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -74,6 +75,18 @@ def draw_skeletons(
     level: StartLevel, window_count: int, request: StartRequest
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Draw flow after flow: window [F], start [F], skeleton [F, 4] and state [F, H]."""
+    if level.clock.weight.device.type == "cpu" and find_spec("numba") is not None:
+        from netsynth.generate.cascade import start_kernel  # late: imports numba
+
+        return start_kernel.draw_skeletons(level, window_count, request)
+    return draw_step_by_step(level, window_count, request)
+
+
+@torch.no_grad()
+def draw_step_by_step(
+    level: StartLevel, window_count: int, request: StartRequest
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`draw_skeletons` on any device: a few hundred small operations a flow."""
     device, window_ns, left = level.clock.weight.device, request.window_ns, request.left
     rows = torch.arange(window_count, device=device)
     time = torch.zeros(window_count, dtype=torch.float64, device=device)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsynth.generate.cascade.flow_data import aggregate
 from netsynth.generate.contract import TraceLayout
 from netsynth.numbers import Array, IntArray
+from netsynth.steps import count_steps
 from netsynth.tables import EncodedTrace
 
 NUMBER_COLUMNS = {
@@ -29,7 +29,7 @@ def put_together(
         time: int64 [N], ns from the window's start.
     """
     reverse = layout.record_fields[0].groups["reverse"][tokens[:, 0]] == 1
-    series = aggregate(
+    series = count_steps(
         time, reverse, size, offsets, window_ns=layout.window_ns, step_count=layout.step_count
     )
     count = offsets.size - 1
@@ -53,9 +53,9 @@ def put_together(
         responder_bits=np.zeros((count, 128), dtype=np.uint8),
         series_fields=layout.series_fields,
         series_offsets=series.offsets,
-        series_step=series.step.astype(np.int32),
+        series_step=series.step,
         series_values=series.values,
-        series_period=series.period.astype(np.float32),
+        series_period=series.period,
         record_offsets=offsets,
         record_fields=layout.record_fields,
         records=tokens,

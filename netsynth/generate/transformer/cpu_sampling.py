@@ -129,7 +129,7 @@ class CpuSampler:
                 tokens=torch.as_tensor(tokens),
             )
 
-        parts = _on_all_cores(draw, window_count)
+        parts = on_all_cores(draw, window_count)
         window = torch.cat([part.window for part in parts])
         order = torch.argsort(window, stable=True)
         return DrawnFlows(
@@ -172,7 +172,7 @@ class CpuSampler:
             )  # fmt: skip
             return (rows, *drawn)
 
-        parts = _on_all_cores(draw, first.size)
+        parts = on_all_cores(draw, first.size)
         counts = np.zeros(first.size, dtype=np.int64)
         for rows, count, _, _ in parts:
             counts[rows] = count
@@ -251,7 +251,7 @@ class CpuRecords:
                 window_ns / step_count, drawn,
             )  # fmt: skip
 
-        _on_all_cores(draw, order.size)
+        on_all_cores(draw, order.size)
         return DrawnRecords(
             offsets=offsets,
             tokens=drawn.tokens,
@@ -260,7 +260,7 @@ class CpuRecords:
         )
 
 
-def _on_all_cores(draw: Callable[[IntArray], Result], count: int) -> list[Result]:
+def on_all_cores(draw: Callable[[IntArray], Result], count: int) -> list[Result]:
     """Call `draw` with the rows 0 .. count - 1, dealt out to as many threads as torch may use."""
     threads = min(torch.get_num_threads(), max(count, 1))
     shares = [np.arange(place, count, threads) for place in range(threads)]

@@ -3,10 +3,11 @@
 import numpy as np
 
 from netsynth.generate.cascade.drawing import DrawnFlows, series_of
-from netsynth.generate.cascade.flow_data import CONDITIONS, Series, aggregate, flow_conditions
+from netsynth.generate.cascade.flow_data import CONDITIONS, Series, flow_conditions
 from netsynth.generate.cascade.networks import C
 from netsynth.generate.cascade.record_drawing import DrawnRecords, even_out, place_in_time
 from netsynth.generate.sharing import share_out
+from netsynth.steps import count_steps
 
 TOPS = np.log1p(np.array([100.0, 1e5]))
 
@@ -96,10 +97,13 @@ def test_flows_are_evened_out_between_their_first_and_last_record() -> None:
 
 
 def test_a_series_counts_packets_and_bytes_of_each_step() -> None:
-    series = aggregate(
+    counted = count_steps(
         np.array([0, 10, 99, 100, 250]), np.array([False, True, False, False, True]),
         np.array([1, 2, 3, 4, 5]), np.array([0, 4, 5]), window_ns=400, step_count=4,
     )  # fmt: skip
+    series = Series(
+        offsets=counted.offsets, step=counted.step, values=counted.values, period=counted.period
+    )
     assert series.offsets.tolist() == [0, 2, 3]
     assert series.step.tolist() == [0, 1, 2]
     assert series.values.tolist() == [[2, 1, 4, 2], [1, 0, 4, 0], [0, 1, 0, 5]]
