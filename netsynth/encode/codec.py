@@ -339,10 +339,7 @@ class Codec:
         for name in ("services", "shapes", "meta", "openings"):
             arrays |= getattr(self, name).to_arrays(name)
         arrays |= self.lone_pairs.to_arrays("lone_pairs")
-        arrays |= self.source_ports.named.to_arrays("source_ports.named")
-        arrays |= self.source_ports.starts.to_arrays("source_ports.starts")
-        arrays |= self.source_ports.jumps.to_arrays("source_ports.jumps")
-        arrays |= self.source_ports.paths.to_arrays("source_ports.paths")
+        arrays |= self.source_ports.to_arrays("source_ports")
         arrays |= records.kinds.to_arrays("records.kinds")
         for name in ("length", "window", *GAP_RULERS):
             arrays |= getattr(records, name).to_arrays(f"records.{name}")
@@ -385,12 +382,7 @@ class Codec:
                     networks=arrays["hosts.networks"].astype(np.uint8).reshape(-1, 16),
                     network_counts=arrays["hosts.network_counts"],
                 ),
-                source_ports=SourcePortCodec(
-                    named=Vocabulary.from_arrays("source_ports.named", arrays),
-                    starts=Vocabulary.from_arrays("source_ports.starts", arrays),
-                    jumps=Vocabulary.from_arrays("source_ports.jumps", arrays),
-                    paths=Vocabulary.from_arrays("source_ports.paths", arrays),
-                ),
+                source_ports=SourcePortCodec.from_arrays("source_ports", arrays),
                 numbers=number,
                 lone_pairs=Vocabulary.from_arrays("lone_pairs", arrays),
                 trip_services=arrays["trip_services"] > 0,

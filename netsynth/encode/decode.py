@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from netsynth.encode.classes import ANY_PORT, SCTP, is_echo
 from netsynth.encode.codec import META_FIELDS, Codec
+from netsynth.encode.columns import STATE_SYN
 from netsynth.encode.hosts import RARE_V4, RARE_V6, SPECIAL, as_keys, from_bits, is_v4
 from netsynth.encode.least_sizes import raise_sizes
 from netsynth.encode.load import hold_to
 from netsynth.encode.lone_pairs import spread_pairs
-from netsynth.encode.port_allocator import PortAllocator
+from netsynth.encode.port_allocator import Lives, PortAllocator
 from netsynth.encode.records import fill_forward
 from netsynth.encode.speakers import order_speakers
 from netsynth.encode.windows import take_flows
@@ -105,11 +106,12 @@ def decode(
         other_ports=other_ports[:, 1:],
         keys=np.stack([column[n] for n in ("initiator", "service", "responder")], axis=1),
         rng=rng,
+        lives=_lives(codec, trace, column["shape"]),
     )
     if not free.all():
         own = np.where(is_echo(service), np.arange(len(trace)), -1)  # an identifier each
         tuples = (identity[source], identity[target], initiator_port, responder_port, protocol, own)
-        free = _longest(np.stack(tuples, axis=1), trace.duration_ns)
+        free = _longest(np.stack(tuples, axis=1), trace.duration_ns, free)
     packets, reverse, kinds = _packets(
         codec, trace, column, addresses, source, target, initiator_port, responder_port,
         protocol, version, timestamps, rng,
@@ -133,15 +135,32 @@ def decode(
     return flows if free.all() else take_flows(flows, np.flatnonzero(free))
 
 
-def _longest(tuples: IntArray, duration_ns: IntArray) -> NDArray[np.bool_]:
-    """Tell which flows outlast all others of the same tuple [F, C]: bool [F].
+def _lives(codec: Codec, trace: EncodedTrace, shape: IntArray) -> Lives:
+    """When the 5-tuples of flows are in use; a new SYN opens a flow where more went before."""
+    rows = codec.shapes.rows[shape]
+    is_tcp, state = rows[:, 0] == TCP, rows[:, 1]
+    opens, goes_on = is_tcp & (state & STATE_SYN > 0), is_tcp & (state & ~STATE_SYN > 0)
+    end = trace.start_ns + trace.duration_ns
+    return Lives(
+        begin_ns=np.where(opens, trace.start_ns, -np.inf),
+        end_ns=np.where(goes_on, end, np.inf),
+        window_ns=trace.window_ns,
+    )
 
-    Two flows of one 5-tuple would be read as one; the short one is missed least.
+
+def _longest(tuples: IntArray, duration_ns: IntArray, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which flows outlast all others of the same tuple [F, C] at the same time: bool [F].
+
+    Two flows of one 5-tuple would be read as one; the short one is missed least. A flow whose
+    tuple was `free` begins another life of it.
     """
-    _, code = np.unique(tuples, axis=0, return_inverse=True)
-    order = np.lexsort((-duration_ns, code.ravel()))
+    code = np.unique(tuples, axis=0, return_inverse=True)[1].ravel()
+    in_time = np.argsort(code, kind="stable")
+    life = np.empty(code.size, dtype=np.int64)
+    life[in_time] = np.cumsum(free[in_time])
+    order = np.lexsort((-duration_ns, life, code))
     kept = np.ones(duration_ns.size, dtype=np.bool_)
-    kept[order[1:]] = np.diff(code.ravel()[order]) != 0
+    kept[order[1:]] = (np.diff(code[order]) != 0) | (np.diff(life[order]) != 0)
     return kept
 
 

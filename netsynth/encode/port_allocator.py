@@ -1,4 +1,8 @@
-"""Source ports for drawn flows: their habits followed, no 5-tuple twice while it may live."""
+"""Source ports for drawn flows: their habits followed, no 5-tuple twice while it may live.
+
+A 5-tuple may be taken again where the capture's hosts did so: by a connection that opens with a
+SYN, after one that got further than that, and no sooner than learned.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +17,42 @@ from netsynth.encode.source_ports import (
     FIRST_HOST_STEP,
     FIRST_NAMED,
     FIRST_PAIR_STEP,
+    FIRST_RETURN,
     HOST_STEPS,
+    NEVER,
     NO_PORT,
     OFTEN,
     PAIR_STEPS,
     SAME_AS_RESPONDER,
     SourcePortCodec,
     codes,
+    remember,
 )
 from netsynth.encode.vocabulary import Vocabulary
-from netsynth.numbers import IntArray
+from netsynth.numbers import FloatArray, IntArray
 
 MOST_REMEMBERED = 100_000  # 5-tuples of earlier windows that are not given out again
+Tuple = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lives:
+    """When the 5-tuples of a window's F flows are in use.
+
+    Attributes:
+        begin_ns: float64 [F], when each flow begins, in its window; -inf: it takes no used tuple.
+        end_ns: float64 [F], when it ends; inf: nothing takes its tuple.
+        window_ns: Length of the window.
+    """
+
+    begin_ns: FloatArray
+    end_ns: FloatArray
+    window_ns: int
+
+
+def no_lives(count: int) -> Lives:
+    """Lives of flows whose 5-tuples nothing takes again."""
+    return Lives(begin_ns=np.full(count, -np.inf), end_ns=np.full(count, np.inf), window_ns=0)
 
 
 @dataclass(slots=True)
@@ -38,12 +66,14 @@ class PortAllocator:
     """
 
     codec: SourcePortCodec
-    last: dict[tuple[int, ...], int] = field(default_factory=dict)
-    step: dict[tuple[int, ...], int] = field(default_factory=dict)
-    used: set[tuple[int, ...]] = field(default_factory=set)
-    used_before: set[tuple[int, ...]] = field(default_factory=set)
-    remembered: set[tuple[int, ...]] = field(default_factory=set)
-    full: set[tuple[int, ...]] = field(default_factory=set)  # pairs without a port left
+    last: dict[Tuple, int] = field(default_factory=dict)
+    recent: dict[Tuple, list[int]] = field(default_factory=dict)  # ports of a pair, last first
+    step: dict[Tuple, int] = field(default_factory=dict)
+    used: dict[Tuple, float] = field(default_factory=dict)  # and when they are free again, ns
+    used_before: dict[Tuple, float] = field(default_factory=dict)
+    remembered: dict[Tuple, float] = field(default_factory=dict)
+    full: set[Tuple] = field(default_factory=set)  # pairs without a port left
+    elapsed_ns: int = 0  # in the windows before
     chosen: dict[tuple[int, int], int] = field(default_factory=dict)  # by host and named port
     scans: dict[int, list[int]] = field(default_factory=dict)  # ports of a host's scans
 
@@ -58,6 +88,7 @@ class PortAllocator:
         other_ports: IntArray,
         keys: IntArray,
         rng: np.random.Generator,
+        lives: Lives | None = None,
     ) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
         """Choose the ports of the flows of a window.
 
@@ -71,6 +102,7 @@ class PortAllocator:
                 (a scanner tries each port once); the columns repeat where it must not change.
             keys: Initiator, service and responder tokens, int64 [F, 3].
             rng: Source of randomness.
+            lives: When the flows take place; None: no 5-tuple is taken again.
 
         Returns:
             Initiator ports, responder ports, int64 [F], and whether the 5-tuple is free, bool [F]:
@@ -78,24 +110,29 @@ class PortAllocator:
         """
         codec = self.codec
         if len(self.remembered) > MOST_REMEMBERED:
-            self.remembered = set()
+            self.remembered = {}
         self.remembered |= self.used
         is_first = not self.remembered
-        self.used_before, self.used, self.full = self.used, set(), set()
+        self.used_before, self.used, self.full = self.used, {}, set()
         named = codec.named.rows[:, 0]
         free = codec.are_free(tokens)
         pair = np.stack([host, protocol, peer, responder_port], axis=1)
         first = free & (_rank(codes(np.where(free[:, None], pair, -1))) == 0)
-        begin = _ports(first, keys, codec.starts, codec.places, rng)
+        opening = _ports(first, keys, codec.starts, codec.places, rng)
         often = codec.jumps_of_key >= OFTEN
         more = Vocabulary(rows=codec.jumps.rows[often], counts=codec.jumps.counts[often])
         jumps = (tokens == codec.start_token) & ~first
         leap = _ports(jumps, keys, codec.jumps, more, rng, columns=COARSER[:1])
-        port = np.where(tokens == SAME_AS_RESPONDER, responder_port, begin)
+        port = np.where(tokens == SAME_AS_RESPONDER, responder_port, opening)
         is_named = (tokens >= FIRST_NAMED) & (tokens < codec.start_token)
         port = np.where(is_named, named[np.clip(tokens - FIRST_NAMED, 0, named.size - 1)], port)
         spare = rng.integers(1024, 65536, size=tokens.size)
-        columns = (tokens, port, leap, host, peer, protocol, responder_port, spare)
+        lives = lives or no_lives(tokens.size)
+        begin = lives.begin_ns + self.elapsed_ns
+        wait = np.inf if codec.reuse_ns == NEVER else codec.reuse_ns
+        until = lives.end_ns + (self.elapsed_ns + wait)
+        self.elapsed_ns += lives.window_ns
+        columns = (tokens, port, leap, host, peer, protocol, responder_port, spare, begin, until)
         result = np.zeros((2, tokens.size), dtype=np.int64)
         open_ = np.ones(tokens.size, dtype=np.bool_)
         lists = (c.tolist() for c in columns)
@@ -104,7 +141,7 @@ class PortAllocator:
         if is_first:  # later windows count on
             movable = free & open_ & (result[0] > 0)
             pairs = np.stack([host, protocol, peer, result[1]], axis=1)
-            result[0] = self._follow_paths(pairs, keys, result[0], movable, rng)
+            result[0] = self._follow_paths(pairs, keys, result[0], movable, until, rng)
         return result[0], result[1], open_
 
     def _follow_paths(
@@ -113,6 +150,7 @@ class PortAllocator:
         keys: IntArray,
         port: IntArray,
         movable: NDArray[np.bool_],
+        until: FloatArray,
         rng: np.random.Generator,
     ) -> IntArray:
         """Move ports [F] of pairs [F, 4] as `follow_paths` does, and remember the new ones."""
@@ -120,10 +158,11 @@ class PortAllocator:
         tuples = [np.concatenate([pairs, p[:, None]], axis=1) for p in (port, moved)]
         if len(np.unique(tuples[1], axis=0)) < len(np.unique(tuples[0], axis=0)):
             return port  # a named port was in the way
-        self.used = set(map(tuple, tuples[1].tolist()))
+        self.used = dict(zip(map(tuple, tuples[1].tolist()), until.tolist(), strict=True))
         for row in np.flatnonzero(moved != port).tolist():
             pair, new = tuple(pairs[row].tolist()), int(moved[row])
             self.last[pair[:2]] = self.last[pair] = new
+            remember(self.recent[pair], new)
         return moved
 
     def _one(
@@ -136,31 +175,35 @@ class PortAllocator:
         protocol: int,
         service: int,
         spare: int,
+        begin: float,
+        until: float,
         others: IntArray,
     ) -> tuple[int, int, bool]:
         of_host, of_pair = (host, protocol), (host, protocol, peer, service)
         is_free = token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.start_token
         if is_free:
-            port = self._follow(token, port, leap, of_host, of_pair)
+            port = self._follow(token, port, leap, of_host, of_pair, begin)
         elif FIRST_NAMED <= token < self.codec.start_token and port >= CHOSEN.start:
             port = self._scan_from(host, of_pair, port, spare)
-            port = self._other_scan(host, of_pair, port)
+            port = self._other_scan(host, of_pair, port, begin)
         if token == NO_PORT:
             port = 0
         elif not 1 <= port <= 65535:
             port = spare
-        if self._taken(of_pair, port) and others[0] != service:
+        if self._taken(of_pair, port, begin) and others[0] != service:
             upwards = range(service + 1, min(service + 65, 65536))
             for other in (*others.tolist(), *upwards):
                 service, of_pair = other, (host, protocol, peer, other)
-                if not self._taken(of_pair, port):
+                if not self._taken(of_pair, port, begin):
                     break
         elif is_free and of_pair not in self.full:
-            port = self._next_free(of_pair, port, spare)
-        free = (*of_pair, port) not in self.used
-        self.used.add((*of_pair, port))
+            port = self._next_free(of_pair, port, spare, begin)
+        whole = (*of_pair, port)
+        free = begin >= self.used[whole] if whole in self.used else True
+        self.used[whole] = max(until, self.used.get(whole, until))
         if is_free:
             self.last[of_host] = self.last[of_pair] = port
+            remember(self.recent.setdefault(of_pair, []), port)
         return port, service, free
 
     def _follow(
@@ -168,8 +211,9 @@ class PortAllocator:
         token: int,
         port: int,
         leap: int,
-        of_host: tuple[int, ...],
-        of_pair: tuple[int, ...],
+        of_host: Tuple,
+        of_pair: Tuple,
+        begin: float,
     ) -> int:
         """Port that a habit leads to; `port` where the pair begins, `leap` where it jumps."""
         if FIRST_HOST_STEP <= token < FIRST_PAIR_STEP:
@@ -178,13 +222,18 @@ class PortAllocator:
         before = self.last.get(of_pair)
         if before is None:
             return port
-        if token < FIRST_NAMED:
+        if FIRST_RETURN <= token < FIRST_NAMED:
+            recent = self.recent[of_pair]
+            wanted = recent[min(token - FIRST_RETURN + 1, len(recent) - 1)]
+            idle = (p for p in (wanted, *reversed(recent)) if not self._taken(of_pair, p, begin))
+            return next(idle, before + self.step.get(of_pair, 2))
+        if token < FIRST_RETURN:
             self.step[of_pair] = PAIR_STEPS[token - FIRST_PAIR_STEP]
         elif leap:
             return leap
         return before + self.step.get(of_pair, 2)  # it never jumped: it goes on
 
-    def _scan_from(self, host: int, of_pair: tuple[int, ...], named: int, spare: int) -> int:
+    def _scan_from(self, host: int, of_pair: Tuple, named: int, spare: int) -> int:
         """Port that stands for a scanner's `named` one; another where the 5-tuple is an old one."""
         port = self.chosen.get((host, named), named)
         for turn in range(64):
@@ -195,19 +244,22 @@ class PortAllocator:
             self.chosen[host, named] = port
         return port
 
-    def _other_scan(self, host: int, of_pair: tuple[int, ...], port: int) -> int:
+    def _other_scan(self, host: int, of_pair: Tuple, port: int, begin: float) -> int:
         """Port of another scan of the host, where that of `port` tried this service already."""
         scans = self.scans.setdefault(host, [])
         if port not in scans:
             scans.append(port)
-        if self._taken(of_pair, port):
-            return next((p for p in reversed(scans) if not self._taken(of_pair, p)), port)
+        if self._taken(of_pair, port, begin):
+            return next((p for p in reversed(scans) if not self._taken(of_pair, p, begin)), port)
         return port
 
-    def _next_free(self, of_pair: tuple[int, ...], port: int, spare: int) -> int:
+    def _next_free(self, of_pair: Tuple, port: int, spare: int, begin: float) -> int:
         """First port from `port` on that the pair may use; `port` where all are in use."""
         wanted, tries = port, 0
-        while self._taken(of_pair, port) or (*of_pair, port) in self.remembered:
+        while (
+            self._taken(of_pair, port, begin)
+            or self.remembered.get((*of_pair, port), -np.inf) > begin
+        ):
             if tries == 70_000:  # the host has used all its ports by now
                 if not self.remembered:
                     self.full.add(of_pair)  # looked for once a window
@@ -219,8 +271,12 @@ class PortAllocator:
             tries += 1
         return port
 
-    def _taken(self, of_pair: tuple[int, ...], port: int) -> bool:
-        return (*of_pair, port) in self.used or (*of_pair, port) in self.used_before
+    def _taken(self, of_pair: Tuple, port: int, begin: float) -> bool:
+        """Whether the 5-tuple is in use when a flow begins."""
+        whole = (*of_pair, port)
+        until = self.used.get(whole)
+        until = self.used_before.get(whole) if until is None else until
+        return until is not None and begin < until
 
 
 COARSER = ((0, 1, 2), (0, 1), (0,), (1,), ())  # columns of keys whose places are shared

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from netsynth.encode.columns import flow_columns
 from netsynth.encode.port_allocator import draw_ports
 from netsynth.encode.source_ports import SourcePortCodec, fit_source_port_codec
-from netsynth.encode.vocabulary import Vocabulary
 from netsynth.errors import ConfigError
 from netsynth.numbers import Array, IntArray
 from netsynth.tables import ICMP, ICMPV6, FlowTable
@@ -146,21 +145,14 @@ class PortVectors:
     def to_arrays(self, name: str) -> dict[str, Array]:
         """Return the vectors as named arrays, for a model file."""
         arrays = {f"{name}.{key}": getattr(self, key) for key in ARRAYS}
-        for key in ("named", "starts", "jumps"):
-            arrays |= getattr(self.source_ports, key).to_arrays(f"{name}.source_ports.{key}")
-        return arrays
+        return arrays | self.source_ports.to_arrays(f"{name}.source_ports")
 
     @staticmethod
     def from_arrays(name: str, arrays: dict[str, Array]) -> PortVectors:
         """Inverse of `to_arrays`."""
-        ports = f"{name}.source_ports"
         return PortVectors(
             **{key: arrays[f"{name}.{key}"] for key in ARRAYS},
-            source_ports=SourcePortCodec(
-                named=Vocabulary.from_arrays(f"{ports}.named", arrays),
-                starts=Vocabulary.from_arrays(f"{ports}.starts", arrays),
-                jumps=Vocabulary.from_arrays(f"{ports}.jumps", arrays),
-            ),
+            source_ports=SourcePortCodec.from_arrays(f"{name}.source_ports", arrays),
         )
 
 

@@ -2,8 +2,9 @@
 
 Ports with a name of their own (the service's, or one below 1024) are kept. The others are told by
 habit: a step from the port the host used last, towards the same service (Linux counts upwards
-there) or at all (a scanner keeps its port, a flooder counts), or a draw from the part of the
-ephemeral range that the hosts began or jumped to. No port of the capture is replayed.
+there) or at all (a scanner keeps its port, a flooder counts), a return to one of the ports it used
+there before (small devices have but a few), or a draw from the part of the ephemeral range that
+the hosts began or jumped to. No port of the capture is replayed.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from netsynth.encode.port_paths import (
 )
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.numbers import Array, IntArray
-from netsynth.tables import FlowTable
+from netsynth.tables import SYN, TCP, FlowTable
 
 NO_PORT, SAME_AS_RESPONDER = 0, 1
 HOST_STEPS = (0, 1, 2, -1)  # from the port the host used last
 PAIR_STEPS = tuple(range(33))  # from the port it used last towards the same service
+RETURNS = 7  # ports used towards the same service before the last one that a host may return to
 FIXED_SHARE = 0.01  # a port that opens this share of all flows is no ephemeral one
 DYNAMIC = range(49152, 65536)  # RFC 6335 section 6
 CHOSEN = range(32768, 61000)  # Linux's ephemeral ports; named ones are those of scanners
@@ -35,7 +37,9 @@ OFTEN = 20  # jumps of a key from which on it may jump more often than learned
 NOWHERE = Vocabulary(rows=np.zeros((0, 4), np.int64), counts=np.zeros(0, np.int64))
 FIRST_HOST_STEP = 2
 FIRST_PAIR_STEP = FIRST_HOST_STEP + len(HOST_STEPS)
-FIRST_NAMED = FIRST_PAIR_STEP + len(PAIR_STEPS)
+FIRST_RETURN = FIRST_PAIR_STEP + len(PAIR_STEPS)
+FIRST_NAMED = FIRST_RETURN + RETURNS
+NEVER = -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,12 +52,31 @@ class SourcePortCodec:
             pairs of hosts began, to BLOCK ports; see `place_of`.
         jumps: The same for ports that no habit explains though the pair had used one before.
         paths: The same for all ports of busy pairs; see `port_paths`.
+        reuse_ns: Shortest time after which a connection was seen to take the 5-tuple of one that
+            was over, ns; NEVER where none did.
     """
 
     named: Vocabulary
     starts: Vocabulary
     jumps: Vocabulary
     paths: Vocabulary = NO_PATHS
+    reuse_ns: int = NEVER
+
+    def to_arrays(self, name: str) -> dict[str, Array]:
+        """Return what was learned as named arrays, for a model file."""
+        arrays: dict[str, Array] = {f"{name}.reuse_ns": np.array([self.reuse_ns])}
+        for key in ("named", "starts", "jumps", "paths"):
+            arrays |= getattr(self, key).to_arrays(f"{name}.{key}")
+        return arrays
+
+    @staticmethod
+    def from_arrays(name: str, arrays: dict[str, Array]) -> SourcePortCodec:
+        """Inverse of `to_arrays`."""
+        keys = ("named", "starts", "jumps", "paths")
+        return SourcePortCodec(
+            **{key: Vocabulary.from_arrays(f"{name}.{key}", arrays) for key in keys},
+            reuse_ns=int(arrays[f"{name}.reuse_ns"][0]),
+        )
 
     @property
     def places(self) -> Vocabulary:
@@ -93,6 +116,8 @@ class SourcePortCodec:
         before = _port_before(_pair_key(flows)[free], own)
         ahead = own - before
         known = (before >= 0) & (ahead >= 0) & (ahead < len(PAIR_STEPS))
+        rank = _returns(_pair_key(flows)[free], own)
+        habit = np.where(rank > 0, FIRST_RETURN + rank - 1, habit)
         token[free] = np.where(known, FIRST_PAIR_STEP + ahead, habit)
         return np.where(port == 0, NO_PORT, token).astype(np.int64)
 
@@ -145,6 +170,7 @@ def fit_source_port_codec(
         starts=fit_vocabulary(begun, limit=PLACES),
         jumps=fit_vocabulary(jumped, limit=PLACES) if jumped.shape[0] else NOWHERE,
         paths=fit_paths(all_chosen[:, :3], all_chosen[:, 3]),
+        reuse_ns=_shortest_reuse(flow_tables),
     )
 
 
@@ -170,3 +196,53 @@ def _port_before(keys: Array, port: IntArray) -> IntArray:
     same = group[order][1:] == group[order][:-1]
     before[order[1:]] = np.where(same, port[order][:-1], -1)
     return before
+
+
+def _returns(keys: Array, port: IntArray) -> IntArray:
+    """How many other ports flows of the same key used since they last used the port of each.
+
+    Returns:
+        int64 [F], 1 .. RETURNS; 0 where it is more, or none, or the port is new to the key.
+    """
+    result = np.zeros(port.size, dtype=np.int64)
+    tuples = codes(np.concatenate([keys, port[:, None]], axis=1))
+    again = np.bincount(tuples)[tuples] > 1
+    key = codes(keys)
+    some = np.bincount(key, again)[key] > 0
+    recent: dict[int, list[int]] = {}
+    for row in np.flatnonzero(some).tolist():
+        ports, own = recent.setdefault(int(key[row]), []), int(port[row])
+        rank = ports.index(own) if own in ports else 0
+        result[row] = rank
+        remember(ports, own)
+    return result
+
+
+def remember(recent: list[int], port: int) -> None:
+    """Put `port` in front of the ports used last, RETURNS and the last one."""
+    if port in recent:
+        recent.remove(port)
+    recent.insert(0, port)
+    del recent[RETURNS + 1 :]
+
+
+def _shortest_reuse(flow_tables: list[FlowTable]) -> int:
+    """See `SourcePortCodec.reuse_ns`."""
+    shortest = NEVER
+    for flows in flow_tables:
+        first = flows.offsets[:-1]
+        opened = flows.packets.tcp_flags[first] & SYN > 0
+        rows = np.flatnonzero((flows.protocol == TCP) & opened)
+        keys = np.concatenate(
+            [_pair_key(flows)[rows], flows.initiator_port[rows, None].astype(np.int64)], axis=1
+        )
+        start = flows.packets.time_ns[first][rows]
+        end = flows.packets.time_ns[flows.offsets[1:] - 1][rows]
+        group = codes(keys)
+        order = np.lexsort((start, group))
+        same = group[order][1:] == group[order][:-1]
+        waits = (start[order][1:] - end[order][:-1])[same]
+        waits = waits[waits > 0]
+        if waits.size and (shortest == NEVER or waits.min() < shortest):
+            shortest = int(waits.min())
+    return shortest

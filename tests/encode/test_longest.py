@@ -14,5 +14,13 @@ def test_echoes_are_told_by_their_identifier() -> None:
 
 def test_the_longest_of_each_tuple_is_kept() -> None:
     tuples = np.array([[0, 1, 5, 5, 17], [0, 1, 5, 5, 17], [0, 2, 5, 5, 17], [0, 1, 5, 5, 17]])
-    kept = _longest(tuples, np.array([10, 40, 3, 40]))
+    free = np.array([True, False, True, False])
+    kept = _longest(tuples, np.array([10, 40, 3, 40]), free)
+    assert kept.tolist() == [False, True, True, False]
+
+
+def test_flows_that_take_a_tuple_again_are_kept() -> None:
+    """The third takes the tuple of the first two again, and the fourth is at the same time."""
+    tuples = np.array([[0, 1, 5, 5, 6]] * 4)
+    kept = _longest(tuples, np.array([10, 40, 3, 2]), np.array([True, False, True, False]))
     assert kept.tolist() == [False, True, True, False]

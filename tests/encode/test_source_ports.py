@@ -245,7 +245,8 @@ def test_a_pair_without_a_port_left_is_searched_once(codec: SourcePortCodec) -> 
     Looking through all ports for each of the others would take minutes.
     """
     left = {2000, 30_000, 65_535}
-    used = {(1, 17, 99, 80, port) for port in range(1024, 65_536) if port not in left}
+    ports_used = set(range(1024, 65_536)) - left
+    used = {(1, 17, 99, 80, port): np.inf for port in ports_used}
     allocator = PortAllocator(codec=codec, used=used)
     count = 2000
     ones = np.ones(count, dtype=np.int64)

@@ -43,8 +43,8 @@ def flow_losses(level: FlowLevel, tokens: Tensor) -> Tensor:
     )
     count = tokens.shape[0]
     classes = level.plans.classes(tokens)
-    left = [left_after(data.plan.sum(1 - i), classes[:, i]) for i in (0, 1)]
-    told = level.plans.features(left[0], left[1], data.share_left[:count])
+    left = [left_after(data.until[i][-1], classes[:, i]) for i in (0, 1)]
+    told = level.plans.features(left[0], left[1], (1 - data.share[:count]).float())
     situation = torch.cat([data.clock[:count], told], dim=1)[None]
     with torch.no_grad():
         skeleton, details = level.loss(

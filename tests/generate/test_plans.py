@@ -6,9 +6,19 @@ import torch
 from generate_traces import layout, office
 
 from netsynth.generate.transformer import TransformerConfig
-from netsynth.generate.transformer.flow_fit import CHUNK, flow_data
+from netsynth.generate.transformer.flow_fit import CHUNK, FlowData, flow_data
 from netsynth.generate.transformer.flow_level import FlowLevel
-from netsynth.generate.transformer.plan import Left, Plans, counts_before, left_after
+from netsynth.generate.transformer.plan import (
+    FEW,
+    Left,
+    Plans,
+    WindowPlans,
+    counts_before,
+    fit_to_parts,
+    left_after,
+    part_edges,
+    parts_of,
+)
 from netsynth.generate.transformer.sampling import (
     DrawnFlows,
     DrawnTotals,
@@ -16,7 +26,6 @@ from netsynth.generate.transformer.sampling import (
     draw_lasting_ns,
     draw_totals,
     fit_to_room,
-    fit_to_window,
 )
 from netsynth.steps import REST
 
@@ -24,13 +33,17 @@ SMALL = TransformerConfig(width=16, hidden=16, layers=1, heads=2, flow_context=8
 CPU = torch.device("cpu")
 
 
+def flows_of(level: FlowLevel) -> FlowData:
+    random = np.random.default_rng(0)
+    return flow_data(level.plans, office()[1], share=0.1, random=random, device=CPU)
+
+
 @pytest.fixture(scope="module")
 def level() -> FlowLevel:
     torch.manual_seed(0)
     made = FlowLevel(layout().token_fields, SMALL).eval()
-    trace = office()[1]
-    data = flow_data(made.plans, trace, share=0.1, random=np.random.default_rng(0), device=CPU)
-    made.plans.learn([data.plan], [0.9])
+    data = flows_of(made)
+    made.plans.learn([(data.classes, data.share, data.edges)])
     made.set_counts(data.tokens, choose=False)
     return made
 
@@ -46,81 +59,168 @@ def test_counts_before_every_second_flow_by_hand() -> None:
     assert counts.tolist() == [[0, 0, 0], [1, 0, 1], [1, 1, 2]]
 
 
-def test_the_whole_plan_is_left_at_the_start_and_nothing_at_the_end(level: FlowLevel) -> None:
-    trace = office()[1]
-    plans = level.plans
-    data = flow_data(plans, trace, share=0.1, random=np.random.default_rng(0), device=CPU)
-    assert data.plan.sum() == len(trace)
-    _, _, first, _, _ = data.chunk(plans, 0, 5)
+def test_parts_are_of_equal_time_but_where_flows_are_few() -> None:
+    """Of 32 parts the first, the third and the last have enough flows."""
+    per_part = [FEW, 5, FEW, *[0] * 28, FEW]
+    start = torch.cat([(k + torch.arange(n) / n) / 32 for k, n in enumerate(per_part)]).double()
+    edges = part_edges(start, windows=1)
+    assert (edges * 32).tolist() == [1, 3, 32]
+    assert torch.bincount(parts_of(start, edges)).tolist() == [FEW, FEW + 5, FEW]
+    few = part_edges(start[:5], windows=1)
+    assert few.tolist() == [1]
+    assert part_edges(torch.zeros(0, dtype=torch.float64), windows=1).tolist() == [1]
+    many = torch.linspace(0, 1, 10_001, dtype=torch.float64)[:-1]
+    assert part_edges(many, windows=1).numel() == 32
+    assert part_edges(many, windows=1000).numel() == 8
+
+
+def test_flows_behind_the_last_full_part_belong_to_it() -> None:
+    start = torch.cat([torch.linspace(0, 0.4, FEW), torch.tensor([0.9, 0.95])]).double()
+    edges = part_edges(start, windows=1)
+    assert edges[-1] == 1
+    assert torch.bincount(parts_of(start, edges)).min() >= FEW
+
+
+def test_a_chunk_is_told_what_is_left_of_its_part(level: FlowLevel) -> None:
+    """Of every row: the flows of the part that goes on behind it which come after it."""
+    data, plans = flows_of(level), level.plans
+    count = data.tokens.shape[0]
+    part = parts_of(data.share, data.edges)
+    assert part.max() >= 4
     total = plans.width - 2  # the place of the log of all that is left
+    _, _, first, _, _ = data.chunk(plans, 0, 5)
     width = first.numel() - plans.width
-    assert float(first[width + total]) == pytest.approx(np.log1p(len(trace)) / 4)
-    at = len(trace) - 5
-    _, situation, _, _, real = data.chunk(plans, at, 5)
-    assert bool(real.all())
-    left = [len(trace) - 1 - row for row in range(at - 1, at + 5)]
-    assert situation[:, width + total].tolist() == pytest.approx((np.log1p(left) / 4).tolist())
+    told = float(first[width + total])
+    assert told == pytest.approx(np.log1p(int((part == part[0]).sum())) / 4)
+    assert CHUNK < 140 == count - 60
+    for at in (0, 60, 140):
+        _, situation, _, _, real = data.chunk(plans, at, 60)
+        for row in range(max(at - 1, 0), at + 60):
+            going_on = part[min(row + 1, count - 1)]
+            left = int((part[row + 1 :] == going_on).sum())
+            told = float(situation[row - at + 1, width + total])
+            assert told == pytest.approx(np.log1p(left) / 4, abs=1e-6)
+            service = int(data.classes[row, 0])
+            same = (part == going_on) & (data.classes[:, 0] == service)
+            told = float(situation[row - at + 1, width + service])
+            assert told == pytest.approx(np.log1p(int(same[row + 1 :].sum())) / 4, abs=1e-6)
+        assert bool(real[1:].all())
 
 
 def test_chunks_count_alike_wherever_they_start(level: FlowLevel) -> None:
     """Row 150 is told the same in a chunk that starts at 140 as in one that starts at 60."""
-    trace = office()[1]
-    assert 60 < CHUNK < 140 < len(trace)
-    data = flow_data(level.plans, trace, share=0.1, random=np.random.default_rng(0), device=CPU)
+    assert 60 < CHUNK < 140 < len(office()[1])
+    data = flows_of(level)
     one = data.chunk(level.plans, 140, 20)[1][11]
     other = data.chunk(level.plans, 60, 120)[1][91]
     assert torch.equal(one, other)
 
 
 def test_drawn_plans_are_whole_and_close_to_the_learned(level: FlowLevel) -> None:
-    random = torch.Generator().manual_seed(1)
-    drawn, ends = level.plans.draw(200, random)
-    assert (ends == 0.9).all()
-    learned = level.plans.counts[0]
-    assert torch.equal(drawn, drawn.round())
-    assert bool((drawn[:, learned == 0] == 0).all())
-    assert torch.allclose(drawn.mean(0), learned, atol=0.2, rtol=0.02)
+    drawn = level.plans.draw(200, torch.Generator().manual_seed(1))
+    learned = level.plans.learned
+    assert torch.equal(drawn.edges, learned.edges.expand(200, -1))
+    assert torch.equal(drawn.counts, drawn.counts.round())
+    assert bool((drawn.counts[:, learned.counts[0] == 0] == 0).all())
+    assert torch.allclose(drawn.counts.mean(0), learned.counts[0], atol=0.2, rtol=0.02)
 
 
-def test_no_more_is_drawn_than_the_plan_holds(level: FlowLevel) -> None:
+def test_parts_begin_and_end_by_a_mean_gap_elsewhere_but_inside_of_them(level: FlowLevel) -> None:
+    drawn = level.plans.draw(200, torch.Generator().manual_seed(1))
+    learned = level.plans.learned.spans[0]
+    flows = level.plans.learned.counts[0].sum((1, 2)).double()
+    gap = ((learned[:, 1] - learned[:, 0]) / flows)[:, None]
+    apart = (drawn.spans - learned).abs()
+    assert bool((apart <= gap + 1e-12).all())
+    assert float(apart.mean()) > float(gap.mean()) / 8  # that of no single flow is kept
+    ends = torch.cat([torch.zeros(1), level.plans.learned.edges[0]])
+    assert bool((drawn.spans >= ends[:-1, None]).all())
+    assert bool((drawn.spans <= ends[1:, None]).all())
+    assert bool((drawn.spans[..., 0] <= drawn.spans[..., 1]).all())
+
+
+def test_each_part_has_the_flows_of_its_plan(level: FlowLevel) -> None:
     """An untrained network draws from the counts alone, far from any order: the plan holds."""
+    random = torch.Generator().manual_seed(2)
+    window_ns = layout().window_ns
     flows = draw_flows(
-        level, window_count=3, window_ns=layout().window_ns,
-        random=torch.Generator().manual_seed(2), flow_limit=100_000,
-    )  # fmt: skip
-    learned = level.plans.counts[0]
+        level, window_count=3, window_ns=window_ns, random=random, flow_limit=100_000
+    )
+    plans = level.plans.draw(3, torch.Generator().manual_seed(2))
     for window in range(3):
-        tokens = flows.tokens[flows.window == window]
-        made = level.plans.count(level.plans.classes(tokens))
-        assert bool((made <= torch.ceil(learned * 1.2) + 1).all())
-        assert bool((made[learned == 0] == 0).all())
-        last = float(flows.start_ns[flows.window == window].max())
-        assert last == pytest.approx(0.9 * layout().window_ns, abs=2)
+        rows = flows.window == window
+        share = flows.start_ns[rows] / window_ns
+        classes = level.plans.classes(flows.tokens[rows])
+        assert torch.equal(level.plans.count(classes), plans.counts[window].sum(0))
+        ends = torch.cumsum(plans.counts[window].sum((1, 2)), 0).long()
+        for part, (first, last) in enumerate(zip([0, *ends.tolist()], ends.tolist(), strict=False)):
+            assert torch.equal(level.plans.count(classes[first:last]), plans.counts[window, part])
+            if last > first:
+                span = share[first:last].min(), share[first:last].max()
+                assert float(span[0]) == pytest.approx(float(plans.spans[window, part, 0]))
+                assert float(span[1]) <= float(plans.spans[window, part, 1]) + 1e-9
 
 
-def test_conditions_lift_the_plan() -> None:
+def test_plans_of_windows_with_fewer_parts_end_empty() -> None:
     plans = Plans(layout().token_fields)
-    left = Left(plans, torch.zeros(2, *plans.counts.shape[1:]), strict=False)
-    assert left.room("service", torch.zeros(2, 2, dtype=torch.int64)) is None
-    assert left.over().tolist() == [False, False]
-    strict = Left(plans, torch.zeros(2, *plans.counts.shape[1:]), strict=True)
-    assert strict.over().tolist() == [True, True]
+    classes = torch.tensor([[0, 0], [1, 0], [1, 1]])
+    share = torch.tensor([0.1, 0.2, 0.8], dtype=torch.float64)
+    halves, whole = torch.tensor([0.5, 1.0]).double(), torch.ones(1).double()
+    plans.learn([(classes, share, halves), (classes[:1], share[:1], whole)])
+    assert plans.counts.shape[:2] == (2, 2)
+    assert plans.counts.sum((2, 3)).tolist() == [[2, 1], [1, 0]]
+    assert plans.edges.tolist() == [[0.5, 1], [1, 1]]
+    assert plans.spans.tolist() == [[[0.1, 0.2], [0.8, 0.8]], [[0.1, 0.1], [1, 1]]]
+    again = Plans(layout().token_fields)
+    again.load_state_dict(plans.state_dict())
+    assert torch.equal(again.counts, plans.counts)
 
 
-def test_starts_end_where_the_plan_says_on_any_number_of_threads() -> None:
+def _two_parts(plans: Plans, counts: list[int]) -> WindowPlans:
+    """Plans of a window each, as many flows of class (0, 0) in its parts."""
+    made = torch.zeros(1, len(counts), *plans.sizes)
+    made[0, :, 0, 0] = torch.tensor(counts, dtype=torch.float32)
+    edges = torch.arange(1, len(counts) + 1, dtype=torch.float64)[None] / len(counts)
+    return WindowPlans(counts=made, edges=edges, spans=torch.stack([edges, edges], -1))
+
+
+def test_what_binds_ends_when_used_up_and_what_does_not_when_its_time_is_over() -> None:
+    plans = Plans(layout().token_fields)
+    one, class_ = torch.tensor([0.1], dtype=torch.float64), torch.zeros(1, 2, dtype=torch.int64)
+    strict = Left(plans, _two_parts(plans, [0, 2, 0, 1]), strict=True)
+    assert strict.part.tolist() == [1]
+    strict.take(class_, one)
+    assert strict.part.tolist() == [1]
+    strict.take(class_, one)
+    assert strict.part.tolist() == [3]
+    assert not strict.over()[0]
+    strict.take(class_, one)
+    assert strict.over()[0]
+    loose = Left(plans, _two_parts(plans, [0, 2, 0, 1]), strict=False)
+    assert loose.part.tolist() == [0]
+    loose.take(class_, 3 * one)
+    assert loose.part.tolist() == [1]
+    loose.take(class_, 8 * one)
+    assert loose.part.tolist() == [3]
+    assert not loose.over()[0]
+    assert loose.room("service", class_) is None
+
+
+def test_starts_go_where_their_part_began_and_ended_on_any_number_of_threads() -> None:
     """Many rows of one window, more than one thread writes them."""
     threads = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
         window = torch.arange(2).repeat_interleave(200_000)
+        part = torch.arange(2).repeat_interleave(100_000).repeat(2)
         start = torch.arange(1.0, 200_001, dtype=torch.float64).repeat(2)
-        ends = torch.tensor([100_000.0, 400_000.0], dtype=torch.float64)
-        fitted = fit_to_window(window, start, ends)
+        span = torch.tensor([[[1, 50_000], [60_000, 160_000]], [[1, 1e9], [1e9, 2e9]]])
+        fitted = fit_to_parts(window, part, start, span.double())
     finally:
         torch.set_num_threads(threads)
-    assert fitted[199_999].item() == 100_000
-    assert fitted[-1].item() == 400_000
-    assert fitted[1].item() == 1
+    assert fitted[[0, 99_999, 100_000, 199_999]].tolist() == [1, 50_000, 60_000, 160_000]
+    # at most twice as long as drawn
+    assert fitted[[200_000, 299_999, 300_000, 399_999]].tolist() == [1, 199_999, 1e9, 1e9 + 199_998]
 
 
 def _drawn(starts: list[float], durations: list[float]) -> tuple[DrawnFlows, DrawnTotals]:
@@ -197,32 +297,33 @@ def test_flows_that_last_leave_a_share_of_the_rest() -> None:
 
 
 def test_a_condition_on_services_leaves_their_part_of_a_plan(level: FlowLevel) -> None:
-    plans, _ = level.plans.draw(3, torch.Generator().manual_seed(0))
-    services = torch.zeros(plans.shape[1], dtype=torch.bool)
-    services[int(plans[0].sum(1).argmax())] = True
+    plans = level.plans.draw(3, torch.Generator().manual_seed(0))
+    services = torch.zeros(level.plans.sizes[0], dtype=torch.bool)
+    services[int(plans.counts[0].sum((0, 2)).argmax())] = True
     left, binds = level.plans.under(plans, {"service": services})
     assert binds
-    assert (left[:, services] == plans[:, services]).all()
-    assert left[:, ~services].sum() == 0
-    plans[1] = 0  # a window that happens to have none gets as many as windows usually have
+    assert (left.counts[:, :, services] == plans.counts[:, :, services]).all()
+    assert left.counts[:, :, ~services].sum() == 0
+    plans.counts[1] = 0  # a window that happens to have none gets as many as one learned from
     left, binds = level.plans.under(plans, {"service": services})
     assert binds
-    assert (left.sum((1, 2)) > 0).all()
+    learned = level.plans.counts[0]
+    assert torch.equal(left.counts[1][:, services], learned[:, services])
 
 
 def test_plans_do_not_bind_under_other_conditions(level: FlowLevel) -> None:
-    plans, _ = level.plans.draw(2, torch.Generator().manual_seed(0))
+    plans = level.plans.draw(2, torch.Generator().manual_seed(0))
     assert level.plans.under(plans, {})[1]
     label = {"label": torch.ones(2, dtype=torch.bool)}
     assert not level.plans.under(plans, label)[1]
-    nothing = {"service": torch.zeros(plans.shape[1], dtype=torch.bool)}
+    nothing = {"service": torch.zeros(level.plans.sizes[0], dtype=torch.bool)}
     assert not level.plans.under(plans, nothing)[1]
 
 
 def test_a_window_of_one_service_has_as_many_of_its_flows_as_planned(level: FlowLevel) -> None:
-    plans, _ = level.plans.draw(1, torch.Generator().manual_seed(5))
-    services = torch.zeros(plans.shape[1], dtype=torch.bool)
-    services[int(plans[0].sum(1).argmax())] = True
+    plans = level.plans.draw(1, torch.Generator().manual_seed(5)).counts[0].sum((0, 2))
+    services = torch.zeros(plans.shape[0], dtype=torch.bool)
+    services[int(plans.argmax())] = True
     drawn = draw_flows(
         level,
         window_count=1,
@@ -231,5 +332,5 @@ def test_a_window_of_one_service_has_as_many_of_its_flows_as_planned(level: Flow
         allowed={"service": services},
         flow_limit=2000,
     )
-    assert drawn.start_ns.numel() == int(plans[0, services].sum())
+    assert drawn.start_ns.numel() == int(plans[services].sum())
     assert services[drawn.tokens[:, level.plans.places[0]]].all()

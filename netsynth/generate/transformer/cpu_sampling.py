@@ -30,6 +30,7 @@ from netsynth.generate.transformer.kernels import (
     linear,
     seed_streams,
 )
+from netsynth.generate.transformer.plan import fit_to_parts
 from netsynth.generate.transformer.record_arrays import pack_record_level
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_kernel import DrawnRows, FlowsToDraw, draw_rows
@@ -40,7 +41,6 @@ from netsynth.generate.transformer.sampling import (
     DrawnRecords,
     DrawnSeries,
     DrawnTotals,
-    fit_to_window,
     wait_for_replies,
 )
 from netsynth.generate.transformer.series_kernel import draw_series_rows, pack_series_level
@@ -83,10 +83,11 @@ class CpuSampler:
         flow_limit: int,
     ) -> DrawnFlows:
         """Draw the flows of windows; see `sampling.draw_flows`."""
-        plan, ends = self._level.plans.draw(window_count, random)
         conditions = {name: torch.as_tensor(mask) for name, mask in allowed.items()}
-        plan, binds = self._level.plans.under(plan, conditions)
-        plans = plan.numpy()
+        plans, binds = self._level.plans.under(
+            self._level.plans.draw(window_count, random), conditions
+        )
+        counts, edges = plans.counts.numpy(), plans.edges.numpy()
         names = [f.name for f in self._level.fields]
         count = len(SKELETON)
         masks = (
@@ -96,7 +97,10 @@ class CpuSampler:
 
         def draw(windows: IntArray) -> DrawnFlows:
             streams = seed_streams(_key(seed, SKELETONS), windows)
-            lanes = start_windows(self._flows, windows, plans[windows], streams, window_ns)
+            lanes = start_windows(
+                self._flows, windows, counts[windows], edges[windows], streams, window_ns,
+                is_strict=binds,
+            )  # fmt: skip
             parts = []
             for _ in range(0, flow_limit, STEPS):
                 parts.append(
@@ -108,15 +112,16 @@ class CpuSampler:
                 )  # fmt: skip
                 if lanes.alive[0] == 0:
                     break
-            window, ordinal, start_ns, skeleton, state = map(
+            window, ordinal, part, start_ns, skeleton, state = map(
                 np.concatenate, zip(*parts, strict=True)
             )
             order = np.lexsort((ordinal, window))
             window, ordinal, start_ns = window[order], ordinal[order], start_ns[order]
             if binds:
-                start_ns = fit_to_window(
-                    torch.as_tensor(window), torch.as_tensor(start_ns), ends * window_ns
-                ).numpy()
+                start_ns = fit_to_parts(
+                    torch.as_tensor(window), torch.as_tensor(part[order]),
+                    torch.as_tensor(start_ns), plans.spans * window_ns,
+                ).numpy()  # fmt: skip
             tokens = np.zeros((window.size, len(names)), dtype=np.int64)
             tokens[:, :count] = skeleton[order]
             draw_details(

@@ -13,7 +13,13 @@ from torch import Tensor
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import fastest_rates
-from netsynth.generate.transformer.plan import Plans, counts_before, left_after
+from netsynth.generate.transformer.plan import (
+    Plans,
+    counts_before,
+    left_after,
+    part_edges,
+    parts_of,
+)
 from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
 from netsynth.tables import EncodedTrace
 
@@ -28,22 +34,26 @@ class FlowData:
     Attributes:
         tokens: int64 [F, K].
         clock: float32 [F, CLOCK_WIDTH].
-        share_left: float32 [F], share of the window's time that is left.
+        share: float64 [F], share of the window's time that is gone.
         held_out: bool [F], flows that decide when to stop.
         first_clock: float32 [CLOCK_WIDTH], at the window's start.
-        plan: float32 [services, volumes].
+        edges: float64 [P], share of the window at which each part ends, see `plan.part_edges`.
+        until: float32 [P, services] and [P, volumes], flows until the end of each part.
         before: float32 [C, services] and [C, volumes], flows before every CHUNK-th one.
         classes: int64 [F, 2], service and volume.
+        part: int64 [F], the part that goes on after each flow.
     """
 
     tokens: Tensor
     clock: Tensor
-    share_left: Tensor
+    share: Tensor
     held_out: Tensor
     first_clock: Tensor
-    plan: Tensor
+    edges: Tensor
+    until: tuple[Tensor, Tensor]
     before: tuple[Tensor, Tensor]
     classes: Tensor
+    part: Tensor
 
     def chunk(
         self, plans: Plans, at: int, length: int
@@ -59,14 +69,17 @@ class FlowData:
         block = int(rows[0]) // CHUNK
         some = slice(block * CHUNK, int(rows[-1]) + 1)
         lefts = [
-            left_after(self.plan.sum(1 - i) - self.before[i][block], self.classes[some, i])
+            left_after(
+                self.until[i][self.part[some]] - self.before[i][block], self.classes[some, i]
+            )
             for i in (0, 1)
         ]
         inside = rows - block * CHUNK
-        told = plans.features(lefts[0][inside], lefts[1][inside], self.share_left[rows])
+        share_left = (self.edges[self.part[rows]] - self.share[rows]).float()
+        told = plans.features(lefts[0][inside], lefts[1][inside], share_left)
         situation = torch.cat([self.clock[rows], told], dim=1)
-        one = torch.ones((), device=rows.device)
-        start = plans.features(self.plan.sum(1), self.plan.sum(0), one)
+        part = parts_of(self.share[:1], self.edges)[0]
+        start = plans.features(self.until[0][part], self.until[1][part], self.edges[part].float())
         first = torch.cat([self.first_clock, start])
         return self.tokens[rows], situation, first, self.held_out[rows] & real, real
 
@@ -75,11 +88,12 @@ def flow_data(
     plans: Plans,
     trace: EncodedTrace,
     *,
+    windows: int = 1,
     share: float,
     random: np.random.Generator,
     device: torch.device,
 ) -> FlowData:
-    """Lay out the flows of `trace` and hold a `share` of them out."""
+    """Lay out the flows of `trace`, one of `windows`, and hold a `share` of them out."""
     count = len(trace)
     block = int(np.clip(count // 40, 1, BLOCK))
     blocks = -(-count // block)
@@ -89,16 +103,25 @@ def flow_data(
     start = torch.as_tensor(trace.start_ns, device=device)
     tokens = torch.as_tensor(trace.tokens.astype(np.int64), device=device)
     classes = plans.classes(tokens)
-    sizes = plans.counts.shape[1:]
+    gone = start.double() / trace.window_ns
+    edges = part_edges(gone, windows=windows)
+    part = parts_of(gone, edges)
+    ends = torch.bincount(part, minlength=edges.numel()).cumsum(0)
+    until = [
+        torch.stack([torch.bincount(classes[:end, i], minlength=size).float() for end in ends])
+        for i, size in enumerate(plans.sizes)
+    ]
     return FlowData(
         tokens=tokens,
-        share_left=1 - (start / trace.window_ns).float(),
-        plan=plans.count(classes),
+        share=gone,
+        edges=edges,
+        until=(until[0], until[1]),
         before=(
-            counts_before(classes[:, 0], sizes[0], every=CHUNK),
-            counts_before(classes[:, 1], sizes[1], every=CHUNK),
+            counts_before(classes[:, 0], plans.sizes[0], every=CHUNK),
+            counts_before(classes[:, 1], plans.sizes[1], every=CHUNK),
         ),
         classes=classes,
+        part=torch.cat([part[1:], part[-1:]]),
         clock=clock_features(start, trace.window_ns),
         held_out=torch.as_tensor(held_out, device=device),
         first_clock=clock_features(torch.zeros((), device=device), trace.window_ns),
@@ -118,9 +141,12 @@ def fit_flows(
     random = np.random.default_rng([seed, 1])
     plans = level.plans
     data = [
-        flow_data(plans, t, share=config.held_out, random=random, device=device) for t in traces
+        flow_data(
+            plans, t, windows=len(traces), share=config.held_out, random=random, device=device
+        )
+        for t in traces
     ]
-    plans.learn([d.plan for d in data], [int(t.start_ns[-1]) / t.window_ns for t in traces])
+    plans.learn([(d.classes, d.share, d.edges) for d in data])
     tokens = torch.cat([d.tokens for d in data])
     level.set_counts(tokens[~torch.cat([d.held_out for d in data])], choose=True)
     flow_count = tokens.shape[0]

@@ -70,7 +70,10 @@ class WindowLanes(NamedTuple):
     sequence: Array  # int64 [W], its place in the cache
     time: Array  # float64 [W], of its last flow
     streams: Array  # uint64 [W]
-    left: Array  # float32 [W, services, volumes], of the window's plan
+    plans: Array  # float32 [W, P, services, volumes], by place in the cache, as are edges
+    edges: Array  # float64 [W, P], share of the window at which its parts end
+    part: Array  # int64 [W], the part that goes on
+    left: Array  # float32 [W, services, volumes], of that part
     x: Array  # float32 [W rounded up, H], what the transformer sees next
     cache: AttentionCache
 
@@ -80,6 +83,7 @@ class DrawnSkeletons(NamedTuple):
 
     window: IntArray  # [F]
     ordinal: IntArray  # [F], place in the window
+    part: IntArray  # [F], of the window's plan
     start_ns: FloatArray  # [F]
     tokens: IntArray  # [F, 6]
     state: Array  # float32 [F, H], of the transformer
@@ -113,23 +117,35 @@ def pack_flow_level(level: FlowLevel) -> FlowArrays:
 
 
 def start_windows(
-    a: FlowArrays, windows: IntArray, plans: Array, streams: Array, window_ns: int
+    a: FlowArrays,
+    windows: IntArray,
+    plans: Array,
+    edges: FloatArray,
+    streams: Array,
+    window_ns: int,
+    *,
+    is_strict: bool,
 ) -> WindowLanes:
     """Return lanes at the start of `windows` [W].
 
     Args:
         a: The flow level.
         windows: int64 [W], their numbers.
-        plans: float32 [W, services, volumes], flows that each is to have.
+        plans: float32 [W, P, services, volumes], flows that each part of them is to have.
+        edges: float64 [W, P], shares of the windows at which the parts end.
         streams: uint64 [W].
         window_ns: Their length.
+        is_strict: The plans bind.
     """
     count, width = windows.size, a.begin.size
+    plans = plans.astype(np.float32)
+    left, part = plans[:, 0].copy(), np.zeros(count, dtype=np.int64)
     x = np.zeros((padded(count), width), dtype=np.float32)
     features = np.zeros(a.clock.shape[0], dtype=np.float32)
     for row in range(count):
+        part[row] = next_part(plans[row], edges[row], 0, 0.0, is_strict, left[row])
         clock_features(0.0, float(window_ns), features)
-        plan_features(plans[row], 1.0, features)
+        plan_features(left[row], float(edges[row, part[row]]), features)
         x[row] = a.begin
         add_clock(x[row], features, a.clock, a.clock_bias)
     return WindowLanes(
@@ -139,7 +155,10 @@ def start_windows(
         sequence=np.arange(count),
         time=np.zeros(count),
         streams=streams.copy(),
-        left=plans.astype(np.float32),
+        plans=plans,
+        edges=edges,
+        part=part,
+        left=left,
         x=x,
         cache=make_cache(a.attention, count, longest=a.attention.context),
     )
@@ -170,6 +189,7 @@ def draw_skeletons(
     drawn = DrawnSkeletons(
         window=np.zeros(room, dtype=np.int64),
         ordinal=np.zeros(room, dtype=np.int64),
+        part=np.zeros(room, dtype=np.int64),
         start_ns=np.zeros(room),
         tokens=np.zeros((room, a.skeleton.fields.shape[0]), dtype=np.int64),
         state=np.zeros((room, a.begin.size), dtype=np.float32),
@@ -180,6 +200,7 @@ def draw_skeletons(
     return DrawnSkeletons(
         window=drawn.window[:count],
         ordinal=drawn.ordinal[:count],
+        part=drawn.part[:count],
         start_ns=drawn.start_ns[:count],
         tokens=drawn.tokens[:count],
         state=drawn.state[:count],
@@ -228,6 +249,7 @@ def _draw_skeletons(
                 continue
             drawn.window[count] = lanes.window[row]
             drawn.ordinal[count] = lanes.position[row]
+            drawn.part[count] = lanes.part[row]
             drawn.start_ns[count] = time
             drawn.tokens[count] = tokens[row]
             drawn.state[count] = state[row]
@@ -235,15 +257,20 @@ def _draw_skeletons(
             lanes.time[kept] = time
             lanes.position[kept] = lanes.position[row] + 1
             lanes.window[kept] = lanes.window[row]
-            lanes.sequence[kept] = lanes.sequence[row]
+            sequence = lanes.sequence[row]
+            lanes.sequence[kept] = sequence
             lanes.streams[kept] = lanes.streams[row]
             if kept < row:
                 lanes.left[kept] = left
             left = lanes.left[kept]
             service, volume = tokens[row, a.service_column], a.volume[tokens[row, a.shape_column]]
             left[service, volume] = max(left[service, volume] - np.float32(1), np.float32(0))
+            share = time / window_ns
+            edges = lanes.edges[sequence]
+            part = next_part(lanes.plans[sequence], edges, lanes.part[row], share, is_strict, left)
+            lanes.part[kept] = part
             clock_features(time, window_ns, features)
-            plan_features(left, 1.0 - time / window_ns, features)
+            plan_features(left, edges[part] - share, features)
             x = lanes.x[kept]
             x[:] = np.float32(0)
             for column in range(columns):
@@ -252,6 +279,26 @@ def _draw_skeletons(
             kept += 1
         lanes.alive[0] = kept
     return count
+
+
+@compiled
+def next_part(
+    plan: Array, edges: Array, part: int, share: float, is_strict: bool, left: Array
+) -> int:
+    """Return the part that goes on, and set `left` to it where it is another.
+
+    Args:
+        plan: float32 [P, services, volumes], of the window.
+        edges: float64 [P], shares of the window at which the parts end.
+        part: The part so far.
+        share: Share of the window that is gone.
+        is_strict: A part ends when nothing is left of it; else when its time is over.
+        left: float32 [services, volumes], what is left of the part.
+    """
+    while part < edges.size - 1 and (left.sum() <= 0 if is_strict else share > edges[part]):
+        part += 1
+        left[:] = plan[part]
+    return part
 
 
 @compiled

@@ -1,14 +1,16 @@
-"""How many flows of each service and volume a window holds, and what is left of them.
+"""How many flows of each service and volume a part of a window holds, and what is left of them.
 
 Drawn one by one, flows drift: a scan that comes a little too seldom is missing by the thousand at
-the end, and of the three flows that carry half of the bytes there may be one or six. So a window
-begins with a plan, the number of its flows by service and volume, and each flow is drawn knowing
-what is left of it, as the levels below know what is left of the flow and of the step.
+the end, of the three flows that carry half of the bytes there may be one or six, and what began in
+the first minute begins whenever it does. So a window has a plan: its time is cut into parts, and
+each part has the number of its flows by service and volume. Each flow is drawn knowing what is
+left of the part, as the levels below know what is left of the flow and of the step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,26 @@ from torch import Tensor, nn
 from netsynth.tables import TokenField
 
 PLANS = 32  # windows whose plans are kept, at most
+PARTS = 32  # of a window, at most
+ALL_PARTS = 256  # of all plans kept, at most
+FEW = 32  # flows that a part has at least, so that it tells of no single one
 SPREAD = 0.03  # relative spread of a service's flows from window to window of the same plan
+STRETCH = 2.0  # by which a part's flows are moved apart to last as long as learned, at most
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlans:
+    """Plans of W windows, P parts each; those with fewer have empty ones at the end.
+
+    Attributes:
+        counts: float32 [W, P, services, volumes], flows of each class.
+        edges: float64 [W, P], share of the window at which each part ends.
+        spans: float64 [W, P, 2], share at which the first and the last flow of each begin.
+    """
+
+    counts: Tensor
+    edges: Tensor
+    spans: Tensor
 
 
 class Plans(nn.Module):
@@ -33,16 +54,21 @@ class Plans(nn.Module):
         self.places = names.index("service"), names.index("shape")
         service, shape = (fields[place] for place in self.places)
         volume = torch.as_tensor(shape.groups["volume"]).long()
-        self.volume_count = int(volume.max()) + 1
-        self.width = service.size + self.volume_count + 2
+        self.sizes = service.size, int(volume.max()) + 1
+        self.width = sum(self.sizes) + 2
         self.register_buffer("volume", volume, persistent=False)
-        self.register_buffer("counts", torch.zeros(PLANS, service.size, self.volume_count))
-        self.register_buffer("ends", torch.ones(PLANS, dtype=torch.float64))
-        self.register_buffer("known", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("counts", torch.zeros(1, 1, *self.sizes))
+        self.register_buffer("edges", torch.ones(1, 1, dtype=torch.float64))
+        self.register_buffer("spans", torch.zeros(1, 1, 2, dtype=torch.float64))
         self.volume: Tensor  # int64 [shapes], volume of each shape
-        self.counts: Tensor  # float32 [PLANS, services, volumes]
-        self.ends: Tensor  # float64 [PLANS], share of the window at which the last flow begins
-        self.known: Tensor  # plans that are filled in
+        self.counts: Tensor
+        self.edges: Tensor
+        self.spans: Tensor
+
+    @property
+    def learned(self) -> WindowPlans:
+        """The plans of the windows learned from."""
+        return WindowPlans(counts=self.counts, edges=self.edges, spans=self.spans)
 
     def classes(self, tokens: Tensor) -> Tensor:
         """Service and volume of flows [F, K]: int64 [F, 2]."""
@@ -51,55 +77,78 @@ class Plans(nn.Module):
 
     def count(self, classes: Tensor) -> Tensor:
         """Return the plan that flows of `classes` [F, 2] fulfil: float32 [services, volumes]."""
-        plan = torch.zeros_like(self.counts[0])
+        plan = torch.zeros(self.sizes, device=classes.device)
         ones = torch.ones(classes.shape[0], device=plan.device)
         return plan.index_put_((classes[:, 0], classes[:, 1]), ones, accumulate=True)
 
-    def learn(self, plans: list[Tensor], ends: list[float]) -> None:
-        """Keep the plans of windows and where their last flows begin, or an even choice of them."""
-        step = max(len(plans) / PLANS, 1.0)
-        rows = [int(i * step) for i in range(min(len(plans), PLANS))]
-        self.counts[: len(rows)] = torch.stack([plans[i] for i in rows])
-        self.ends[: len(rows)] = torch.tensor([ends[i] for i in rows], dtype=torch.float64)
-        self.known.fill_(len(rows))
+    def learn(self, windows: list[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Keep the plans of windows, or an even choice of them.
 
-    def draw(self, window_count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw plans like those learned.
-
-        Returns:
-            Plans, float32 [W, services, volumes], whole numbers; share of the window at which the
-            last flow begins, float64 [W].
+        Args:
+            windows: Of each window, classes int64 [F, 2] and starts float64 [F], as shares of it
+                and ascending, and the end of each of its parts, float64 [P], see `part_edges`.
         """
+        step = max(len(windows) / PLANS, 1.0)
+        chosen = [windows[int(i * step)] for i in range(min(len(windows), PLANS))]
+        most = max(edges.numel() for _, _, edges in chosen)
         device = self.counts.device
-        known = max(int(self.known), 1)
-        row = torch.randint(known, (window_count,), generator=random, device=device)
-        plan = self.counts[row]
-        noise = torch.randn(plan.shape[:2], generator=random, device=device)
-        plan = plan * torch.exp(SPREAD * noise)[..., None]
-        chance = torch.rand(plan.shape, generator=random, device=device)
-        return (plan.floor() + (chance < plan % 1)).clamp(min=0), self.ends[row]
+        self.counts = torch.zeros(len(chosen), most, *self.sizes, device=device)
+        self.edges = torch.ones(len(chosen), most, dtype=torch.float64, device=device)
+        self.spans = torch.ones(len(chosen), most, 2, dtype=torch.float64, device=device)
+        for row, (classes, start, edges) in enumerate(chosen):
+            self.edges[row, : edges.numel()] = edges
+            part = parts_of(start, edges)
+            for place in range(edges.numel()):
+                here = torch.nonzero(part == place)[:, 0]
+                if here.numel():
+                    self.counts[row, place] = self.count(classes[here])
+                    self.spans[row, place] = torch.stack([start[here[0]], start[here[-1]]])
 
-    def under(self, plans: Tensor, allowed: Mapping[str, Tensor]) -> tuple[Tensor, bool]:
-        """Tell what conditions leave of plans [W, services, volumes], and whether they bind.
+    def draw(self, window_count: int, random: torch.Generator) -> WindowPlans:
+        """Draw plans like those learned."""
+        device = self.counts.device
+        row = torch.randint(self.counts.shape[0], (window_count,), generator=random, device=device)
+        plan = self.counts[row]
+        noise = torch.randn(window_count, 1, self.sizes[0], 1, generator=random, device=device)
+        plan = plan * torch.exp(SPREAD * noise)
+        chance = torch.rand(plan.shape, generator=random, device=device)
+        counts = (plan.floor() + (chance < plan % 1)).clamp(min=0)
+        return WindowPlans(counts=counts, edges=self.edges[row], spans=self._spans(row, random))
+
+    def _spans(self, row: Tensor, random: torch.Generator) -> Tensor:
+        """Spans of the plans `row`, whose ends lie elsewhere by a mean gap at most."""
+        spans = self.spans[row]
+        flows = self.counts[row].sum((2, 3)).double()
+        gap = (spans[..., 1] - spans[..., 0]) / flows.clamp(min=1)
+        shift = torch.rand(spans.shape, generator=random, device=spans.device, dtype=spans.dtype)
+        ends = torch.cat([torch.zeros_like(self.edges[row][:, :1]), self.edges[row]], dim=1)
+        moved = spans + (shift - 0.5) * 2 * gap[..., None]
+        moved = torch.minimum(torch.maximum(moved, ends[:, :-1, None]), ends[:, 1:, None])
+        return moved.cummax(-1).values
+
+    def under(self, plans: WindowPlans, allowed: Mapping[str, Tensor]) -> tuple[WindowPlans, bool]:
+        """Tell what conditions leave of plans, and whether they bind.
 
         A condition on services leaves their part, a flow of it at least. What is learned of plans
         says nothing of other columns, so under conditions on those plans do not bind.
         """
         if "service" in allowed:
             mask = allowed["service"][:, None]
-            plans = plans * mask
-            usual = (self.counts[: max(int(self.known), 1)].mean(0) * mask).ceil()
-            plans = torch.where(plans.sum((1, 2), keepdim=True) > 0, plans, usual)
-        binds = not set(allowed) - {"service"} and bool((plans.sum((1, 2)) > 0).all())
-        return plans, binds
+            counts = plans.counts * mask
+            usual = self.counts * mask
+            best = usual[int(usual.sum((1, 2, 3)).argmax())]
+            counts = torch.where(counts.sum((1, 2, 3), keepdim=True) > 0, counts, best)
+            plans = WindowPlans(counts=counts, edges=plans.edges, spans=plans.spans)
+        some = bool((plans.counts.sum((1, 2, 3)) > 0).all())
+        return plans, not set(allowed) - {"service"} and some
 
     def features(self, services: Tensor, volumes: Tensor, share_left: Tensor) -> Tensor:
-        """Describe what is left.
+        """Describe what is left of a part.
 
         Args:
             services: Flows left by service, float32 [..., services].
             volumes: Flows left by volume, float32 [..., volumes].
-            share_left: Share of the window's time that is left, float32 [...].
+            share_left: Share of the window's time until the part ends, float32 [...].
 
         Returns:
             float32 [..., width]: logs of what is left, and of the time there is for each flow.
@@ -109,24 +158,52 @@ class Plans(nn.Module):
         both = torch.cat([services, volumes, total[..., None]], dim=-1)
         return torch.cat([torch.log1p(both.clamp(min=0)) / 4, pace[..., None]], dim=-1)
 
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object, **kwargs: object
+    ) -> None:
+        """Take as many plans and parts as the model file has."""
+        for name in ("counts", "edges", "spans"):
+            if prefix + name in state_dict:
+                setattr(self, name, state_dict[prefix + name].clone())
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
 
 class Left:
-    """What is left of the plans of W windows while their flows are drawn."""
+    """What is left of the current parts of W windows while their flows are drawn."""
 
-    def __init__(self, plans: Plans, left: Tensor, *, strict: bool) -> None:
-        """Begin with `left` [W, services, volumes]; `strict` rules out what is not in it."""
+    def __init__(self, plans: Plans, windows: WindowPlans, *, strict: bool) -> None:
+        """Begin with all of `windows`; `strict` rules out what is not in the current part."""
         self.plans = plans
-        self.left = left
+        self.windows = windows
         self.strict = strict
+        self.row = torch.arange(windows.counts.shape[0], device=windows.counts.device)
+        self.part = torch.zeros_like(self.row)
+        self.left = windows.counts[:, 0].clone()  # float32 [W, services, volumes]
+        self._go_on(torch.zeros_like(self.row, dtype=torch.float64))
 
-    def take(self, classes: Tensor) -> None:
-        """Count a flow of each window, its service and volume [W, 2]."""
+    def take(self, classes: Tensor, share: Tensor) -> None:
+        """Count a flow of each window, its service and volume [W, 2] and its start [W]."""
         place = torch.arange(classes.shape[0], device=classes.device), *classes.unbind(1)
         self.left[place] = (self.left[place] - 1).clamp(min=0)
+        self._go_on(share)
+
+    def _go_on(self, share: Tensor) -> None:
+        """Go to the next part where the current one is used up, or over where plans do not bind."""
+        last = self.windows.counts.shape[1] - 1
+        while True:
+            if self.strict:
+                over = self.left.sum((1, 2)) <= 0
+            else:
+                over = share.to(self.row.device) > self.windows.edges[self.row, self.part]
+            over &= self.part < last
+            if not bool(over.any()):
+                return
+            self.part = self.part + over
+            self.left[over] = self.windows.counts[self.row[over], self.part[over]]
 
     def keep(self, rows: Tensor) -> None:
         """Keep the windows `rows` alone."""
-        self.left = self.left[rows]
+        self.left, self.row, self.part = self.left[rows], self.row[rows], self.part[rows]
 
     def over(self) -> Tensor:
         """Tell which windows have no flow left: bool [W]."""
@@ -134,8 +211,9 @@ class Left:
             return torch.zeros_like(self.left[:, 0, 0], dtype=torch.bool)
         return self.left.sum((1, 2)) <= 0
 
-    def features(self, share_left: Tensor) -> Tensor:
-        """See `Plans.features`; [W, width]."""
+    def features(self, share: Tensor) -> Tensor:
+        """See `Plans.features`, at the share [W] of the windows that is gone; [W, width]."""
+        share_left = (self.windows.edges[self.row, self.part] - share).float()
         return self.plans.features(self.left.sum(2), self.left.sum(1), share_left)
 
     def room(self, name: str, seen: Tensor) -> Tensor | None:
@@ -151,14 +229,67 @@ class Left:
         return None
 
 
+def part_edges(start: Tensor, *, windows: int) -> Tensor:
+    """Cut a window into parts of equal time, those with FEW flows joined to the next.
+
+    Args:
+        start: float64 [F], share of the window at which each flow begins, ascending.
+        windows: Windows that are learned from; many have fewer parts each.
+
+    Returns:
+        float64 [P], share of the window at which each part ends; the last is 1.
+    """
+    most = max(min(PARTS, ALL_PARTS // min(windows, PLANS)), 1)
+    grid = torch.arange(1, most + 1, dtype=torch.float64, device=start.device) / most
+    until = torch.searchsorted(start, grid).tolist()
+    edges: list[float] = []
+    before = 0
+    for edge, count in zip(grid.tolist(), until, strict=True):
+        if count - before >= FEW:
+            edges.append(edge)
+            before = count
+    if start.numel() - before < FEW or not edges:  # the rest goes to the last part
+        edges = edges[:-1]
+    if not edges or edges[-1] < 1:
+        edges.append(1.0)
+    return torch.tensor(edges, dtype=torch.float64, device=start.device)
+
+
+def parts_of(start: Tensor, edges: Tensor) -> Tensor:
+    """Part in which each flow begins [F], from its start and the parts' ends [P]: int64 [F]."""
+    return torch.searchsorted(edges, start, right=True).clamp(max=edges.numel() - 1)
+
+
+def fit_to_parts(window: Tensor, part: Tensor, start: Tensor, span_ns: Tensor) -> Tensor:
+    """Move the starts of each part's flows to where their part began and ended.
+
+    Gaps are drawn one by one, and the sum of their errors is known at the end alone.
+
+    Args:
+        window: int64 [F], ascending.
+        part: int64 [F], ascending in each window.
+        start: float64 [F] ns, ascending in each window.
+        span_ns: float64 [W, P, 2], where the first and last flow of each part begin.
+    """
+    count = span_ns.shape[1]
+    place = window * count + part
+    flat = span_ns.reshape(-1, 2)
+    first = torch.full_like(flat[:, 0], torch.inf).scatter_reduce(0, place, start, "amin")
+    last = torch.zeros_like(flat[:, 0]).scatter_reduce(0, place, start, "amax")
+    wanted = flat[:, 1] - flat[:, 0]
+    scale = torch.where(last > first, wanted / (last - first).clamp(min=1), 1.0)
+    scale = scale.clamp(max=STRETCH)
+    return (flat[place, 0] + (start - first[place]) * scale[place]).floor()
+
+
 def left_after(before: Tensor, classes: Tensor) -> Tensor:
     """Count what is left after each flow, float32 [T, V].
 
     Args:
-        before: float32 [V], what is left before the first of them.
+        before: float32 [V], what is left before the first of them, or [T, V] of what each asks.
         classes: int64 [T], class of each flow.
     """
-    ones = nn.functional.one_hot(classes, before.numel()).to(before.dtype)
+    ones = nn.functional.one_hot(classes, before.shape[-1]).to(before.dtype)
     return before - ones.cumsum(0)
 
 

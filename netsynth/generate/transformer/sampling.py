@@ -15,7 +15,7 @@ from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import shortest_ns
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.generate.transformer.pace import LATE, run_ns
-from netsynth.generate.transformer.plan import Left
+from netsynth.generate.transformer.plan import Left, fit_to_parts
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import RECENT, RecordContext, RecordLevel
 from netsynth.generate.transformer.series_level import SeriesLevel
@@ -65,20 +65,18 @@ def draw_flows(
     """
     device = level.begin.device
     cache = level.transformer.start()
-    plans, ends = level.plans.draw(window_count, random)
-    plans, binds = level.plans.under(plans, allowed or {})
+    plans, binds = level.plans.under(level.plans.draw(window_count, random), allowed or {})
     left = Left(level.plans, plans, strict=binds)
     latest_ns = window_ns * LATEST if left.strict else window_ns
     time = torch.zeros(window_count, dtype=torch.float64, device=device)
     rows = torch.arange(window_count, device=device)
 
     def situation() -> Tensor:
-        share_left = (1 - time / window_ns).float()
-        return torch.cat([clock_features(time, window_ns), left.features(share_left)], dim=1)
+        return torch.cat([clock_features(time, window_ns), left.features(time / window_ns)], dim=1)
 
     x = level.begin + level.clock(situation())
     none = torch.zeros(window_count, 0, dtype=torch.int64, device=device)
-    found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
     for _ in range(flow_limit):
         state = level.transformer.step(x, cache)
         skeleton = level.skeleton.sample(
@@ -93,18 +91,18 @@ def draw_flows(
             left.keep(go)
             if rows.numel() == 0:
                 break
-        found.append((rows, time, skeleton, state))
-        left.take(level.plans.classes(skeleton))
+        found.append((rows, left.part, time, skeleton, state))
+        left.take(level.plans.classes(skeleton), time / window_ns)
         x = level.inputs(skeleton, situation())
     if not found:
         empty = torch.zeros(0, dtype=torch.int64, device=device)
         tokens = torch.zeros(0, len(level.fields), dtype=torch.int64, device=device)
         return DrawnFlows(window=empty, start_ns=empty.double(), tokens=tokens)
-    window, start, skeleton, state = (torch.cat(part) for part in zip(*found, strict=True))
-    order = torch.argsort(window, stable=True)
-    window, start, skeleton, state = window[order], start[order], skeleton[order], state[order]
+    drawn = [torch.cat(column) for column in zip(*found, strict=True)]
+    order = torch.argsort(drawn[0], stable=True)
+    window, part, start, skeleton, state = (column[order] for column in drawn)
     if left.strict:
-        start = fit_to_window(window, start, ends * window_ns)
+        start = fit_to_parts(window, part, start, plans.spans * window_ns)
     parts = []
     for at in range(0, window.numel(), 16384):
         piece = slice(at, at + 16384)
@@ -120,21 +118,6 @@ def draw_flows(
     return DrawnFlows(
         window=window, start_ns=start, tokens=torch.cat([skeleton, torch.cat(parts)], dim=1)
     )
-
-
-def fit_to_window(window: Tensor, start: Tensor, end_ns: Tensor) -> Tensor:
-    """Stretch the starts of each window so that its last flow begins where its plan says.
-
-    Gaps are drawn one by one, and the sum of their errors is known at the end alone.
-
-    Args:
-        window: int64 [F], ascending.
-        start: float64 [F] ns, at least 0.
-        end_ns: float64 [W].
-    """
-    last = torch.zeros_like(end_ns).scatter_reduce(0, window, start, "amax")
-    scale = torch.where(last > 0, end_ns / last.clamp(min=1), 1.0)
-    return (start * scale[window]).floor()
 
 
 @dataclass(slots=True)
