@@ -171,9 +171,10 @@ def encode(
         later_fragment = flags & 4 != 0
         bits = 0
         head = 0
+        blocks = 0
         if not later_fragment:
             if protocol == 6:
-                bits = np.int64(option_bits[row]) & 15
+                bits = np.int64(option_bits[row])
                 head = 20
                 if bits & 1:
                     head += 4
@@ -183,6 +184,9 @@ def encode(
                     head += 4
                 if bits & 2:
                     head += 4
+                if bits & 16 and payload == 0 and has_prefix:  # SACK blocks, as if payload
+                    blocks = prefix_length[row]
+                    payload = blocks
             elif protocol == 17 or protocol == 1 or protocol == 58:
                 head = 8
         ip_head = 20
@@ -329,10 +333,10 @@ def encode(
         if head == 0:
             pass
         elif protocol == 6:
-            control = ((head >> 2) << 12) | np.int64(tcp_flags[row])
+            control = (((head + blocks) >> 2) << 12) | np.int64(tcp_flags[row])
             ack = np.int64(acks[row])
             window = np.int64(windows[row])
-            urgent = payload if control & 32 else 0
+            urgent = payload - blocks if control & 32 else 0
             check = pseudo + 6 + length + payload_sum + source_port + target_port
             check += (seq >> 16) + (seq & 0xFFFF) + (ack >> 16) + (ack & 0xFFFF)
             check += control + window + urgent

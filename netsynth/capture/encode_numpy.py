@@ -41,7 +41,7 @@ def encode(
     crc_table: NDArray[np.uint32],
 ) -> tuple[int, int]:
     """Write records from `first_row` on until packets or room end; see `encode_numba.encode`."""
-    layout = lay_out(columns, first_row, settings)
+    layout = lay_out(columns, first_row, settings, prefix_length)
     count = layout.size.size
     rows = slice(first_row, first_row + count)
     source, target = keys[columns[1][rows]], keys[columns[2][rows]]  # [R, 2]
@@ -276,13 +276,14 @@ def _mend_zeros(canvas: Canvas, layout: Layout, sources: Sources) -> None:
 def _put_tcp(canvas: Canvas, layout: Layout, rows: IntArray, check: IntArray) -> None:
     column = {name: values[rows] for name, values in layout.columns.items()}
     at, bits = layout.l4[rows], column["option_bits"] & 15
-    control = ((layout.head[rows] >> 2) << 12) | column["tcp_flags"]
+    blocks = layout.blocks[rows]
+    control = (((layout.head[rows] + blocks) >> 2) << 12) | column["tcp_flags"]
     seq, ack = column["seq"], column["ack"]
     words = [
         *(column["src_port"], column["dst_port"]),
         *(seq >> 16, seq & 0xFFFF, ack >> 16, ack & 0xFFFF),
         *(control, column["window"], np.zeros_like(seq)),
-        np.where(control & 32, layout.payload[rows], 0),
+        np.where(control & 32, layout.payload[rows] - blocks, 0),
     ]
     for index, word in enumerate(words):
         canvas.put(">u2", at + 2 * index, word)

@@ -23,7 +23,8 @@ class Layout:
         later: bool [R], a fragment but the first.
         head: Bytes of the transport header that are built.
         ip_head: Bytes of the IP header, with a fragment header.
-        payload: Bytes of payload, shortened where IP cannot hold them.
+        payload: Bytes of payload, shortened where IP cannot hold them, or of SACK blocks.
+        blocks: Bytes of SACK blocks, which stand where a payload would.
         wire, captured: Bytes of the frame, and of these kept.
         record: Where the record begins, while headers are whole.
         frame: Where the frame begins.
@@ -38,6 +39,7 @@ class Layout:
     head: IntArray
     ip_head: IntArray
     payload: IntArray
+    blocks: IntArray
     wire: IntArray
     captured: IntArray
     record: IntArray
@@ -82,7 +84,9 @@ class Canvas:
         self._views[kind][at] = values
 
 
-def lay_out(columns: tuple[Array, ...], first_row: int, settings: IntArray) -> Layout:
+def lay_out(
+    columns: tuple[Array, ...], first_row: int, settings: IntArray, prefix_length: IntArray
+) -> Layout:
     """Place records from `first_row` on, as many as the buffer of `encode` has room for."""
     named = {
         name: column[first_row : first_row + MOST_ROWS].astype(np.int64)
@@ -91,7 +95,7 @@ def lay_out(columns: tuple[Array, ...], first_row: int, settings: IntArray) -> L
     protocol, flags = named["protocol"], named["ip_flags"]
     is_v4 = named["ip_version"] == 4
     later = flags & 4 != 0
-    bits = named["option_bits"] & 15
+    bits = named["option_bits"]
     options = np.where(bits & 1, 4, 0) + np.where(bits & 2, 4, 0)
     options += np.where(bits & 8, 12, np.where(bits & 4, 4, 0))
     short = np.isin(protocol, (17, 1, 58))
@@ -99,6 +103,11 @@ def lay_out(columns: tuple[Array, ...], first_row: int, settings: IntArray) -> L
     ip_head = np.where(is_v4, 20, np.where(flags & 5, 48, 40))
     counted = np.where(is_v4, ip_head, ip_head - 40)
     payload = np.minimum(named["payload_length"], 65535 - counted - head)
+    blocks = np.zeros_like(payload)
+    if prefix_length.size:
+        tells = (bits & 16 != 0) & (payload == 0) & (protocol == 6) & ~later
+        blocks = np.where(tells, prefix_length[first_row : first_row + MOST_ROWS], 0)
+    payload += blocks
     link_head = np.where(named["vlan"] & 0xFFFF, 18, 14)
     wire = link_head + ip_head + head + payload
     captured = np.minimum(wire, settings[CUT])
@@ -118,6 +127,7 @@ def lay_out(columns: tuple[Array, ...], first_row: int, settings: IntArray) -> L
         head=head[kept],
         ip_head=ip_head[kept],
         payload=payload[kept],
+        blocks=blocks[kept],
         wire=wire[kept],
         captured=captured[kept],
         record=record,

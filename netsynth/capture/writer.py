@@ -29,10 +29,20 @@ from netsynth.capture.frames import (
 from netsynth.capture.sinks import CaptureSink, Packing
 from netsynth.errors import CaptureError, ConfigError, TableError
 from netsynth.numbers import IntArray
-from netsynth.tables import PACKET_COLUMNS, PacketTable
+from netsynth.tables import (
+    OPTION_MSS,
+    OPTION_SACK,
+    OPTION_SACK_PERMITTED,
+    OPTION_TIMESTAMPS,
+    OPTION_WINDOW_SCALE,
+    PACKET_COLUMNS,
+    TCP,
+    PacketTable,
+)
 
 OUT_BYTES = 1 << 20
 MAX_SNAPLEN = 262_144
+OPTION_ROOM = 40  # bytes of TCP options (RFC 9293 section 3.1)
 MAX_TIME_NS = (1 << 32) * 1_000_000_000
 Fill = Literal["random", "zero"]
 
@@ -46,8 +56,9 @@ class CaptureWriter:
     Frames are Ethernet II (802.1Q where `vlan` is not 0) with IPv4 or IPv6. Over IPv6, TCP and UDP
     have flow labels, one for each direction of a flow (RFC 6437). Lengths and checksums are
     computed from `payload_length`; `ip_length`, `wire_length` and `checksums` of the packets are
-    ignored, and so is OPTION_SACK, whose blocks no column holds. Fragments get an offset of 1480
-    bytes, but for the first. SCTP gets its ports and CRC32c if the frame is not cut.
+    ignored, and so is OPTION_SACK, whose blocks no column holds, but where a segment without
+    payload has a prefix: that is the option. Fragments get an offset of 1480 bytes, but for the
+    first. SCTP gets its ports and CRC32c if the frame is not cut.
 
     Args:
         path: Where to; its ending chooses: .pcapng for pcapng, then .gz or .zst to compress.
@@ -135,6 +146,8 @@ class CaptureWriter:
             prefix: uint8, first bytes of payloads.
             prefix_start: int64 [N], where in `prefix` each packet's begin.
             prefix_length: int64 [N], bytes of each; what a payload has no room for is left out.
+                Of TCP segments with OPTION_SACK that have no payload: bytes of the option as it
+                stands in the header, two no-operations before it (RFC 2018 section 3).
             fill_seed: Chooses the bytes of the rest of each payload. For TCP they depend on
                 addresses, ports and sequence number only, so a retransmission repeats them.
             fill: "random", or "zero" for a rest of zeros.
@@ -155,7 +168,7 @@ class CaptureWriter:
         elif prefix_start is None or prefix_length is None:
             raise TableError("prefix is given, but not prefix_start and prefix_length")
         else:
-            _check_prefixes(len(packets), prefix, prefix_start, prefix_length)
+            _check_prefixes(packets, prefix, prefix_start, prefix_length)
         if (fill_seed, fill) not in self._pools:
             self._pools = {(fill_seed, fill): make_pool(fill_seed, zero=fill == "zero")}
         self._encode(
@@ -229,11 +242,24 @@ def _load_encoder(engine: Engine) -> Callable[..., tuple[int, int]]:
 
 
 def _check_prefixes(
-    count: int, prefix: NDArray[np.uint8], start: IntArray, length: IntArray
+    packets: PacketTable, prefix: NDArray[np.uint8], start: IntArray, length: IntArray
 ) -> None:
+    count = len(packets)
     if start.shape != (count,) or length.shape != (count,):
         raise TableError(f"prefix_start and prefix_length must have one row a packet ({count})")
     if prefix.ndim != 1 or prefix.dtype != np.uint8:
         raise TableError("prefix must be a flat array of uint8")
     if start.min() < 0 or length.min() < 0 or (start + length).max() > prefix.size:
         raise TableError(f"prefixes must lie within the {prefix.size} bytes of prefix")
+    rows = np.flatnonzero(packets.option_bits & OPTION_SACK)
+    rows = rows[(packets.protocol[rows] == TCP) & (packets.payload_length[rows] == 0)]
+    bits = packets.option_bits[rows].astype(np.int64)
+    room = OPTION_ROOM - np.where(bits & OPTION_TIMESTAMPS, 12, 0)
+    room -= np.where(bits & OPTION_MSS, 4, 0) + np.where(bits & OPTION_WINDOW_SCALE, 4, 0)
+    room -= np.where((bits & OPTION_SACK_PERMITTED > 0) & (bits & OPTION_TIMESTAMPS == 0), 4, 0)
+    wrong = rows[(length[rows] % 4 != 0) | (length[rows] > room)]
+    if wrong.size:
+        raise TableError(
+            f"row {wrong[0]} has SACK blocks of {length[wrong[0]]} bytes; make them whole words "
+            f"that fit into the {OPTION_ROOM} bytes of options"
+        )

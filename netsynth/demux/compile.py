@@ -28,6 +28,7 @@ from netsynth.tables import (
 
 if TYPE_CHECKING:
     from netsynth.demux.payloads import Prefixes
+    from netsynth.demux.sack import SelectiveAcks
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +43,10 @@ class CompiledPackets:
     Attributes:
         packets: PacketTable [N], every column filled.
         flow: int64 [N], row of the FlowTable that each packet came from.
-        prefix: uint8 [P], first payload bytes of the packets; what follows them is filler.
+        prefix: uint8 [P], first payload bytes of the packets; what follows them is filler. Of a
+            packet with OPTION_SACK it is that option, as `CaptureWriter.write` wants it.
         prefix_start: int64 [N], where in `prefix` each packet's bytes begin.
-        prefix_length: int64 [N], bytes, at most the packet's payload_length.
+        prefix_length: int64 [N], bytes, at most the packet's payload_length and option.
         repairs: What had to be mended to keep the dialogues legal, and how often; the names are
             explained in `netsynth.demux.dialogue`.
     """
@@ -92,8 +94,8 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
     _mend_flags(flows, repairs)
     flows = additions.add_acknowledgements(flows, repairs)
     words = hash_flows(flows, seed)
-    data_at = _fill_columns(flows, words, seed, repairs)
-    _fill_lengths(flows.packets)
+    data_at, blocks = _fill_columns(flows, words, seed, repairs)
+    _fill_lengths(flows.packets, blocks)
     order = np.argsort(flows.packets.time_ns, kind="stable")
     counted = dict(zip(dialogue.REPAIRS, repairs.tolist(), strict=True))
     mended = {name: number for name, number in counted.items() if number}
@@ -101,6 +103,7 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
         logger.info("repairs: %s", ", ".join(f"{name} {n}" for name, n in mended.items()))
     packets = flows.packets.take(order)
     prefixes = _fill_prefixes(flows, packets, order, data_at, words, payload == "templates")
+    prefixes = _prepend_blocks(prefixes, blocks, order)
     return CompiledPackets(
         packets=packets,
         flow=flows.flow_of_packet[order],
@@ -169,9 +172,11 @@ def _mend_flags(flows: FlowTable, repairs: IntArray) -> None:
     )
 
 
-def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) -> IntArray:
-    """Fill numbers and options of all packets in place; return data_at, int64 [N]."""
-    from netsynth.demux import datagrams, openings, options
+def _fill_columns(
+    flows: FlowTable, words: Words, seed: int, repairs: IntArray
+) -> tuple[IntArray, SelectiveAcks]:
+    """Fill numbers and options of all packets in place; return data_at, int64 [N], and SACKs."""
+    from netsynth.demux import datagrams, openings, options, sack
 
     p = flows.packets
     for name in ("ip_id", "seq", "ack", "ts_val", "ts_ecr", "checksums"):
@@ -192,7 +197,8 @@ def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) 
     )
     clock = _clocks(p, seed)
     initial = mix(words, 4).view(np.uint32).reshape(-1, 2)  # [F, 2], one a side
-    data_at = _number_segments(flows, clock, initial, repairs)
+    data_at, delay_ns = _number_segments(flows, clock, initial, repairs)
+    blocks = sack.add_blocks(flows, data_at, initial, delay_ns)
     p.ts_val[:] = np.where(p.option_bits & 8, clock, 0)
     datagrams.number_echoes(
         flows.offsets,
@@ -213,7 +219,7 @@ def _fill_columns(flows: FlowTable, words: Words, seed: int, repairs: IntArray) 
         mix(words, 6).view(np.uint16).reshape(-1, 4),
         p.ip_id,
     )
-    return data_at
+    return data_at, blocks
 
 
 def _fill_prefixes(
@@ -244,8 +250,12 @@ def _fill_prefixes(
 
 def _number_segments(
     flows: FlowTable, clock: NDArray[np.uint32], initial: NDArray[np.uint32], repairs: IntArray
-) -> IntArray:
-    """Plan, then fill seq, ack and ts_ecr of the TCP flows; return data_at, int64 [N]."""
+) -> tuple[IntArray, IntArray]:
+    """Plan, then fill seq, ack and ts_ecr of the TCP flows.
+
+    Returns:
+        data_at, int64 [N], and the shortest answer of each flow and side, ns, int64 [F, 2].
+    """
     from netsynth.demux import numbering, planning
 
     p, count = flows.packets, len(flows.packets)
@@ -280,7 +290,7 @@ def _number_segments(
         p.ts_ecr,
         data_at,
     )
-    return data_at
+    return data_at, delay_ns
 
 
 def _clocks(packets: PacketTable, seed: int) -> NDArray[np.uint32]:
@@ -294,7 +304,21 @@ def _clocks(packets: PacketTable, seed: int) -> NDArray[np.uint32]:
     return (ticks & 0xFFFFFFFF).astype(np.uint32)
 
 
-def _fill_lengths(packets: PacketTable) -> None:
+def _prepend_blocks(prefixes: Prefixes, blocks: SelectiveAcks, order: IntArray) -> Prefixes:
+    """Let the prefixes of segments that tell blocks, which are bare, be their SACK options."""
+    if blocks.rows.size == 0:
+        return prefixes
+    from netsynth.demux.payloads import Prefixes
+
+    place = np.empty(order.size, dtype=np.int64)
+    place[order] = np.arange(order.size)
+    start, length = prefixes.start.copy(), prefixes.length.copy()
+    length[place[blocks.rows]] = blocks.lengths
+    start[place[blocks.rows]] = prefixes.data.size + np.cumsum(blocks.lengths) - blocks.lengths
+    return Prefixes(np.concatenate([prefixes.data, blocks.options()]), start, length)
+
+
+def _fill_lengths(packets: PacketTable, blocks: SelectiveAcks) -> None:
     """Set ip_length and wire_length of every packet from its headers and payload."""
     bits = packets.option_bits
     lengths: NDArray[Any] = np.zeros(256, dtype=np.int64)
@@ -306,5 +330,6 @@ def _fill_lengths(packets: PacketTable) -> None:
     length = header[packets.protocol] + packets.payload_length
     length += np.where(packets.protocol == TCP, lengths[bits], 0)
     length += np.where(packets.ip_version == 4, 20, 40)
+    length[blocks.rows] += blocks.lengths
     packets.ip_length[:] = np.minimum(length, 65535)
     packets.wire_length[:] = length + 14 + np.where(packets.vlan > 0, 4, 0)

@@ -118,8 +118,8 @@ def negotiate_options(
 
     A SYN-ACK offers window scale, SACK and timestamps only where the SYN did; a repeated SYN
     repeats the offer. After that timestamps are on every segment or on none (a reset may go
-    without), and only SYNs carry the other three; most segments decide. SACK blocks are dropped:
-    what they would name is not generated.
+    without), and only SYNs carry the other three; most segments decide. SACK blocks are dropped;
+    `sack` says later who has which.
 
     Args:
         completed: Flows whose SYNs were completed, bool [F]: these decide on timestamps.
@@ -146,7 +146,7 @@ def negotiate_options(
                 bits = 8 if has_stamps and (flags & 4 == 0 or bits & 8 != 0) else 0
             else:
                 original = answer if flags & 16 != 0 else offer
-                bits = np.int64(option_bits[original])
+                bits = np.int64(option_bits[original]) & 15
                 mss[i] = mss[original]
                 window_scale[i] = window_scale[original]
                 window[i] = window[original]

@@ -190,6 +190,33 @@ def test_options_in_the_order_of_real_stacks(tmp_path: Path, bits: int) -> None:
     assert len(options) % 4 == 0
 
 
+@pytest.mark.parametrize("engine", ["numba", "numpy"])
+@pytest.mark.parametrize(("bits", "blocks"), [(16, 4), (16, 1), (24, 3), (24, 0)])
+def test_sack_blocks_stand_behind_the_other_options(
+    tmp_path: Path, engine: str, bits: int, blocks: int
+) -> None:
+    edges = [edge for k in range(blocks) for edge in (4000 + 100 * k, 4050 + 100 * k)]
+    option = struct.pack(f">4B{2 * blocks}I", 1, 1, 5, 2 + 8 * blocks, *edges) if blocks else b""
+    table = packets_of(2, protocol=6, tcp_flags=16, option_bits=bits, ack=3000, ts_val=7)
+    table.option_bits[1] &= 8
+    path = tmp_path / "a.pcap"
+    with CaptureWriter(path, engine=engine) as writer:  # type: ignore[arg-type]
+        writer.write(
+            table,
+            prefix=np.frombuffer(b"..." + option, dtype=np.uint8),
+            prefix_start=np.array([3, 0]),
+            prefix_length=np.array([len(option), 0]),
+        )
+    packet = Ether(frames(path)[0])
+    found = [tuple(value) for name, value in packet[TCP].options if name == "SAck"]
+    assert found == ([tuple(edges)] if blocks else [])
+    assert [name for name, _ in packet[TCP].options][:3] != ["SAck"]
+    assert packet[TCP].dataofs * 4 == 20 + (12 if bits & 8 else 0) + len(option)
+    assert not bytes(packet[TCP].payload)
+    assert packet[IP].len == len(frames(path)[0]) - 14
+    assert not read_capture(path)[0].checksums.any()
+
+
 def test_window_scale_stays_within_rfc_7323(tmp_path: Path) -> None:
     table = packets_of(1, protocol=6, option_bits=2, window_scale=NO_WINDOW_SCALE)
     with CaptureWriter(tmp_path / "a.pcap") as writer:
@@ -523,6 +550,15 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
                     prefix=np.zeros(4, dtype=np.uint8),
                     prefix_start=start,
                     prefix_length=length,
+                )
+        told = packets_of(1, protocol=6, option_bits=24, time_ns=START_NS + 10**9)
+        for length in (36, 10):
+            with pytest.raises(TableError, match=f"SACK blocks of {length} bytes"):
+                writer.write(
+                    told,
+                    prefix=np.zeros(40, dtype=np.uint8),
+                    prefix_start=np.zeros(1, dtype=np.int64),
+                    prefix_length=np.full(1, length, dtype=np.int64),
                 )
     assert len(frames(tmp_path / "a.pcap")) == 3
     for arguments in ({"time_resolution_ns": 10}, {"snaplen": 0}, {"snaplen": 1 << 19}):

@@ -14,6 +14,7 @@ from netsynth.tables import (
     ACK,
     FIN,
     NO_WINDOW_SCALE,
+    OPTION_SACK,
     OPTION_SACK_PERMITTED,
     OPTION_TIMESTAMPS,
     OPTION_WINDOW_SCALE,
@@ -137,12 +138,18 @@ def _check_options(p: PacketTable, i: int, side: Side, peer: Side) -> Iterator[s
         if peer.options is not None and not (bits & peer.options & OPTION_WINDOW_SCALE):
             side.scale = peer.scale = 0
     else:
-        if bits & ~OPTION_TIMESTAMPS or p.mss[i] or p.window_scale[i] != NO_WINDOW_SCALE:
+        agreed = (side.options or 0) & (peer.options or 0)
+        if bits & OPTION_SACK and not agreed & OPTION_SACK_PERMITTED:
+            yield "SACK blocks that the SYNs did not agree on"
+        if (
+            bits & ~(OPTION_TIMESTAMPS | OPTION_SACK)
+            or p.mss[i]
+            or p.window_scale[i] != NO_WINDOW_SCALE
+        ):
             yield "an option that only a SYN may carry"
-        if side.options is not None and peer.options is not None and not flags & RST:
-            agreed = bool(side.options & peer.options & OPTION_TIMESTAMPS)
-            if agreed != has_stamps:
-                yield "timestamps other than agreed"
+        has_agreed = side.options is not None and peer.options is not None
+        if has_agreed and not flags & RST and bool(agreed & OPTION_TIMESTAMPS) != has_stamps:
+            yield "timestamps other than agreed"
     if not has_stamps:
         return
     value, echo = int(p.ts_val[i]), int(p.ts_ecr[i])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 from demux_actions import HANDSHAKE, Action, flow_table
 from demux_checker import complaints
@@ -9,7 +11,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netsynth.demux import assemble_flows, compile_flows
-from netsynth.tables import ACK, AHEAD, IN_ORDER, PACKET_COLUMNS, SYN
+from netsynth.tables import (
+    ACK,
+    AHEAD,
+    FIN,
+    IN_ORDER,
+    OPTION_SACK,
+    OPTION_TIMESTAMPS,
+    PACKET_COLUMNS,
+    RST,
+    SYN,
+)
 
 FLAGS = ["S", "SA", "A", "PA", "A", "PA", "FA", "R", "RA", "", "F", "SF", "SR", "FPU", "SEC"]
 ACTION = st.builds(
@@ -56,7 +68,9 @@ def test_any_actions_compile_to_legal_dialogues(flows: list[list[Action]], seed:
         assert 0 <= reverse[rows].sum() - table.reverse[drawn].sum() <= added
         found = list(complaints(one, reverse[rows]))
         assert not found, (found, flows[flow])
-    assert (compiled.prefix_length <= p.payload_length).all()
+    tells = p.option_bits & OPTION_SACK > 0
+    assert (compiled.prefix_length <= np.where(tells, 36, p.payload_length)).all()
+    blocks_name_what_was_sent(compiled, reverse)
     assert (compiled.prefix_start + compiled.prefix_length <= compiled.prefix.size).all()
     streams_repeat_their_bytes(compiled, compiled.flow, reverse)
 
@@ -89,10 +103,43 @@ def streams_repeat_their_bytes(compiled, flow, reverse) -> None:  # type: ignore
     for i in range(len(p)):
         start = int(p.seq[i]) + bool(p.tcp_flags[i] & SYN)
         begin = int(compiled.prefix_start[i])
+        if p.option_bits[i] & OPTION_SACK:
+            continue
         data = compiled.prefix[begin : begin + int(compiled.prefix_length[i])]
         for offset, byte in enumerate(data.tolist()):
             place = (int(flow[i]), bool(reverse[i]), (start + offset) % 2**32)
             assert known.setdefault(place, byte) == byte, f"packet {i} changes a byte"
+
+
+def blocks_name_what_was_sent(compiled, reverse) -> None:  # type: ignore[no-untyped-def]
+    """Check SACK blocks as their receiver would: RFC 2018 section 4, RFC 2883 section 4."""
+    p = compiled.packets
+    sent: dict[tuple[int, bool], set[int]] = {}
+    for i in range(len(p)):
+        key = int(compiled.flow[i]), bool(reverse[i])
+        start, flags = int(p.seq[i]), int(p.tcp_flags[i])
+        if not flags & RST:
+            length = int(p.payload_length[i]) + bool(flags & SYN) + bool(flags & FIN)
+            sent.setdefault(key, set()).update(n % 2**32 for n in range(start, start + length))
+        if not p.option_bits[i] & OPTION_SACK:
+            continue
+        assert not p.payload_length[i]
+        assert not flags & (SYN | FIN | RST)
+        begin, length = int(compiled.prefix_start[i]), int(compiled.prefix_length[i])
+        option = compiled.prefix[begin : begin + length].tobytes()
+        assert length <= (28 if p.option_bits[i] & OPTION_TIMESTAMPS else 36)
+        assert option[:4] == bytes([1, 1, 5, length - 2])
+        edges = struct.unpack(f">{(length - 4) // 4}I", option[4:])
+        told: set[int] = set()
+        for place, (left, right) in enumerate(zip(edges[::2], edges[1::2], strict=True)):
+            bytes_of = {n % 2**32 for n in range(left, left + (right - left) % 2**32)}
+            assert bytes_of
+            assert bytes_of <= sent[key[0], not key[1]], f"packet {i} tells what was not sent"
+            is_ahead = (left - int(p.ack[i]) - 1) % 2**32 < 2**31
+            assert is_ahead or place == 0, f"packet {i} tells what it acknowledges"
+            if is_ahead:
+                assert not bytes_of & told
+                told |= bytes_of
 
 
 def test_acks_of_one_sided_flows_stay_put() -> None:
