@@ -48,7 +48,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no likelihood of kinds": {"kind_likelihood": 0.0},
     "no joint phase": {"joint_share": 0.0},
 }
-EPOCHS = 20  # of a fit in the ablation, where they are more than the steps
 STRATEGIES = ("ml", "sp", "eq")
 FAMILIES = ("temporal", "statistical", "bursts")
 PUBLISHED = CascadeConfig(
@@ -89,7 +88,7 @@ def main() -> None:
 def print_ablation(capture: Path, *, steps: int, only: list[str] | None) -> None:
     """Fit, sample and compare every variant."""
     real, _ = read_capture(capture)
-    bound = {"max_epochs": EPOCHS, "least_steps": steps}
+    bound = {"most_steps": steps}
     print(f"{'variant':24} {'CPU s':>6} " + " ".join(f"{n:>18}" for n in (*FAMILIES, "top 1 %")))
     print(f"{'real':31} " + " ".join(f"{c:>18}" for c in ("", "", "", f"{top_share(real):.3f}")))
     with tempfile.TemporaryDirectory() as folder:

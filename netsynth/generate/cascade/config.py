@@ -45,6 +45,7 @@ class CascadeConfig:
     patience: int = 4  # evaluations without a gain before a phase stops
     max_epochs: int = 400  # passes over the data at most, in each phase
     least_steps: int = 1500  # of a generator that a phase may take, however few the flows are
+    most_steps: int = 0  # of a generator that a pair alone takes at most; 0: no such bound
 
     def __post_init__(self) -> None:
         for name in (
@@ -54,7 +55,7 @@ class CascadeConfig:
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1")
-        for name in ("penalty", "alpha", "beta", "joint_share", "kind_likelihood"):
+        for name in ("penalty", "alpha", "beta", "joint_share", "kind_likelihood", "most_steps"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must not be negative")
         if self.learning_rate <= 0:

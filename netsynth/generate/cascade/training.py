@@ -216,10 +216,11 @@ def train_phase(
 def phase_steps(batches: Batches, names: tuple[str, ...], config: CascadeConfig) -> int:
     """Generator steps a phase takes at most: max_epochs passes over what the pairs learn from.
 
-    Where flows are few, passes are short: least_steps then, if that is more.
+    Where flows are few, passes are short: least_steps then, if that is more. Never over most_steps.
     """
     rows = max(batches.rows(name, held_out=False).numel() for name in names)
     steps = max(config.max_epochs * rows / (config.batch * config.critic_steps), config.least_steps)
+    steps = min(steps, config.most_steps or steps)
     return max(1, round(steps if len(names) == 1 else steps * config.joint_share))
 
 

@@ -33,7 +33,8 @@ OWN = ("gap", "label", *ENDPOINTS)  # columns that are not attributes
 KNOWN = (0, 1, 2, 3)
 INITIATOR_CHAIN = ((0, 2, 3), (0, 2), (2,), (0, 3), (0,))
 RESPONDER_CHAIN = ((0, 1, 3), (0, 1), (1,), (0, 3), (0,))
-OF_RESPONDER = ("responder_port", "meta_reverse", "other_meta_reverse", "opening_reverse")
+PORT = "responder_port"
+OF_RESPONDER = ("meta_reverse", "other_meta_reverse", "opening_reverse")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,16 +163,22 @@ class TupleMaker:
         return made
 
     def draw_attributes(self, tokens: IntArray, rng: np.random.Generator) -> dict[str, IntArray]:
-        """Draw all other token columns given ENDPOINTS and state [F, 4], by name: int64 [F]."""
+        """Draw all other token columns given ENDPOINTS and state [F, 4], by name: int64 [F].
+
+        The port comes apart from the rest: a probe whose port, TTL and window are those of one real
+        probe is a twin of it, though each of them for itself is nothing that it alone had.
+        """
         book = self.attributes
         rows = book.draw(tokens, chain=(KNOWN, *INITIATOR_CHAIN), rng=rng)
-        new = np.flatnonzero(~book.knows(tokens, KNOWN))
-        others = rows.copy()
-        others[new] = book.draw(tokens[new], chain=RESPONDER_CHAIN, rng=rng)
-        return {
-            name: (others if name in OF_RESPONDER else rows)[:, i]
-            for i, name in enumerate(self.names)
-        }
+        others = book.draw(tokens, chain=(KNOWN, *RESPONDER_CHAIN), rng=rng)
+        is_new = ~book.knows(tokens, KNOWN)
+        drawn = {name: rows[:, i] for i, name in enumerate(self.names)}
+        for i, name in enumerate(self.names):
+            if name == PORT:
+                drawn[name] = others[:, i]
+            elif name in OF_RESPONDER:
+                drawn[name] = np.where(is_new, others[:, i], rows[:, i])
+        return drawn
 
 
 def fit_tuple_maker(traces: list[EncodedTrace], layout: TupleLayout) -> TupleMaker:

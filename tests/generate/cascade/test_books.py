@@ -67,6 +67,21 @@ def test_attributes_of_a_new_combination_are_those_of_its_ends() -> None:
     assert drawn["meta_reverse"].tolist() == [255, 128, 128]
 
 
+def test_the_port_of_a_probe_comes_apart_from_its_ttl() -> None:
+    """60 ports, each probed once with a TTL of its own: as many of each, but few pairs again."""
+    tokens = np.zeros((60, 4), dtype=np.int64)
+    pairs = np.stack([np.arange(60), np.arange(60)], axis=1)
+    maker = TupleMaker(
+        layout=TupleLayout(parts=(), columns=np.zeros(0, int), states=np.zeros(1, int)),
+        book=fit_tuple_book(np.zeros((60, 1), np.float32), tokens, np.zeros(60, int)),
+        attributes=fit_count_book(tokens, pairs), names=("meta_forward", "responder_port"),
+    )  # fmt: skip
+    drawn = maker.draw_attributes(tokens, np.random.default_rng(0))
+    assert sorted(drawn["meta_forward"].tolist()) == list(range(60))
+    assert sorted(drawn["responder_port"].tolist()) == list(range(60))
+    assert (drawn["meta_forward"] == drawn["responder_port"]).sum() < 8  # 1 by chance
+
+
 def test_arrays_restore_a_book() -> None:
     book = fit_count_book(GIVEN, ROWS)
     again = CountBook.from_arrays("b", book.to_arrays("b"))

@@ -11,12 +11,12 @@ from cascade_fits import SMALL, fresh
 from generate_traces import layout, office
 from torch import Tensor
 
-from netsynth.errors import ConfigError
+from netsynth.errors import ConfigError, ModelError
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.generator import CascadeGenerator
 from netsynth.generate.cascade.kind_fit import fit_kinds, kind_loss
 from netsynth.generate.cascade.pairs import PAIRS, Batches, sliced_distance
-from netsynth.generate.cascade.training import Phase, train_phase
+from netsynth.generate.cascade.training import Phase, phase_steps, train_phase
 from netsynth.generate.transformer.training import FitControl
 
 QUIET = FitControl(report=lambda *_: None, stop=lambda: False)
@@ -73,6 +73,41 @@ def test_phase_two_trains_all_together() -> None:
     assert moved(before, weights(batches)) == {f"d {name}" for name in PAIRS}, "critics alone"
     phase.step_generators()
     assert moved(before, weights(batches)) == set(before)
+
+
+def test_a_fit_runs_level_0_each_pair_alone_then_all_and_resumes_behind_what_is_done() -> None:
+    generator = CascadeGenerator(layout=layout(), config=SMALL, seed=0)
+    order: list[str] = []
+
+    def report(level: str, _share: float, _text: str) -> None:
+        if order[-1:] != [level]:
+            order.append(level)
+
+    generator.fit(
+        [office()[1]], seed=0, report=report, stop=lambda: "series" in order, minutes=0.001
+    )
+    assert order == ["starts", "tuples", "series"]
+    assert list(generator.outcomes) == ["starts", "tuples"], "series is not done"
+    order.clear()
+    generator.fit([office()[1]], seed=0, report=report, minutes=0.001)
+    assert order == ["series", "records", "joint"]
+    assert list(generator.outcomes) == ["starts", "tuples", "series", "records", "joint"]
+
+
+def test_no_weights_become_nan_in_silence() -> None:
+    _, batches = fresh()
+    batches.data.conditions[:] = torch.nan
+    phase = Phase(batches, ("tuples",), alone=True, config=SMALL)
+    with pytest.raises(ModelError, match="tuples: the critic's loss is nan; lower learning_rate"):
+        phase.step_critics()
+
+
+@pytest.mark.parametrize(("most", "alone", "together"), [(0, 900, 180), (50, 50, 10)])
+def test_a_phase_ends_after_its_most_steps(most: int, alone: int, together: int) -> None:
+    config = dataclasses.replace(SMALL, least_steps=900, most_steps=most)
+    _, batches = fresh(config)
+    assert phase_steps(batches, ("tuples",), config) == alone
+    assert phase_steps(batches, PAIRS, config) == together  # joint_share 0.2 of that
 
 
 def test_records_teach_the_levels_above_in_phase_two() -> None:
