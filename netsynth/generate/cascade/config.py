@@ -40,7 +40,7 @@ class CascadeConfig:
     kind_likelihood: float = 1.0  # weight of the likelihood of kinds in G3's loss; 0: a GAN alone
     alpha: float = 1.0  # weight of L1 in the joint phase
     beta: float = 1.0  # weight of L2 in the joint phase
-    joint_share: float = 0.2  # of the steps of the pairs, the joint phase takes at most
+    joint_share: float = 0.05  # of the steps of the pairs, the joint phase takes at most
     held_out: float = 0.1  # share of flows that decide when to stop
     patience: int = 4  # evaluations without a gain before a phase stops
     max_epochs: int = 400  # passes over the data at most, in each phase
