@@ -240,7 +240,7 @@ class Codec:
             series_period=series.period,
             record_offsets=flows.offsets,
             record_fields=self.record_fields,
-            records=self.records.encode(flows, columns.other_meta),
+            records=self.records.encode(flows, columns),
             record_bytes=flows.packets.payload_length.astype(np.int64),
             record_ns=flows.packets.time_ns - first_ns,
         )

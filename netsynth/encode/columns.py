@@ -49,6 +49,8 @@ class FlowColumns:
             their direction (a SYN-ACK without DF, a reset by another stack, a TOS set later).
         opening: int64 [F, 2, 3], option bits, MSS and window scale of the first packet of either
             direction; -1 where there is none.
+        bare: bool [N], segments without the timestamps that both sides of their flow offered (a
+            reset that answers what belongs to no connection).
         service_port: int64 [F], responder port, or ICMP type << 8 | code.
     """
 
@@ -61,6 +63,7 @@ class FlowColumns:
     meta: IntArray
     other_meta: NDArray[np.bool_]
     opening: IntArray
+    bare: NDArray[np.bool_]
     service_port: IntArray
 
 
@@ -113,6 +116,9 @@ def flow_columns(flows: FlowTable) -> FlowColumns:
         axis=-1,
     ).astype(np.int64)
     opening[~present] = -1
+    offers = (np.maximum(opening[:, :, 0], 0) & OPTION_TIMESTAMPS) > 0  # [F, 2]
+    stamped = (packets.option_bits & OPTION_TIMESTAMPS) > 0
+    later = (packets.protocol == TCP) & ((packets.tcp_flags & SYN) == 0)
     is_icmp = np.isin(flows.protocol, (ICMP, ICMPV6))
     service_port = np.where(is_icmp, packets.icmp[starts], flows.responder_port).astype(np.int64)
     return FlowColumns(
@@ -125,6 +131,7 @@ def flow_columns(flows: FlowTable) -> FlowColumns:
         meta=meta,
         other_meta=other_meta,
         opening=opening,
+        bare=later & ~stamped & (offers[:, 0] & offers[:, 1])[flows.flow_of_packet],
         service_port=service_port,
     )
 

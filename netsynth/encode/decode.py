@@ -181,7 +181,7 @@ def _packets(
     """Packet columns of the window, the direction of each and its kind row."""
     count = trace.records.shape[0]
     flow = np.repeat(np.arange(len(trace)), np.diff(trace.record_offsets))
-    kinds = codec.records.kinds.rows[trace.records[:, 0]]  # [N, 8]
+    kinds = codec.records.kinds.rows[trace.records[:, 0]]  # [N, 9]
     reverse = kinds[:, 1].astype(np.bool_)
     side = reverse.astype(np.int64)
     meta = np.stack([codec.meta.rows[column[name]] for name in META_FIELDS], axis=1)  # [F, 4, 4]
@@ -195,9 +195,8 @@ def _packets(
     flags = np.where(is_tcp, kinds[:, 3], 0)
     is_syn = is_tcp & ((flags & SYN) > 0)
     # RFC 7323 section 3.2: timestamps are sent where both sides offered them; -1 is no packet seen
-    stamped = (
-        is_tcp & (opening[:, 0] > 0) & ((opening[:, 0] & answer[:, 0] & OPTION_TIMESTAMPS) > 0)
-    )
+    stamped = is_tcp & (opening[:, 0] > 0) & (kinds[:, 8] == 0)
+    stamped &= (opening[:, 0] & answer[:, 0] & OPTION_TIMESTAMPS) > 0
     is_icmp = np.isin(protocol[flow], (ICMP, ICMPV6))
     sizes = raise_sizes(
         trace.record_bytes, flow=flow, service=column["service"][flow], reverse=reverse,

@@ -1,7 +1,7 @@
 """Source ports for drawn flows: their habits followed, no 5-tuple twice while it may live.
 
-A 5-tuple may be taken again where the capture's hosts did so: by a connection that opens with a
-SYN, after one that got further than that, and no sooner than learned.
+A 5-tuple is taken again where the token says so: by a connection that opens with a SYN, after one
+that got further than that, and no sooner than learned.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from netsynth.encode.source_ports import (
     NO_PORT,
     OFTEN,
     PAIR_STEPS,
+    RETURNS,
     SAME_AS_RESPONDER,
     SourcePortCodec,
     codes,
@@ -67,7 +68,7 @@ class PortAllocator:
 
     codec: SourcePortCodec
     last: dict[Tuple, int] = field(default_factory=dict)
-    recent: dict[Tuple, list[int]] = field(default_factory=dict)  # ports of a pair, last first
+    recent: dict[Tuple, dict[int, None]] = field(default_factory=dict)  # a pair's ports, last last
     step: dict[Tuple, int] = field(default_factory=dict)
     used: dict[Tuple, float] = field(default_factory=dict)  # and when they are free again, ns
     used_before: dict[Tuple, float] = field(default_factory=dict)
@@ -159,10 +160,13 @@ class PortAllocator:
         if len(np.unique(tuples[1], axis=0)) < len(np.unique(tuples[0], axis=0)):
             return port  # a named port was in the way
         self.used = dict(zip(map(tuple, tuples[1].tolist()), until.tolist(), strict=True))
-        for row in np.flatnonzero(moved != port).tolist():
+        others = codes(pairs)
+        for row in np.flatnonzero(np.isin(others, others[moved != port]) & movable).tolist():
             pair, new = tuple(pairs[row].tolist()), int(moved[row])
+            ports = self.recent[pair]
+            ports.pop(int(port[row]), None)
+            remember(ports, new)
             self.last[pair[:2]] = self.last[pair] = new
-            remember(self.recent[pair], new)
         return moved
 
     def _one(
@@ -181,8 +185,13 @@ class PortAllocator:
     ) -> tuple[int, int, bool]:
         of_host, of_pair = (host, protocol), (host, protocol, peer, service)
         is_free = token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.start_token
+        back = token == FIRST_PAIR_STEP or FIRST_RETURN <= token < FIRST_NAMED
         if is_free:
-            port = self._follow(token, port, leap, of_host, of_pair, begin)
+            port = self._follow(token, port, leap, of_host, of_pair)
+            if back and of_pair in self.recent:
+                port = self._return(token, of_pair, port, begin, spare)
+            else:
+                begin = -np.inf  # takes no used tuple
         elif FIRST_NAMED <= token < self.codec.start_token and port >= CHOSEN.start:
             port = self._scan_from(host, of_pair, port, spare)
             port = self._other_scan(host, of_pair, port, begin)
@@ -203,7 +212,7 @@ class PortAllocator:
         self.used[whole] = max(until, self.used.get(whole, until))
         if is_free:
             self.last[of_host] = self.last[of_pair] = port
-            remember(self.recent.setdefault(of_pair, []), port)
+            remember(self.recent.setdefault(of_pair, {}), port)
         return port, service, free
 
     def _follow(
@@ -213,7 +222,6 @@ class PortAllocator:
         leap: int,
         of_host: Tuple,
         of_pair: Tuple,
-        begin: float,
     ) -> int:
         """Port that a habit leads to; `port` where the pair begins, `leap` where it jumps."""
         if FIRST_HOST_STEP <= token < FIRST_PAIR_STEP:
@@ -222,16 +230,25 @@ class PortAllocator:
         before = self.last.get(of_pair)
         if before is None:
             return port
-        if FIRST_RETURN <= token < FIRST_NAMED:
-            recent = self.recent[of_pair]
-            wanted = recent[min(token - FIRST_RETURN + 1, len(recent) - 1)]
-            idle = (p for p in (wanted, *reversed(recent)) if not self._taken(of_pair, p, begin))
-            return next(idle, before + self.step.get(of_pair, 2))
         if token < FIRST_RETURN:
             self.step[of_pair] = PAIR_STEPS[token - FIRST_PAIR_STEP]
         elif leap:
             return leap
         return before + self.step.get(of_pair, 2)  # it never jumped: it goes on
+
+    def _return(self, token: int, of_pair: Tuple, port: int, begin: float, spare: int) -> int:
+        """Port of the pair that was not used for as long as `token` says, and is not in use; the
+        nearest such port where all of those are; `port` where all are."""
+        recent = list(reversed(self.recent[of_pair]))
+        place = 0 if token == FIRST_PAIR_STEP else token - FIRST_RETURN + 1
+        ends = (0, *RETURNS, len(recent))
+        first = min(ends[place], len(recent))
+        last = min(max(ends[place + 1], first), len(recent))
+        turn = first + spare % max(last - first, 1)
+        ranks = (*range(turn, last), *range(first, turn), *range(last, len(recent)),
+                 *range(first - 1, -1, -1))  # fmt: skip
+        idle = (recent[r] for r in ranks if not self._taken(of_pair, recent[r], begin))
+        return next(idle, port)
 
     def _scan_from(self, host: int, of_pair: Tuple, named: int, spare: int) -> int:
         """Port that stands for a scanner's `named` one; another where the 5-tuple is an old one."""

@@ -14,6 +14,7 @@ from netsynth.tables import TCP, FlowTable
 
 KIND_COLUMNS = (
     "protocol", "reverse", "payload", "tcp_flags", "segment", "ack_class", "icmp", "other_meta",
+    "bare",
 )  # fmt: skip
 GAP_RULERS = ("gap", "gap_per_delay")  # what a gap is measured in
 SAME_WINDOW = 0  # window token: as the packet before in the same direction; TCP alone has others
@@ -23,16 +24,16 @@ SAME_WINDOW = 0  # window token: as the packet before in the same direction; TCP
 class RecordCodec:
     """Record fields as tokens: kind, length, window (and gap, for generators that predict it)."""
 
-    kinds: Vocabulary  # rows [V, 8], KIND_COLUMNS
+    kinds: Vocabulary  # rows [V, 9], KIND_COLUMNS
     length: NumberCodec
     window: NumberCodec
     gap: NumberCodec  # ns
     gap_per_delay: NumberCodec  # gap over the delay of the side that sends, see `FlowColumns`
 
-    def encode(self, flows: FlowTable, other_meta: NDArray[np.bool_]) -> NDArray[np.int32]:
+    def encode(self, flows: FlowTable, columns: FlowColumns) -> NDArray[np.int32]:
         """Return int32 [N, 3]: kind, length and window tokens."""
         packets = flows.packets
-        kind = self.kinds.encode(kind_rows(flows, other_meta))
+        kind = self.kinds.encode(kind_rows(flows, columns))
         length = self.length.encode(packets.payload_length)
         before = before_in_direction(flows, packets.window.astype(np.int64))
         same = (before == packets.window) | (packets.protocol != TCP)
@@ -42,8 +43,7 @@ class RecordCodec:
 
 def fit_record_codec(flow_tables: list[FlowTable], columns: list[FlowColumns]) -> RecordCodec:
     """Learn the record vocabularies from flows and their columns."""
-    other_metas = [c.other_meta for c in columns]
-    rows = np.concatenate([kind_rows(t, o) for t, o in zip(flow_tables, other_metas, strict=True)])
+    rows = np.concatenate([kind_rows(t, c) for t, c in zip(flow_tables, columns, strict=True)])
     length = np.concatenate([t.packets.payload_length for t in flow_tables])
     windows, gaps, shares = [], [], []
     for table, column in zip(flow_tables, columns, strict=True):
@@ -77,14 +77,14 @@ def fit_record_codec(flow_tables: list[FlowTable], columns: list[FlowColumns]) -
     )
 
 
-def kind_rows(flows: FlowTable, other_meta: NDArray[np.bool_]) -> IntArray:
-    """Return KIND_COLUMNS of each packet, int64 [N, 8]."""
+def kind_rows(flows: FlowTable, columns: FlowColumns) -> IntArray:
+    """Return KIND_COLUMNS of each packet, int64 [N, 9]."""
     packets = flows.packets
-    columns = (
+    parts = (
         packets.protocol, flows.reverse, packets.payload_length > 0, packets.tcp_flags,
-        flows.segment, flows.ack_class, packets.icmp, other_meta,
+        flows.segment, flows.ack_class, packets.icmp, columns.other_meta, columns.bare,
     )  # fmt: skip
-    return np.stack([np.asarray(c, dtype=np.int64) for c in columns], axis=1)
+    return np.stack([np.asarray(part, dtype=np.int64) for part in parts], axis=1)
 
 
 def before_in_direction(flows: FlowTable, values: IntArray) -> IntArray:

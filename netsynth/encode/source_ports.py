@@ -2,13 +2,14 @@
 
 Ports with a name of their own (the service's, or one below 1024) are kept. The others are told by
 habit: a step from the port the host used last, towards the same service (Linux counts upwards
-there) or at all (a scanner keeps its port, a flooder counts), a return to one of the ports it used
-there before (small devices have but a few), or a draw from the part of the ephemeral range that
+there) or at all (a scanner keeps its port, a flooder counts), a return to a port it used there
+before (small devices have but a few), or a draw from the part of the ephemeral range that
 the hosts began or jumped to. No port of the capture is replayed.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,9 @@ from netsynth.tables import SYN, TCP, FlowTable
 NO_PORT, SAME_AS_RESPONDER = 0, 1
 HOST_STEPS = (0, 1, 2, -1)  # from the port the host used last
 PAIR_STEPS = tuple(range(33))  # from the port it used last towards the same service
-RETURNS = 7  # ports used towards the same service before the last one that a host may return to
+# Least number of other ports used since, of ports that a host returns to for the same service.
+RETURNS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 512)
+MOST_RECENT = 1024  # ports of a pair that are told apart by when they were used
 FIXED_SHARE = 0.01  # a port that opens this share of all flows is no ephemeral one
 DYNAMIC = range(49152, 65536)  # RFC 6335 section 6
 CHOSEN = range(32768, 61000)  # Linux's ephemeral ports; named ones are those of scanners
@@ -38,7 +41,7 @@ NOWHERE = Vocabulary(rows=np.zeros((0, 4), np.int64), counts=np.zeros(0, np.int6
 FIRST_HOST_STEP = 2
 FIRST_PAIR_STEP = FIRST_HOST_STEP + len(HOST_STEPS)
 FIRST_RETURN = FIRST_PAIR_STEP + len(PAIR_STEPS)
-FIRST_NAMED = FIRST_RETURN + RETURNS
+FIRST_NAMED = FIRST_RETURN + len(RETURNS)
 NEVER = -1
 
 
@@ -116,9 +119,9 @@ class SourcePortCodec:
         before = _port_before(_pair_key(flows)[free], own)
         ahead = own - before
         known = (before >= 0) & (ahead >= 0) & (ahead < len(PAIR_STEPS))
-        rank = _returns(_pair_key(flows)[free], own)
-        habit = np.where(rank > 0, FIRST_RETURN + rank - 1, habit)
-        token[free] = np.where(known, FIRST_PAIR_STEP + ahead, habit)
+        habit = np.where(known, FIRST_PAIR_STEP + ahead, habit)
+        back = _returns(_pair_key(flows)[free], own)
+        token[free] = np.where(back >= 0, FIRST_RETURN + back, habit)
         return np.where(port == 0, NO_PORT, token).astype(np.int64)
 
     def are_free(self, tokens: IntArray) -> NDArray[np.bool_]:
@@ -199,31 +202,32 @@ def _port_before(keys: Array, port: IntArray) -> IntArray:
 
 
 def _returns(keys: Array, port: IntArray) -> IntArray:
-    """How many other ports flows of the same key used since they last used the port of each.
+    """Tell how many other ports flows of the same key used since they last used the port of each.
 
     Returns:
-        int64 [F], 1 .. RETURNS; 0 where it is more, or none, or the port is new to the key.
+        int64 [F], place in RETURNS; -1 where there is none, or the port is new to the key.
     """
-    result = np.zeros(port.size, dtype=np.int64)
+    result = np.full(port.size, -1, dtype=np.int64)
     tuples = codes(np.concatenate([keys, port[:, None]], axis=1))
     again = np.bincount(tuples)[tuples] > 1
     key = codes(keys)
     some = np.bincount(key, again)[key] > 0
-    recent: dict[int, list[int]] = {}
+    recent: dict[int, dict[int, None]] = {}
     for row in np.flatnonzero(some).tolist():
-        ports, own = recent.setdefault(int(key[row]), []), int(port[row])
-        rank = ports.index(own) if own in ports else 0
-        result[row] = rank
+        ports, own = recent.setdefault(int(key[row]), {}), int(port[row])
+        if own in ports:
+            rank = next(i for i, p in enumerate(reversed(ports)) if p == own)
+            result[row] = bisect_right(RETURNS, rank) - 1
         remember(ports, own)
     return result
 
 
-def remember(recent: list[int], port: int) -> None:
-    """Put `port` in front of the ports used last, RETURNS and the last one."""
-    if port in recent:
-        recent.remove(port)
-    recent.insert(0, port)
-    del recent[RETURNS + 1 :]
+def remember(recent: dict[int, None], port: int) -> None:
+    """Put `port` at the end of the ports used last, MOST_RECENT of them."""
+    recent.pop(port, None)
+    recent[port] = None
+    if len(recent) > MOST_RECENT:
+        del recent[next(iter(recent))]
 
 
 def _shortest_reuse(flow_tables: list[FlowTable]) -> int:

@@ -11,6 +11,7 @@ from netsynth.encode.source_ports import (
     FIRST_PAIR_STEP,
     FIRST_RETURN,
     NEVER,
+    RETURNS,
     SourcePortCodec,
     fit_source_port_codec,
 )
@@ -61,6 +62,32 @@ def test_returns_are_told_by_the_ports_used_since() -> None:
     assert (tokens[3:] == FIRST_RETURN + 1).all()  # two others were used since
     again = connections([(0, 20_000), (10, 30_000), (20, 20_000), (30, 20_000)])
     assert codec.encode(again)[2:].tolist() == [FIRST_RETURN, FIRST_PAIR_STEP]
+
+
+def test_ports_used_long_ago_are_told_by_the_octave() -> None:
+    """Of 40 ports in turns, each is come back to after 39 others."""
+    codec = fit(connections([(10 * i, 20_000 + 50 * (i % 40)) for i in range(80)]))
+    tokens = codec.encode(connections([(10 * i, 20_000 + 50 * (i % 40)) for i in range(80)]))
+    assert (tokens[:40] < FIRST_RETURN).sum() + (tokens[:40] == codec.start_token).sum() == 40
+    assert (tokens[40:] == FIRST_RETURN + RETURNS.index(32)).all()
+    ports = allocate(
+        PortAllocator(codec=codec), tokens.tolist(), lives([1000 * i for i in range(80)], 1)
+    )
+    assert np.unique(ports[:40]).size == 40
+    when = {int(p): i for i, p in enumerate(ports[:40])}
+    for row, port in enumerate(ports[40:].tolist(), 40):
+        since = {int(p) for p in ports[when[port] + 1 : row]}
+        assert len(since) >= 32
+        when[port] = row
+
+
+def test_what_is_not_told_to_return_takes_no_used_tuple() -> None:
+    """Steps that lead to a port used before go past it, however long ago that was."""
+    codec = fit(connections(TURNS))
+    tokens = [codec.start_token, FIRST_PAIR_STEP + 2, FIRST_RETURN, FIRST_PAIR_STEP + 2]
+    ports = allocate(PortAllocator(codec=codec), tokens, lives([0, 200, 400, 600], 1))
+    assert ports[2] == ports[0]
+    assert np.unique(ports).size == 3
 
 
 def test_the_shortest_time_before_a_tuple_is_taken_again_is_learned() -> None:

@@ -21,6 +21,7 @@ def decoder() -> GapDecoder:
             fit_number_codec(gaps, bin_count=12, atom_count=2, atom_share=0.01),
             fit_number_codec(shares, bin_count=12, atom_count=0),
         ),
+        kinds=1,
         width=8,
         hidden=8,
         tick_ns=TICK,
@@ -55,7 +56,9 @@ def test_draws_lie_within_bounds_and_follow_the_likelihood() -> None:
     units = torch.stack([repeat(1.0, count), repeat(90_000.0, count)], dim=1)
     low, high = repeat(30_000.0, count), repeat(250_000.0, count)
     with torch.no_grad():
-        drawn = made.sample(state, low, high, units, random=torch.Generator().manual_seed(4))
+        none = torch.zeros(count, dtype=torch.int64)
+        random = torch.Generator().manual_seed(4)
+        drawn = made.sample(state, low, high, units, service=none, kind=none, random=random)
         edges = torch.arange(30_000.0, 250_001, TICK, dtype=torch.float64)
         size = edges.numel()
         nll = made.nll(state[:size], edges, low[:size], high[:size], units[:size])
@@ -72,7 +75,8 @@ def test_a_ruler_without_a_unit_is_not_used() -> None:
     units = torch.stack([repeat(1.0, count), repeat(0.0, count)], dim=1)
     bound = repeat(20_000.0, count)
     with torch.no_grad():
-        drawn = made.sample(
-            torch.randn(count, 8), bound, bound, units, random=torch.Generator().manual_seed(5)
-        )
+        none = torch.zeros(count, dtype=torch.int64)
+        random = torch.Generator().manual_seed(5)
+        state = torch.randn(count, 8)
+        drawn = made.sample(state, bound, bound, units, service=none, kind=none, random=random)
     assert drawn.tolist() == [20_000.0] * count

@@ -47,6 +47,9 @@ def case() -> Case:
     for head in [*level.heads, *level.gaps.heads, level.gaps.choice]:
         torch.nn.init.normal_(head.weight, std=0.5)
     level.fastest_runs.copy_(torch.rand(level.fastest_runs.shape).double() * 1e5)
+    gap = torch.arange(400).double() % 40 * 1e3 + 2e6  # 2.00 to 2.04 ms in places of all bins
+    ones = torch.ones_like(gap, dtype=torch.int64)
+    level.gaps.timers.learn(level.gap, ones, torch.arange(400) % 5, gap)
     arrays = pack_record_level(level)
     tokens = torch.as_tensor(office()[1].tokens[:ROWS].astype(np.int64))
     random = np.random.default_rng(1)
@@ -194,13 +197,17 @@ def test_gaps_are_drawn_from_both_rulers_and_inside_their_limits(case: Case) -> 
     assert (found <= lanes.high).all()
     random = torch.Generator().manual_seed(0)
     kind = torch.as_tensor(lanes.token[:, KIND])
+    service = torch.as_tensor(case.flows.service)
+    assert level.gaps.timers.keys.numel() > 0
     expected = np.zeros((count, ROWS))
     with torch.no_grad():
         state = level.norm(torch.as_tensor(case.state))
         units = level._units(kind, case.context)
         low, high = case.context.gap_low, case.context.gap_high
         for draw in range(count):
-            expected[draw] = level.gaps.sample(state, low, high, units, random=random).numpy()
+            expected[draw] = level.gaps.sample(
+                state, low, high, units, service=service, kind=kind, random=random
+            ).numpy()
     spread = np.sqrt((found.var(0) + expected.var(0)) / count) + 1e-9
     score = (found.mean(0) - expected.mean(0)) / spread
     assert np.abs(score).max() < 5

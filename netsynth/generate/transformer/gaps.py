@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from netsynth.generate.transformer.layers import draw, likely
 from netsynth.generate.transformer.numbers import NumberTable
+from netsynth.generate.transformer.timers import Timers
 from netsynth.numbers import NumberCodec
 
 NEVER = -1e4  # logit of a ruler that has no unit here
@@ -25,16 +26,24 @@ class GapDecoder(nn.Module):
 
     Args:
         codecs: Of gaps in ns, and in other units.
+        kinds: Number of kinds of records.
         width: Of the states it reads.
         hidden: Of the layer before the outputs.
         tick_ns: Resolution of times; what a density is turned into a probability with.
     """
 
     def __init__(
-        self, codecs: tuple[NumberCodec, ...], *, width: int, hidden: int, tick_ns: float = 1000.0
+        self,
+        codecs: tuple[NumberCodec, ...],
+        *,
+        kinds: int,
+        width: int,
+        hidden: int,
+        tick_ns: float = 1000.0,
     ) -> None:
         super().__init__()
         self.tables = nn.ModuleList(NumberTable(c) for c in codecs)
+        self.timers = Timers(self.table(0), kinds=kinds)
         self.inner = nn.Linear(width, hidden)
         self.heads = nn.ModuleList(nn.Linear(hidden, c.size) for c in codecs)
         self.choice = nn.Linear(hidden, len(codecs))
@@ -84,9 +93,14 @@ class GapDecoder(nn.Module):
         high: Tensor,
         units: Tensor,
         *,
+        service: Tensor,
+        kind: Tensor,
         random: torch.Generator,
     ) -> Tensor:
-        """Draw gaps in ns between `low` and `high`, float64 [M]; see `nll`."""
+        """Draw gaps in ns between `low` and `high`, float64 [M]; see `nll`.
+
+        `service` and `kind`, int64 [M], tell the timers of the records behind the gaps.
+        """
         inner = functional.gelu(self.inner(state))
         ruler = draw(self._choice(inner, units), random)
         gap = torch.zeros_like(low)
@@ -95,5 +109,8 @@ class GapDecoder(nn.Module):
             table, unit = self.table(index), units[rows, index].clamp(min=1.0)
             start, stop = low[rows] / unit, high[rows] / unit
             token = draw(likely(head(inner[rows]) + table.share_within(start, stop)), random)
-            gap[rows] = table.draw_within(token, start, stop, random) * unit
+            knots = None
+            if index == 0:  # the only one in ns
+                knots = self.timers.knots(table, service[rows], kind[rows], token)
+            gap[rows] = table.draw_within(token, start, stop, random, knots) * unit
         return torch.minimum(torch.maximum(gap, low), high)

@@ -88,12 +88,17 @@ def _first_above(ascending: Array, value: float) -> int:
 
 
 @compiled
-def from_token(a: NumberArrays, part: int, token: int, uniform: float) -> float:
-    """`NumberTable.draw` of the table `part`."""
-    row = a.rows[a.row_start[part] + token]
+def from_knots(row: Array, uniform: float) -> float:
+    """Value at `uniform` of an inverse distribution function [KNOTS]."""
     place = uniform * (KNOTS - 1)
     left = min(int(place), KNOTS - 2)
     return float(row[left] + (row[left + 1] - row[left]) * (place - left))
+
+
+@compiled
+def from_token(a: NumberArrays, part: int, token: int, uniform: float) -> float:
+    """`NumberTable.draw` of the table `part`."""
+    return from_knots(a.rows[a.row_start[part] + token], uniform)
 
 
 @compiled

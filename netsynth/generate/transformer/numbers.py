@@ -44,12 +44,15 @@ class NumberTable(nn.Module):
             tokens = torch.where(exact, near, tokens)
         return tokens
 
-    def draw(self, tokens: Tensor, random: torch.Generator) -> Tensor:
-        """Draw a value of each token: float64, same shape."""
+    def draw(self, tokens: Tensor, random: torch.Generator, knots: Tensor | None = None) -> Tensor:
+        """Draw a value of each token: float64, same shape.
+
+        `knots` [..., KNOTS] stand for those of the tokens' bins.
+        """
         uniform = torch.rand(
             tokens.shape, generator=random, device=tokens.device, dtype=torch.float64
         )
-        rows = self.rows[tokens]  # [..., KNOTS]
+        rows = self.rows[tokens] if knots is None else knots  # [..., KNOTS]
         place = uniform * (KNOTS - 1)
         left = place.long().clamp(max=KNOTS - 2)
         low = rows.gather(-1, left[..., None])[..., 0]
@@ -69,10 +72,15 @@ class NumberTable(nn.Module):
         return share.clamp(min=1e-13).log().float()
 
     def draw_within(
-        self, tokens: Tensor, low: Tensor, high: Tensor, random: torch.Generator
+        self,
+        tokens: Tensor,
+        low: Tensor,
+        high: Tensor,
+        random: torch.Generator,
+        knots: Tensor | None = None,
     ) -> Tensor:
-        """Draw a value of each token [M] inside low..high [M]: float64 [M]."""
-        value = self.draw(tokens, random)
+        """Draw a value of each token [M] inside low..high [M]: float64 [M]; see `draw`."""
+        value = self.draw(tokens, random, knots)
         start = torch.maximum(self.rows[tokens, 0], low)
         stop = torch.minimum(self.rows[tokens, -1], high)
         start, stop = torch.minimum(start, high), torch.maximum(stop, low)

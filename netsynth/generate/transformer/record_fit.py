@@ -16,7 +16,7 @@ from netsynth.generate.transformer.record_data import (
     record_gaps,
     record_targets,
 )
-from netsynth.generate.transformer.record_level import RecordContext, RecordLevel
+from netsynth.generate.transformer.record_level import KIND, RecordContext, RecordLevel
 from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
 from netsynth.numbers import IntArray
 from netsynth.tables import EncodedTrace
@@ -63,6 +63,7 @@ def fit_records(
         for i, s in enumerate(level.sizes)
     ]
     level.set_prior([c.to(device) for c in counts])
+    _learn_timers(level, flows, flow_of, targets, gaps)
 
     def loss(rows: IntArray, *, forget: bool) -> Tensor:
         losses = []
@@ -102,3 +103,22 @@ def fit_records(
         evaluate_steps=int(np.clip(train.size // size, 15, 60)),
         control=control,
     )
+
+
+def _learn_timers(
+    level: RecordLevel,
+    flows: list[Tensor],
+    flow_of: list[IntArray],
+    targets: list[Tensor],
+    gaps: list[Tensor],
+) -> None:
+    """Learn how gaps lie in their bins; those before the first records of flows are none."""
+    service, kind, gap = [], [], []
+    for tokens, of, target, gap_ns in zip(flows, flow_of, targets, gaps, strict=True):
+        later = torch.as_tensor(np.flatnonzero(np.diff(of, prepend=-1) == 0))
+        service.append(tokens[torch.as_tensor(of)[later], level.service_place])
+        kind.append(target[later, KIND])
+        gap.append(gap_ns[later])
+    device = level.kind_reverse.device
+    columns = (torch.cat(column).to(device) for column in (service, kind, gap))
+    level.gaps.timers.learn(level.gap, *columns)

@@ -23,7 +23,13 @@ from netsynth.generate.transformer.kernels import (
     pick,
     to_weights,
 )
-from netsynth.generate.transformer.number_arrays import from_token, highest, lowest, to_token
+from netsynth.generate.transformer.number_arrays import (
+    from_knots,
+    from_token,
+    highest,
+    lowest,
+    to_token,
+)
 from netsynth.generate.transformer.record_arrays import (
     DELAY_TABLE,
     EMBED,
@@ -609,8 +615,36 @@ def _draw_gap(
     keep_likely(logits, size, LIKELY)
     token = max(pick(logits, size, next_uniform(flows.streams, flow)), 0)
     first, second = next_uniform(flows.streams, flow), next_uniform(flows.streams, flow)
-    gap = _draw_within(a, ruler, token, low / unit, high / unit, first, second) * unit
+    if ruler == GAP_TABLE:
+        kind = lanes.token[place, KIND]
+        gap = _draw_timer(a, flows.service[flow], kind, token, low, high, first, second)
+    else:
+        gap = _draw_within(a, ruler, token, low / unit, high / unit, first, second) * unit
     lanes.gap[place] = min(max(gap, low), high)
+
+
+@compiled
+def _draw_timer(
+    a: RecordArrays,
+    service: int,
+    kind: int,
+    token: int,
+    low: float,
+    high: float,
+    first: float,
+    second: float,
+) -> float:
+    """Draw a gap of a token in ns, where it is narrow as the service and kind say."""
+    kinds, size = a.kind_reverse.size, a.numbers.size[GAP_TABLE]
+    for own in (kind, kinds):
+        code = (service * (kinds + 1) + own) * size + token
+        row = np.searchsorted(a.timer_keys, code)
+        if row < a.timer_keys.size and a.timer_keys[row] == code:
+            value = float(from_knots(a.timer_rows[row], first))
+            if low <= value <= high:
+                return value
+            break
+    return float(_draw_within(a, GAP_TABLE, token, low, high, first, second))
 
 
 @compiled

@@ -99,7 +99,7 @@ class RecordLevel(nn.Module):
         assert length.number
         codecs = tuple(r.number for r in rulers if r.number)
         wide = config.record_width
-        self.gaps = GapDecoder(codecs, width=wide, hidden=config.hidden)
+        self.gaps = GapDecoder(codecs, kinds=kind.size, width=wide, hidden=config.hidden)
         self.gap, self.per_delay = self.gaps.table(0), self.gaps.table(1)
         self.length = NumberTable(length.number)
         self.sizes = (kind.size, gap.size, length.size, window.size)
@@ -337,7 +337,9 @@ class RecordLevel(nn.Module):
         state = state + self.embed[LENGTH](length)
         low, high = context.gap_low, context.gap_high
         units = self._units(kind, context)
-        gap = self.gaps.sample(self.norm(state), low, high, units, random=random)
+        gap = self.gaps.sample(
+            self.norm(state), low, high, units, service=service, kind=kind, random=random
+        )
         due = torch.minimum(torch.maximum(context.due_left, low), high)
         gap = torch.where(self._is_due(kind, context), due, gap)
         begins = context.position == 0
