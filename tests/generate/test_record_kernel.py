@@ -50,6 +50,7 @@ def case() -> Case:
     gap = torch.arange(400).double() % 40 * 1e3 + 2e6  # 2.00 to 2.04 ms in places of all bins
     ones = torch.ones_like(gap, dtype=torch.int64)
     level.gaps.timers.learn(level.gap, ones, torch.arange(400) % 5, gap)
+    level.by_delay[:, ::3] = False
     arrays = pack_record_level(level)
     tokens = torch.as_tensor(office()[1].tokens[:ROWS].astype(np.int64))
     random = np.random.default_rng(1)
@@ -202,7 +203,7 @@ def test_gaps_are_drawn_from_both_rulers_and_inside_their_limits(case: Case) -> 
     expected = np.zeros((count, ROWS))
     with torch.no_grad():
         state = level.norm(torch.as_tensor(case.state))
-        units = level._units(kind, case.context)
+        units = level._units(service, kind, level._delay(kind, case.context))
         low, high = case.context.gap_low, case.context.gap_high
         for draw in range(count):
             expected[draw] = level.gaps.sample(

@@ -47,6 +47,7 @@ class RecordArrays(NamedTuple):
     shape_state: Array  # int64 [shapes]
     is_tcp: Array  # uint8 [services]
     fastest_runs: Array  # float64 [services, RUNS] ns
+    by_delay: Array  # uint8 [services, kinds]
     timer_keys: Array  # int64 [K], see `timers.Timers`
     timer_rows: Array  # float64 [K, KNOTS]
     hidden_width: int
@@ -96,6 +97,7 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
         shape_state=level.shape_state.cpu().numpy().astype(np.int64),
         is_tcp=_bytes(level.service_tcp),
         fastest_runs=level.fastest_runs.cpu().numpy(),
+        by_delay=_bytes(level.by_delay),
         timer_keys=level.gaps.timers.keys.cpu().numpy(),
         timer_rows=level.gaps.timers.rows.cpu().numpy(),
         hidden_width=hidden_layer.out_features,

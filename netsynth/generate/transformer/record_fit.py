@@ -17,6 +17,7 @@ from netsynth.generate.transformer.record_data import (
     record_targets,
 )
 from netsynth.generate.transformer.record_level import KIND, RecordContext, RecordLevel
+from netsynth.generate.transformer.rulers import fit_by_delay
 from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
 from netsynth.numbers import IntArray
 from netsynth.tables import EncodedTrace
@@ -64,6 +65,7 @@ def fit_records(
     ]
     level.set_prior([c.to(device) for c in counts])
     _learn_timers(level, flows, flow_of, targets, gaps)
+    _learn_rulers(level, flows, flow_of, contexts, targets, gaps)
 
     def loss(rows: IntArray, *, forget: bool) -> Tensor:
         losses = []
@@ -122,3 +124,38 @@ def _learn_timers(
     device = level.kind_reverse.device
     columns = (torch.cat(column).to(device) for column in (service, kind, gap))
     level.gaps.timers.learn(level.gap, *columns)
+
+
+def _learn_rulers(
+    level: RecordLevel,
+    flows: list[Tensor],
+    flow_of: list[IntArray],
+    contexts: list[RecordContext],
+    targets: list[Tensor],
+    gaps: list[Tensor],
+) -> None:
+    """Learn whose gaps go by the delay of their flow."""
+    names = [f.name for f in level.flow_fields]
+    hosts = [names.index(name) for name in ("initiator", "responder")]
+    places, pairs, told, delays = [], [], [], []
+    kinds = level.sizes[KIND]
+    is_reverse = level.kind_reverse.cpu()
+    for tokens, of, context, target, gap_ns in zip(
+        flows, flow_of, contexts, targets, gaps, strict=True
+    ):
+        own, kind = tokens[torch.as_tensor(of)], target[:, KIND]
+        answers = is_reverse[kind] != context.first_reverse
+        delay = torch.where(answers, context.delays[:, 0], context.delays[:, 1])
+        due = (context.due_left >= 0) & (answers != context.due_reply)  # told by the delay itself
+        told.append(gap_ns.masked_fill(due | (context.position == 0), 0.0))
+        pairs.append(own[:, hosts[0]] << 32 | own[:, hosts[1]])
+        places.append(own[:, level.service_place] * kinds + kind)
+        delays.append(delay)
+    found = fit_by_delay(
+        torch.cat(places).numpy(),
+        torch.cat(pairs).numpy(),
+        torch.cat(told).numpy(),
+        torch.cat(delays).numpy(),
+        size=level.by_delay.numel(),
+    )
+    level.by_delay = torch.as_tensor(found.reshape(-1, kinds), device=level.by_delay.device)

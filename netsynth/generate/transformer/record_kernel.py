@@ -578,6 +578,8 @@ def _draw_gaps(
                 place = lane[asked[i]]
                 flow = lanes.flow[place]
                 delay = flows.delays[flow, 1 - _answers(a, lanes, place)]
+                if a.by_delay[flows.service[flow], lanes.token[place, KIND]] == 0:
+                    delay = 0.0
                 ruler[i] = _draw_ruler(logits[i], delay, next_uniform(flows.streams, flow))
                 unit[i] = max(delay, 1.0) if ruler[i] == DELAY_TABLE else 1.0
         else:

@@ -103,6 +103,7 @@ class RecordLevel(nn.Module):
         self.gap, self.per_delay = self.gaps.table(0), self.gaps.table(1)
         self.length = NumberTable(length.number)
         self.sizes = (kind.size, gap.size, length.size, window.size)
+        self.flow_fields = flow_fields
         self.flow_embed = FieldEmbedding(flow_fields, width=config.width)
         self.flow_mix = nn.Sequential(nn.GELU(), nn.Linear(config.width, config.width), nn.GELU())
         self.flow_out = nn.Linear(config.width, wide)
@@ -161,6 +162,8 @@ class RecordLevel(nn.Module):
         runs = torch.zeros(service.size, RUNS, dtype=torch.float64)
         self.register_buffer("fastest_runs", runs)
         self.fastest_runs: Tensor  # ns, see pace.fastest_runs
+        self.register_buffer("by_delay", torch.ones(service.size, kind.size, dtype=torch.bool))
+        self.by_delay: Tensor  # whose gaps may be told in units of a delay, see rulers
         self.shape_state: Tensor
         self.kind_state: Tensor
         self.of_protocol: Tensor
@@ -278,7 +281,7 @@ class RecordLevel(nn.Module):
         losses.append(_nll(logits, length).masked_fill(~self.kind_payload[kind], 0))
         state = state + self.dropout(self.embed[LENGTH](length))
         known = (context.position == 0) | self._is_due(kind, context)
-        units = self._units(kind, context)
+        units = self._units(service, kind, self._delay(kind, context))
         loss = self.gaps.nll(self.norm(state), gap_ns, context.gap_low, context.gap_high, units)
         losses.append(loss.masked_fill(known, 0))
         state = state + self.dropout(self.embed[GAP](gap))
@@ -291,11 +294,15 @@ class RecordLevel(nn.Module):
         opposite = self.kind_reverse[kind] != context.first_reverse
         return (opposite != context.due_reply) & (context.due_left >= 0) & (context.position > 0)
 
-    def _units(self, kind: Tensor, context: RecordContext) -> Tensor:
-        """Return ns of a unit of each ruler of gaps, 0 where there is none: float64 [M, 2]."""
+    def _delay(self, kind: Tensor, context: RecordContext) -> Tensor:
+        """Delay of the side that sends, 0 where there is none: float64 [M] ns."""
         answers = self.kind_reverse[kind] != context.first_reverse
-        delay = torch.where(answers, context.delays[:, 0], context.delays[:, 1])
-        return torch.stack([torch.ones_like(delay), delay.clamp(min=0)], dim=1)
+        return torch.where(answers, context.delays[:, 0], context.delays[:, 1]).clamp(min=0)
+
+    def _units(self, service: Tensor, kind: Tensor, delay: Tensor) -> Tensor:
+        """Return ns of a unit of each ruler of gaps, 0 where it is not used: float64 [M, 2]."""
+        unit = delay.masked_fill(~self.by_delay[service, kind], 0.0)
+        return torch.stack([torch.ones_like(delay), unit], dim=1)
 
     def _most_bytes(self, kind: Tensor, context: RecordContext) -> Tensor:
         """Bytes that records may have at most: int64 [M]."""
@@ -336,7 +343,8 @@ class RecordLevel(nn.Module):
         length = self.length.bucket(size)
         state = state + self.embed[LENGTH](length)
         low, high = context.gap_low, context.gap_high
-        units = self._units(kind, context)
+        delay = self._delay(kind, context)
+        units = self._units(service, kind, delay)
         gap = self.gaps.sample(
             self.norm(state), low, high, units, service=service, kind=kind, random=random
         )
@@ -348,7 +356,7 @@ class RecordLevel(nn.Module):
         state = state + self.embed[GAP](token)
         window = draw(self._logits(WINDOW, state), random)
         window = window.masked_fill(~self.service_tcp[service], 0)
-        ruled = self.per_delay_token(gap, units[:, 1]) - 1
+        ruled = self.per_delay_token(gap, delay) - 1
         return torch.stack([kind, token, length, window, ruled], dim=1), gap, size
 
 

@@ -14,10 +14,11 @@ from netsynth.numbers import KNOTS
 
 LEAST = 6  # gaps to tell a timer by
 NARROW = 0.5  # of the bin's middle half that the middle half of a timer's gaps fills, at most
+MANY = 48  # gaps that tell how they lie in a bin, narrow or not
 
 
 class Timers(nn.Module):
-    """Inverse distribution functions of gaps inside bins, where they are narrow.
+    """Inverse distribution functions of gaps inside bins, where they are narrow or many.
 
     Args:
         table: The ruler, in ns.
@@ -54,7 +55,7 @@ class Timers(nn.Module):
         bins = table.rows[known % self.size]
         quarter = KNOTS // 4
         middle, whole = (r[:, -1 - quarter] - r[:, quarter] for r in (rows, bins))
-        kept = (counts >= LEAST) & (middle <= NARROW * whole)
+        kept = ((counts >= LEAST) & (middle <= NARROW * whole)) | (counts >= MANY)
         self.keys, self.rows = known[kept], rows[kept]
 
     def _code(self, service: Tensor, kind: Tensor, token: Tensor) -> Tensor:
