@@ -186,15 +186,15 @@ class PortAllocator:
         of_host, of_pair = (host, protocol), (host, protocol, peer, service)
         is_free = token >= FIRST_HOST_STEP and not FIRST_NAMED <= token < self.codec.start_token
         back = token == FIRST_PAIR_STEP or FIRST_RETURN <= token < FIRST_NAMED
+        if not back or of_pair not in self.recent:
+            begin = -np.inf  # takes no used tuple
         if is_free:
             port = self._follow(token, port, leap, of_host, of_pair)
             if back and of_pair in self.recent:
                 port = self._return(token, of_pair, port, begin, spare)
-            else:
-                begin = -np.inf  # takes no used tuple
         elif FIRST_NAMED <= token < self.codec.start_token and port >= CHOSEN.start:
             port = self._scan_from(host, of_pair, port, spare)
-            port = self._other_scan(host, of_pair, port, begin)
+            port = self._other_scan(host, of_pair, port)
         if token == NO_PORT:
             port = 0
         elif not 1 <= port <= 65535:
@@ -261,13 +261,13 @@ class PortAllocator:
             self.chosen[host, named] = port
         return port
 
-    def _other_scan(self, host: int, of_pair: Tuple, port: int, begin: float) -> int:
+    def _other_scan(self, host: int, of_pair: Tuple, port: int) -> int:
         """Port of another scan of the host, where that of `port` tried this service already."""
         scans = self.scans.setdefault(host, [])
         if port not in scans:
             scans.append(port)
-        if self._taken(of_pair, port, begin):
-            return next((p for p in reversed(scans) if not self._taken(of_pair, p, begin)), port)
+        if self._taken(of_pair, port):
+            return next((p for p in reversed(scans) if not self._taken(of_pair, p)), port)
         return port
 
     def _next_free(self, of_pair: Tuple, port: int, spare: int, begin: float) -> int:
@@ -288,7 +288,7 @@ class PortAllocator:
             tries += 1
         return port
 
-    def _taken(self, of_pair: Tuple, port: int, begin: float) -> bool:
+    def _taken(self, of_pair: Tuple, port: int, begin: float = -np.inf) -> bool:
         """Whether the 5-tuple is in use when a flow begins."""
         whole = (*of_pair, port)
         until = self.used.get(whole)

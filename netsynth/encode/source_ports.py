@@ -30,8 +30,8 @@ NO_PORT, SAME_AS_RESPONDER = 0, 1
 HOST_STEPS = (0, 1, 2, -1)  # from the port the host used last
 PAIR_STEPS = tuple(range(33))  # from the port it used last towards the same service
 # Least number of other ports used since, of ports that a host returns to for the same service.
-RETURNS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 512)
-MOST_RECENT = 1024  # ports of a pair that are told apart by when they were used
+RETURNS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+MOST_RECENT = 4096  # ports of a pair that are told apart by when they were used
 FIXED_SHARE = 0.01  # a port that opens this share of all flows is no ephemeral one
 DYNAMIC = range(49152, 65536)  # RFC 6335 section 6
 CHOSEN = range(32768, 61000)  # Linux's ephemeral ports; named ones are those of scanners

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from netsynth.encode.port_allocator import Lives, PortAllocator
 from netsynth.encode.source_ports import (
+    FIRST_NAMED,
     FIRST_PAIR_STEP,
     FIRST_RETURN,
     NEVER,
@@ -146,3 +147,20 @@ def test_only_connections_that_open_follow_those_that_got_on(changed: str) -> No
     tokens = [codec.start_token, FIRST_PAIR_STEP]
     window = Lives(**times, window_ns=1000 * S)
     assert np.diff(allocate(PortAllocator(codec=codec), tokens, window)) != 0
+
+
+def test_a_port_with_a_name_is_not_taken_again() -> None:
+    """Whoever scans from one port tries each service once, however long ago that was."""
+    rows = TURNS + [(200 + i, 45_000) for i in range(40)]
+    codec = fit(connections(rows))
+    named = FIRST_NAMED + int(codec.named.find(np.array([[45_000]]))[0])
+    assert codec.named.rows[named - FIRST_NAMED, 0] == 45_000
+    ones = np.ones(3, dtype=np.int64)
+    ports, services, free = PortAllocator(codec=codec).allocate(
+        ones * named, host=ones, peer=2 * ones, protocol=6 * ones, responder_port=80 * ones,
+        other_ports=np.tile(np.arange(81, 89), (3, 1)), keys=np.zeros((3, 3), dtype=np.int64),
+        rng=np.random.default_rng(0), lives=lives([0, 300, 600], 1),
+    )  # fmt: skip
+    assert free.all()
+    assert np.unique(services).size == 3
+    assert (ports == 45_000).all()
