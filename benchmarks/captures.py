@@ -1,6 +1,7 @@
 """How good a fit with default settings is, for one capture after the other.
 
     python benchmarks/captures.py office.pcap iot-house.pcap -o results/
+    python benchmarks/captures.py office.pcap --generator doppelganger -o results-doppelganger/
 
 Each capture is fitted and sampled by the installed command, as many packets as it has, and compared
 with the sample: `netsynth fit`, `sample` and the library's `compare`. Printed are the means of the
@@ -56,14 +57,17 @@ def malformed(capture: Path) -> int | None:
     return len(found.stdout.split())
 
 
-def measure(trace: Path, folder: Path, *, seed: int, minutes: float | None) -> dict[str, Any]:
+def measure(
+    trace: Path, folder: Path, *, generator: str, seed: int, minutes: float | None
+) -> dict[str, Any]:
     """Fit, sample and compare `trace`."""
     from netsynth.capture import read_capture
     from netsynth.report import compare
 
     model, output = folder / f"{trace.stem}.netsynth", folder / f"{trace.stem}.again.pcap"
     limit = [] if minutes is None else ["--minutes", str(minutes)]
-    fit_s = run(["fit", str(trace), "-o", str(model), "--seed", str(seed), *limit])
+    chosen = ["--generator", generator, "--seed", str(seed), *limit]
+    fit_s = run(["fit", str(trace), "-o", str(model), *chosen])
     sample_s = run(["sample", str(output), "-m", str(model), "--seed", str(seed), "--quiet"])
     real, synthetic = read_capture(trace)[0], read_capture(output)[0]
     report = compare(
@@ -107,13 +111,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("captures", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, default=Path("results"))
+    parser.add_argument("--generator", default="transformer", help="as of netsynth fit")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=None, help="bound of each fit")
     choice = parser.parse_args()
     choice.output.mkdir(parents=True, exist_ok=True)
     rows = {}
     for trace in choice.captures:
-        row = measure(trace, choice.output, seed=choice.seed, minutes=choice.minutes)
+        row = measure(
+            trace,
+            choice.output,
+            generator=choice.generator,
+            seed=choice.seed,
+            minutes=choice.minutes,
+        )
         rows[trace.stem] = row
         print(line(trace.stem, row), flush=True)
         (choice.output / "captures.json").write_text(json.dumps(rows, indent=1, default=str))

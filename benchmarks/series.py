@@ -105,18 +105,23 @@ def total_distance(one: SeriesDataset, other: SeriesDataset, technology: int) ->
     return earth_movers(*totals)
 
 
-def measure_web(real: SeriesDataset, *, count: int, minutes: float | None) -> None:
+def measure_web(
+    real: SeriesDataset, *, count: int, minutes: float | None, generators: list[str]
+) -> None:
     """Print the error of the mean autocorrelation, and how far training went."""
     half = np.random.default_rng(0).permutation(len(real))
     floor = autocorrelation_error(real.take(half[::2]), real.take(half[1::2]), 0)
     print(f"real halves: ACF MSE {floor:.6f}")
     published = 400 * len(real) // 100  # steps of DoppelGANger's own training
-    for name, changes in (("doppelganger", {"log_counts": True}), ("tst", {})):
+    settings: dict[str, dict[str, Any]] = {"doppelganger": {"log_counts": True}, "tst": {}}
+    for name in generators or settings:
+        changes = settings[name]
         made, outcomes, spent = fit_and_draw(name, real, count, minutes=minutes, **changes)
         error = autocorrelation_error(real, made, 0)
         steps = int(outcomes["series"]["steps"])
         share = f" ({steps / published:.1%} of the paper's)" if name == "doppelganger" else ""
-        print(f"{name}: ACF MSE {error:.6f} after {steps:,} steps{share}, {spent:,.0f} CPU s")
+        text = f"{name}: ACF MSE {error:.6f} after {steps:,} steps{share}, {spent:,.0f} CPU s"
+        print(f"{text}; {len(made):,} made", flush=True)
 
 
 def measure_cluster(real: SeriesDataset, *, minutes: float | None, name: str) -> None:
@@ -232,10 +237,11 @@ def main() -> None:
     parser.add_argument("part", choices=["costs", "equal", "mba", "web", "cluster"])
     parser.add_argument("file", nargs="?", type=Path, help="of mba, or the capture of equal")
     parser.add_argument("--real", type=Path, help="real file, in place of a simulation")
-    parser.add_argument("--samples", type=int, default=20_000)
+    parser.add_argument("--samples", type=int, default=20_000, help="simulated; made, of mba")
+    parser.add_argument("--made", type=int, default=20_000, help="series drawn, at most, of web")
     parser.add_argument("--minutes", type=float, default=None, help="of each training, at most")
     parser.add_argument("--seconds", type=float, default=120, help="of CPU, of equal")
-    parser.add_argument("--generator", default="tst", help="of cluster")
+    parser.add_argument("--generator", action="append", default=[], help="may be repeated")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.part == "costs":
@@ -251,11 +257,17 @@ def main() -> None:
     elif arguments.part == "web":
         given = arguments.real
         real = read_series(given) if given else web_like(arguments.samples)
-        measure_web(real, count=min(len(real), 20_000), minutes=arguments.minutes)
+        measure_web(
+            real,
+            count=min(len(real), arguments.made),
+            minutes=arguments.minutes,
+            generators=arguments.generator,
+        )
     else:
         given = arguments.real
         real = read_series(given) if given else cluster_like(arguments.samples)
-        measure_cluster(real, minutes=arguments.minutes, name=arguments.generator)
+        for name in arguments.generator or ["tst"]:
+            measure_cluster(real, minutes=arguments.minutes, name=name)
 
 
 if __name__ == "__main__":

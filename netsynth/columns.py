@@ -101,6 +101,7 @@ class SeriesSchema:
         id_column: Name of the column that tells the samples of a long-form file apart.
         time: How times follow, or None where there are none.
         label: Metadata column that classifiers predict, or None.
+        step: Name of the column that numbers the records of a series in a long-form file, or None.
     """
 
     metadata: tuple[Column, ...]
@@ -109,6 +110,7 @@ class SeriesSchema:
     id_column: str = "id"
     time: TimeAxis | None = None
     label: str | None = None
+    step: str | None = None
 
     def __post_init__(self) -> None:
         if not self.measurements:
@@ -152,6 +154,7 @@ class SeriesSchema:
                 id_column=str(content["id_column"]),
                 time=None if content["time"] is None else TimeAxis(**content["time"]),
                 label=content["label"],
+                step=content.get("step"),
             )
         except (KeyError, TypeError, ValueError, TableError) as error:
             raise ModelError(f"the schema of the series is malformed ({error})") from error

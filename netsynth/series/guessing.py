@@ -6,20 +6,23 @@ import numpy as np
 
 from netsynth.dataset import CATEGORICAL, COUNT, NUMERIC
 from netsynth.errors import TableError
+from netsynth.numbers import Array, IntArray
 from netsynth.series.long_table import LongTable
 from netsynth.series.schema_file import ColumnPlan, SchemaPlan
 
 ID_NAMES = ("id", "series_id", "sample_id", "series", "sample")
 TIME_NAMES = ("time", "timestamp", "datetime", "date")
 STEP_NAMES = ("step", "t")
+SURE = 16  # pairs of neighbouring records, from which a column that counts up tells the order
 
 
 def infer_plan(table: LongTable) -> SchemaPlan:
     """Guess what the columns of a table are.
 
     The column named id (or series, sample), else the first, tells series apart; time, timestamp or
-    date are times; step or t the order; of the others, those that never change within a series are
-    metadata. Text is categorical, whole numbers from 0 on are counts.
+    date are times; step or t the order, else a column that counts up by one in all series. Of the
+    others, those that never change within a series are metadata. Text is categorical, whole numbers
+    from 0 on are counts.
 
     Raises:
         TableError: If no series has two records, so that nothing tells metadata by.
@@ -27,7 +30,6 @@ def infer_plan(table: LongTable) -> SchemaPlan:
     by_lower = {name.lower(): name for name in table.columns}
     id_column = next((by_lower[n] for n in ID_NAMES if n in by_lower), next(iter(table.columns)))
     time = next((by_lower[n] for n in TIME_NAMES if n in by_lower), None)
-    step = next((by_lower[n] for n in STEP_NAMES if n in by_lower), None)
     sample, _ = table.texts(id_column)
     order = np.argsort(sample, kind="stable")
     same = sample[order][1:] == sample[order][:-1]
@@ -36,10 +38,14 @@ def infer_plan(table: LongTable) -> SchemaPlan:
             f"{table.path}: every series has one record alone, so what is metadata cannot be "
             "guessed; say it in a schema file (--schema)"
         )
+    rest = [name for name in table.columns if name not in (id_column, time)]
+    step = next((by_lower[n] for n in STEP_NAMES if by_lower.get(n) in rest), None)
+    if step is None:
+        step = next((name for name in rest if _counts_up(table, name, order, same)), None)
     metadata: list[ColumnPlan] = []
     measurements: list[ColumnPlan] = []
-    for name in table.columns:
-        if name in (id_column, time, step):
+    for name in rest:
+        if name == step:
             continue
         codes, words = table.texts(name)
         is_fixed = not (np.diff(codes[order])[same] != 0).any()
@@ -53,6 +59,13 @@ def infer_plan(table: LongTable) -> SchemaPlan:
         metadata=tuple(metadata),
         measurements=tuple(measurements),
     )
+
+
+def _counts_up(table: LongTable, name: str, order: IntArray, same: Array) -> bool:
+    """Whether a column grows by one from each record of a series to the next, in all of them."""
+    if np.count_nonzero(same) < SURE:
+        return False
+    return bool((np.diff(table.numbers(name)[order])[same] == 1).all())
 
 
 def _infer_kind(table: LongTable, name: str, words: list[str]) -> str:

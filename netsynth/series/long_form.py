@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from netsynth.errors import TableError
 from netsynth.numbers import Array, FloatArray, IntArray
 from netsynth.series.long_table import BadRows, LongTable
 from netsynth.series.schema_file import ColumnPlan, SchemaPlan
+
+log = logging.getLogger(__name__)
 
 
 def dataset_of_table(
@@ -68,6 +71,7 @@ def dataset_of_table(
         max_length=int(np.diff(offsets).max()),
         id_column=plan.id_column,
         label=plan.label,
+        step=plan.step,
     )
     dataset = SeriesDataset(
         schema=schema,
@@ -81,12 +85,18 @@ def dataset_of_table(
 
 
 def table_of_dataset(dataset: SeriesDataset, *, first_id: int = 0) -> Any:
-    """Return a dataset in long form, as a pyarrow table; samples are numbered from `first_id`."""
+    """Return a dataset in long form, as a pyarrow table.
+
+    Samples are numbered from `first_id`, and the records of each from 0 where the schema names a
+    column for that.
+    """
     import pyarrow as pa
 
     schema, axis = dataset.schema, dataset.schema.time
     sample = dataset.sample_of_record
     arrays: dict[str, Any] = {schema.id_column: pa.array(sample + first_id)}
+    if schema.step is not None:
+        arrays[schema.step] = pa.array(dataset.step_of_record)
     if axis is not None:
         times = dataset.times_ns()
         if axis.unit == "iso":
@@ -123,6 +133,11 @@ def _require_columns(table: LongTable, plan: SchemaPlan) -> None:
     if missing:
         raise TableError(
             f"{table.path}: there is no column {missing[0]}; there are {', '.join(table.columns)}"
+        )
+    unread = [name for name in table.columns if name not in named]
+    if unread:
+        log.warning(
+            "%s: left out, as the schema does not name it: %s", table.path, ", ".join(unread)
         )
 
 

@@ -1,6 +1,7 @@
 """Schema files: TOML that names the columns of a file of series and their types.
 
 id = "user"              # column that tells series apart (long form)
+step = "hour"            # column that puts the records of a series in order, where there is one
 time = "time"            # column of times, where there is one
 time_unit = "s"          # s, ms, us, ns or iso
 label = "technology"     # what the report's classifiers predict
@@ -108,6 +109,7 @@ def plan_of_schema(schema: SeriesSchema) -> SchemaPlan:
 
     return SchemaPlan(
         id_column=schema.id_column,
+        step=schema.step,
         time=None if axis is None else axis.column,
         time_unit="s" if axis is None else axis.unit,
         label=schema.label,
@@ -120,6 +122,8 @@ def format_schema(schema: SeriesSchema) -> str:
     """Write a schema as TOML that `read_schema_file` reads, for correction."""
     lines = [f"id = {json.dumps(schema.id_column, ensure_ascii=False)}"]
     hidden: set[str] = set()
+    if schema.step is not None:
+        lines += [f"step = {json.dumps(schema.step, ensure_ascii=False)}"]
     if schema.time is not None:
         lines += [f"time = {json.dumps(schema.time.column)}"]
         lines += [f"time_unit = {json.dumps(schema.time.unit)}"]

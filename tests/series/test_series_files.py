@@ -104,6 +104,38 @@ def test_records_follow_their_step(tmp_path: Path) -> None:
         read_series(write(tmp_path, text.replace("a,0,10", "a,1,10")))
 
 
+def test_the_column_of_steps_is_printed_and_written(tmp_path: Path) -> None:
+    got = read_series(write(tmp_path, "id,x,step\na,30,7\na,20,5\nb,5,1\n"))
+    assert format_schema(got.schema).startswith('id = "id"\nstep = "step"\n')
+    path = tmp_path / "out.csv"
+    write_series(path, [got, got])
+    assert path.read_text() == ('"id","step","x"\n0,0,20\n0,1,30\n1,0,5\n2,0,20\n2,1,30\n3,0,5\n')
+    again = read_series(path, schema=read_schema_file(write(tmp_path, format_schema(got.schema))))
+    assert again.schema.step == "step"
+    npz = tmp_path / "out.npz"
+    write_series(npz, [got])
+    assert read_series(npz).schema == got.schema
+
+
+def test_a_column_that_counts_up_is_the_order_whatever_its_name(tmp_path: Path) -> None:
+    rows = [(name, hour, hour % 3) for name, first in (("a", 4), ("b", 9)) for hour in
+            range(first, first + 9)]  # fmt: skip
+    text = "id,hour,x\n" + "".join(f"{name},{hour},{x}\n" for name, hour, x in rows)
+    got = read_series(write(tmp_path, text))
+    assert got.schema.step == "hour"
+    assert [c.name for c in got.schema.measurements] == ["x"]
+    odd = read_series(write(tmp_path, text.replace("b,17,", "b,18,")))
+    assert [c.name for c in odd.schema.measurements] == ["hour", "x"]
+
+
+def test_columns_that_a_schema_does_not_name_are_left_out_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = read_schema_file(write(tmp_path, '[measurement.x]\nkind = "count"\n', "s.toml"))
+    read_series(write(tmp_path, "id,x,note,y\na,1,no,2\na,2,yes,2\n"), schema=plan)
+    assert "left out, as the schema does not name it: note, y" in caplog.text
+
+
 def test_even_times_become_a_step_and_come_back(tmp_path: Path) -> None:
     text = "id,time,x\na,100,1\na,160,2\nb,40,3\nb,100,4\nb,160,5\n"
     got = read_series(write(tmp_path, text))
