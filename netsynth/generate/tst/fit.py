@@ -44,7 +44,9 @@ def choose_parents(
         prefix: int64 [F, P].
 
     Returns:
-        By column, levels of parents from coarse to fine, for `FieldDecoder`.
+        By column, levels of parents from coarse to fine, for `FieldDecoder`. Of numbers, counts
+        under the first parent are blurred before they are taken as they are: of a kind of series
+        that has one to five records, another has six sooner than thirty.
     """
     chosen: dict[str, tuple[tuple[str, ...], ...]] = {}
     for place, item in enumerate(fields):
@@ -66,7 +68,10 @@ def choose_parents(
             reached = loss[best]
             code = np.unique(code * fields[best].size + prefix[:, best], return_inverse=True)[1]
         names = [fields[other].name for other in order]
-        chosen[item.name] = tuple(tuple(names[: end + 1]) for end in range(len(names)))
+        levels = [tuple(names[: end + 1]) for end in range(len(names))]
+        if names and item.number is not None:
+            levels.insert(0, (f"~{names[0]}",))
+        chosen[item.name] = tuple(levels)
     return chosen
 
 

@@ -199,7 +199,8 @@ class TstGenerator:
         within = np.stack(tokens.lengths_within(prefix), axis=1)
         if lengths is not None:
             within = np.stack([lengths, lengths], axis=1)
-        totals = tokens.draw_totals(prefix, cells, uniform.random((count, len(tokens.totalled))))
+        place = uniform.random((count, len(tokens.totalled)))
+        totals = tokens.draw_totals(prefix, cells, within.mean(axis=1), place)
         made, drawn = draw_values(
             values, tokens, prefix, cells, within, totals, random=random, uniform=uniform
         )
@@ -211,7 +212,7 @@ class TstGenerator:
         )
         if not self.config.match_totals:
             return dataset
-        return meet_totals(dataset, tokens, totals)
+        return meet_totals(dataset, tokens, tokens.draw_totals(prefix, cells, drawn, place))
 
     def _draw_prefix(
         self,

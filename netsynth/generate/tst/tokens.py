@@ -77,7 +77,9 @@ class SeriesTokens:
         ]
         columns.append(self._codec(self.length_place).encode(dataset.lengths))
         for measurement, codec in zip(self.totalled, self.totals, strict=True):
-            columns.append(codec.encode(dataset.totals(measurement), dataset.metadata))
+            totals = dataset.totals(measurement)
+            totals = totals / dataset.lengths if codec.is_mean else totals
+            columns.append(codec.encode(totals, dataset.metadata))
         return np.stack(columns, axis=1)
 
     def encode_metadata(self, place: int, cells: FloatArray) -> IntArray:
@@ -109,13 +111,18 @@ class SeriesTokens:
         return np.clip(low, 1, limit).astype(np.int64), np.clip(high, 1, limit).astype(np.int64)
 
     def draw_totals(
-        self, prefix: IntArray, metadata: FloatArray, uniform: FloatArray
+        self, prefix: IntArray, metadata: FloatArray, lengths: Array, uniform: FloatArray
     ) -> FloatArray:
-        """Return totals [F, M] of prefixes and metadata [F, m]; `uniform` [F, M] places them."""
+        """Return totals [F, M] of prefixes of metadata [F, m] and series of `lengths` [F].
+
+        `uniform` [F, M] places them in their buckets.
+        """
         made = np.zeros((prefix.shape[0], len(self.totals)))
         for index, codec in enumerate(self.totals):
             tokens = prefix[:, self.length_place + 1 + index]
             made[:, index] = codec.decode(tokens, metadata, uniform[:, index])
+            if codec.is_mean:
+                made[:, index] *= lengths
         return made
 
     def expectations(self, prefix: IntArray, metadata: FloatArray) -> FloatArray:
@@ -123,7 +130,7 @@ class SeriesTokens:
         codec, tokens = self._codec(self.length_place), prefix[:, self.length_place]
         length = (codec.low[tokens] + codec.high[tokens]) / 2
         middle = np.full((prefix.shape[0], len(self.totals)), 0.5)
-        return np.column_stack([length, self.draw_totals(prefix, metadata, middle)])
+        return np.column_stack([length, self.draw_totals(prefix, metadata, length, middle)])
 
     def _codec(self, place: int) -> NumberCodec:
         codec = self.prefix_codecs[place]
@@ -204,7 +211,7 @@ def fit_series_tokens(dataset: SeriesDataset, config: TstConfig) -> SeriesTokens
         schema=schema,
         prefix_codecs=tuple(prefix),
         totals=tuple(
-            fit_total_codec(dataset.totals(place), dataset.metadata, categories, bins=bins)
+            fit_total_codec(dataset.totals(place), lengths, dataset.metadata, categories, bins=bins)
             for place, column in enumerate(schema.measurements)
             if not column.is_categorical
         ),

@@ -3,10 +3,15 @@
 A DSL line's total is large at what is little for a cable line. So a total is told by its rank
 among the samples of its group (the value of the metadata column that tells most of it): the token
 is a stretch of ranks, the same in every group, and what a rank stands for differs by group.
+
+Where lengths differ, a total may follow from the length while the mean of a record does not (jobs
+that use a share of a processor for as long as they run), or the other way round (transfers of a
+size, over whatever takes time). Whichever hangs on the length less is told, and stands for both.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,12 +34,14 @@ class TotalCodec:
         edges: float64 [B+1], ranks in 0..1 between which each bucket lies.
         ranks: float64 [Q], ranks at which totals are kept, ascending from 0 to 1.
         totals: float64 [G, Q], totals at those ranks in each group, ascending.
+        is_mean: Whether what is called a total here is a mean: the total over the records.
     """
 
     group_place: int
     edges: FloatArray
     ranks: FloatArray
     totals: FloatArray
+    is_mean: bool = False
 
     @property
     def size(self) -> int:
@@ -80,6 +87,7 @@ class TotalCodec:
             f"{name}.edges": self.edges,
             f"{name}.ranks": self.ranks,
             f"{name}.totals": self.totals,
+            f"{name}.is_mean": np.array([self.is_mean]),
         }
 
     @staticmethod
@@ -90,27 +98,39 @@ class TotalCodec:
             edges=arrays[f"{name}.edges"].astype(np.float64),
             ranks=arrays[f"{name}.ranks"].astype(np.float64),
             totals=arrays[f"{name}.totals"].astype(np.float64),
+            is_mean=bool(arrays[f"{name}.is_mean"][0]) if f"{name}.is_mean" in arrays else False,
         )
 
 
 def fit_total_codec(
-    totals: FloatArray, metadata: FloatArray, categories: list[tuple[int, int]], *, bins: int
+    totals: FloatArray,
+    lengths: IntArray,
+    metadata: FloatArray,
+    categories: list[tuple[int, int]],
+    *,
+    bins: int,
 ) -> TotalCodec:
     """Choose groups and buckets for totals.
 
     Args:
         totals: float64 [F].
+        lengths: int64 [F], records.
         metadata: float64 [F, m].
         categories: Place and number of values of each categorical metadata column.
         bins: Buckets of about equal mass; a few more keep the tail.
     """
+    means = totals / lengths
+    is_mean = rank_correlation(means, lengths) < rank_correlation(totals, lengths)
+    totals = means if is_mean else totals
     edges = np.unique(np.concatenate([np.arange(bins) / bins, 1 - 0.5 ** np.arange(1, 3) / bins]))
     edges = np.append(edges, 1.0)
     inner = np.arange(FINE) / FINE
     steps = edges[:-1, None] + inner * np.diff(edges)[:, None]
     ranks = np.append(steps.ravel(), 1.0)
     whole = _quantiles(totals, ranks)
-    alone = TotalCodec(group_place=-1, edges=edges, ranks=ranks, totals=whole[None])
+    alone = TotalCodec(
+        group_place=-1, edges=edges, ranks=ranks, totals=whole[None], is_mean=is_mean
+    )
     tokens = alone.encode(totals, metadata)
     nothing = np.zeros(totals.size, dtype=np.int64)
     best = left_out_nats(nothing, tokens, alone.size) - SMALLEST_GAIN
@@ -126,7 +146,16 @@ def fit_total_codec(
         some = totals[metadata[:, place] == group]
         if some.size >= SMALLEST_GROUP:
             table[group] = _quantiles(some, ranks)
-    return TotalCodec(group_place=place, edges=edges, ranks=ranks, totals=table)
+    return dataclasses.replace(alone, group_place=place, totals=table)
+
+
+def rank_correlation(numbers: FloatArray, lengths: IntArray) -> float:
+    """Absolute rank correlation of numbers [F] and lengths [F]; 0 where either never changes."""
+    from scipy.stats import spearmanr
+
+    if np.ptp(numbers) == 0 or np.ptp(lengths) == 0:
+        return 0.0
+    return abs(float(spearmanr(numbers, lengths).statistic))
 
 
 def left_out_nats(code: IntArray, target: IntArray, size: int) -> float:

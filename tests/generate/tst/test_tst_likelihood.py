@@ -152,18 +152,43 @@ def test_totals_are_ranks_within_their_group() -> None:
 def test_groups_are_used_where_they_tell_something() -> None:
     random = np.random.default_rng(0)
     group = np.arange(400) % 2
-    metadata = group[:, None].astype(np.float64)
-    apart = fit_total_codec(random.random(400) + 5 * group, metadata, [(0, 2)], bins=8)
-    alike = fit_total_codec(random.random(400), metadata, [(0, 2)], bins=8)
+    others = np.ones(400, dtype=np.int64), group[:, None].astype(np.float64), [(0, 2)]
+    apart = fit_total_codec(random.random(400) + 5 * group, *others, bins=8)
+    alike = fit_total_codec(random.random(400), *others, bins=8)
     assert (apart.group_place, alike.group_place) == (0, -1)
     assert apart.totals[0, -1] < 1.01
     assert apart.totals[1, 0] > 4.99
 
 
+def test_means_are_told_where_totals_follow_from_the_length() -> None:
+    random = np.random.default_rng(0)
+    lengths, nothing = 1 + np.arange(400) % 40, np.zeros((400, 0))
+    shares = random.random(400)
+    rates = fit_total_codec(shares * lengths, lengths, nothing, [], bins=8)
+    sizes = fit_total_codec(shares, lengths, nothing, [], bins=8)
+    even = fit_total_codec(shares, np.full(400, 7), nothing, [], bins=8)
+    assert (rates.is_mean, sizes.is_mean, even.is_mean) == (True, False, False)
+    assert rates.totals[0, -1] <= 1 < sizes.totals[0, -1] + 1e-2
+    back = TotalCodec.from_arrays("x", rates.to_arrays("x"))
+    assert back.is_mean
+
+
+def test_a_drawn_mean_is_a_total_of_the_records_drawn() -> None:
+    tokens = fit_series_tokens(jobs(), CONFIG)
+    means = dataclasses.replace(tokens.totals[0], is_mean=True)
+    told = dataclasses.replace(tokens, totals=(means, *tokens.totals[1:]))
+    prefix, metadata = tokens.encode_prefix(jobs()), jobs().metadata
+    half, three = np.full((len(prefix), len(tokens.totals)), 0.5), np.full(len(prefix), 3)
+    before = tokens.draw_totals(prefix, metadata, three, half)
+    after = told.draw_totals(prefix, metadata, three, half)
+    assert after[:, 0] == pytest.approx(before[:, 0] * (1 if tokens.totals[0].is_mean else 3))
+    assert np.array_equal(after[:, 1:], before[:, 1:])
+
+
 def test_parents_are_those_that_save_nats_of_samples_left_out() -> None:
     tokens = fit_series_tokens(jobs(), CONFIG)
     parents = choose_parents(tokens.prefix_fields, tokens.encode_prefix(jobs()))
-    assert parents["records"][0] == ("metadata end",)
+    assert parents["records"][:2] == (("~metadata end",), ("metadata end",))
     assert parents["metadata rate"] == ()  # independent of all
 
 
