@@ -206,7 +206,10 @@ def _learning_lines(found: LearningResult) -> list[str]:
     lines = [f"learning {found.label} from synthetic series, judged by real ones (accuracy)"]
     for name, score in found.real.items():
         lines.append(f"  {name:<20} {found.synthetic[name]:.3f}  from real {score:.3f}")
-    lines.append(f"  rank correlation of the classifiers {found.rank_correlation:.2f}")
+    lines.append(
+        f"  rank correlation of the classifiers {found.rank_correlation:.2f}, "
+        f"from real redrawn {found.rank_floor:.2f}"
+    )
     recall = ", ".join(f"{name} {value:.2f}" for name, value in found.rare_recall.items())
     lines.append(f"  recall of {found.rare}, the rarest, from {recall}")
     return lines

@@ -31,6 +31,8 @@ class LearningResult:
         real: Accuracy by classifier, learned from real samples.
         synthetic: Accuracy by classifier, learned from as many synthetic ones.
         rank_correlation: Spearman's, of both orders of the classifiers.
+        rank_floor: The same between the real samples and as many drawn from them with replacement:
+            below 1 where classifiers are so nearly as good as each other that chance orders them.
         rare: The rarest value with ten samples at least.
         rare_recall: Recall on it by what was learned from: "real", "synthetic", and "both", which
             is synthetic beside half of the real ones; decision trees.
@@ -40,6 +42,7 @@ class LearningResult:
     real: dict[str, float]
     synthetic: dict[str, float]
     rank_correlation: float
+    rank_floor: float
     rare: str
     rare_recall: dict[str, float]
 
@@ -80,7 +83,8 @@ def compare_learning(
     shift, spread = x.mean(axis=0), x.std(axis=0) + 1e-9
     x, tx, sx = ((part - shift) / spread for part in (x, tx, sx))
     scores = [_scores(a, b, tx, ty, seed) for a, b in ((x, y), (sx, sy))]
-    rank = _rank_correlation(*scores)
+    again = random.integers(len(y), size=len(y))
+    redrawn = _scores(x[again], y[again], tx, ty, seed)
     rare = _rarest(y, ty)
     half = random.permutation(len(y))[: round(REAL_SHARE * len(y))]
     both = np.concatenate([sx, x[half]]), np.concatenate([sy, y[half]])
@@ -92,7 +96,8 @@ def compare_learning(
         label=label,
         real=scores[0],
         synthetic=scores[1],
-        rank_correlation=rank,
+        rank_correlation=_rank_correlation(*scores),
+        rank_floor=_rank_correlation(scores[0], redrawn),
         rare=train.schema.metadata[place].values[rare],
         rare_recall=recall,
     )

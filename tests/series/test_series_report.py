@@ -118,6 +118,8 @@ def test_a_report_of_samples_as_good_as_real() -> None:
     assert report.learning.label == "kind"
     assert report.learning.ratio > 0.95
     assert report.learning.rare == "b"
+    assert set(report.learning.real.values()) == {1.0}  # no order to keep, so none is lost
+    assert (report.learning.rank_correlation, report.learning.rank_floor) == (1.0, 1.0)
     assert report.learning.rare_recall["both"] >= report.learning.rare_recall["real"] - 0.02
     assert report.privacy[-1].value == pytest.approx(0.5, abs=0.1)
     text = report.summary()
