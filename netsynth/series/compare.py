@@ -208,7 +208,8 @@ def _learning_lines(found: LearningResult) -> list[str]:
         lines.append(f"  {name:<20} {found.synthetic[name]:.3f}  from real {score:.3f}")
     lines.append(
         f"  rank correlation of the classifiers {found.rank_correlation:.2f}, "
-        f"from real redrawn {found.rank_floor:.2f}"
+        f"from real redrawn {found.rank_floor:.2f}; "
+        f"clear differences kept {found.order_kept:.2f}"
     )
     recall = ", ".join(f"{name} {value:.2f}" for name, value in found.rare_recall.items())
     lines.append(f"  recall of {found.rare}, the rarest, from {recall}")

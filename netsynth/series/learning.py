@@ -7,6 +7,8 @@ References:
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,7 @@ from netsynth.series.measures import describe_samples
 
 MOST_SAMPLES = 4000  # that a classifier learns from or is judged by
 REAL_SHARE = 0.5  # of the real samples that are put beside the synthetic ones
+CLEAR = 2.0  # standard errors between accuracies that are no matter of chance
 CLASSIFIERS = ("MLP", "naive Bayes", "logistic regression", "decision tree", "linear SVM")
 
 
@@ -33,6 +36,9 @@ class LearningResult:
         rank_correlation: Spearman's, of both orders of the classifiers.
         rank_floor: The same between the real samples and as many drawn from them with replacement:
             below 1 where classifiers are so nearly as good as each other that chance orders them.
+        order_kept: Share of the pairs of classifiers whose accuracies from real samples lie two
+            standard errors apart or more that synthetic samples put in the same order; 1 where
+            there is no such pair.
         rare: The rarest value with ten samples at least.
         rare_recall: Recall on it by what was learned from: "real", "synthetic", and "both", which
             is synthetic beside half of the real ones; decision trees.
@@ -43,6 +49,7 @@ class LearningResult:
     synthetic: dict[str, float]
     rank_correlation: float
     rank_floor: float
+    order_kept: float
     rare: str
     rare_recall: dict[str, float]
 
@@ -98,6 +105,7 @@ def compare_learning(
         synthetic=scores[1],
         rank_correlation=_rank_correlation(*scores),
         rank_floor=_rank_correlation(scores[0], redrawn),
+        order_kept=order_kept(*scores, judged=len(ty)),
         rare=train.schema.metadata[place].values[rare],
         rare_recall=recall,
     )
@@ -111,6 +119,24 @@ def _rank_correlation(real: dict[str, float], synthetic: dict[str, float]) -> fl
     if len(set(order[0])) == 1:
         return 1.0
     return 0.0 if len(set(order[1])) == 1 else float(spearmanr(*order).statistic)
+
+
+def order_kept(real: dict[str, float], synthetic: dict[str, float], *, judged: int) -> float:
+    """Share of clearly different pairs that keep their order, 0..1; best 1.
+
+    Args:
+        real: Accuracy by classifier, learned from real samples.
+        synthetic: The same, learned from synthetic ones.
+        judged: Samples that the accuracies are of.
+    """
+    kept = pairs = 0
+    for better, worse in itertools.permutations(real, 2):
+        apart = real[better] - real[worse]
+        error = math.sqrt(sum(real[n] * (1 - real[n]) for n in (better, worse)) / judged)
+        if apart > 0 and apart >= CLEAR * error:
+            pairs += 1
+            kept += synthetic[better] > synthetic[worse]
+    return kept / pairs if pairs else 1.0
 
 
 def _some(dataset: SeriesDataset, random: np.random.Generator) -> SeriesDataset:

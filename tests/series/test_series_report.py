@@ -9,7 +9,7 @@ from series_datasets import small_dataset
 from netsynth.dataset import CATEGORICAL, NUMERIC, Column, SeriesDataset, SeriesSchema
 from netsynth.errors import TableError
 from netsynth.series import compare_series
-from netsynth.series.learning import choose_label
+from netsynth.series.learning import choose_label, order_kept
 from netsynth.series.measures import (
     autocorrelation_error,
     describe_samples,
@@ -125,6 +125,16 @@ def test_a_report_of_samples_as_good_as_real() -> None:
     text = report.summary()
     assert text.startswith("warning: only 300 real series")
     assert "x: totals, kind=a" in text
+
+
+def test_the_order_of_classifiers_counts_where_they_clearly_differ() -> None:
+    # of 400 samples, two standard errors of 0.9 and 0.8 are 2 sqrt((0.09 + 0.16) / 400) = 0.05,
+    # of 0.9 and 0.89 they are 0.043: b and c differ clearly from a, not from each other
+    real = {"a": 0.9, "b": 0.81, "c": 0.8}
+    assert order_kept(real, {"a": 0.7, "b": 0.5, "c": 0.6}, judged=400) == 1
+    assert order_kept(real, {"a": 0.55, "b": 0.5, "c": 0.6}, judged=400) == 0.5
+    assert order_kept({"a": 0.9, "b": 0.89}, {"a": 0.1, "b": 0.9}, judged=400) == 1
+    assert order_kept({"a": 0.9, "b": 0.89}, {"a": 0.1, "b": 0.9}, judged=40_000) == 0
 
 
 def test_a_bad_generator_is_seen() -> None:
