@@ -2,8 +2,8 @@
 
 Counts that are mostly small, or few different ones, are tokens: small ones exactly, larger ones in
 bins. Any other number is zero, or a standardised value: of its logarithm, where it spans more than
-a decade, and then, in series of some length, of its logarithm over that of the series' mean. What
-is large for one series is little for another, and a rhythm is the same at every scale.
+a decade, and then, in series of several records, of its logarithm over that of the series' mean.
+What is large for one series is little for another, and a rhythm is the same at every scale.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from netsynth.generate.tst.config import TstConfig
 from netsynth.numbers import FloatArray, IntArray, NumberCodec, fit_number_codec
 
 LOG_FROM = 10.0  # largest over smallest value from which a column is taken by its logarithm
-LONG = 20  # records that usual series have at least where numbers are told over their mean
+LONG = 20  # records that usual series have at least where counts may be told as numbers
+SEVERAL = 2  # records that they have at least where numbers are told over their mean
 MOSTLY = 0.5  # share of cells
 
 
@@ -146,7 +147,7 @@ def fit_value_codec(
         rows = np.flatnonzero(cells != 0)
         some = cells[rows]
         is_log = column.kind == COUNT or bool(some.min() > 0 and some.max() / some.min() > LOG_FROM)
-        is_relative = is_log and is_long
+        is_relative = is_log and usual_length >= SEVERAL
         middle = np.full(rows.size, 0.5)
         inner = some
         if is_log:

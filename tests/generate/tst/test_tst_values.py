@@ -26,13 +26,16 @@ def test_the_mean_of_a_series_stands_at_each_of_its_records() -> None:
 
 
 @pytest.mark.parametrize("kind", [COUNT, NUMERIC])
-def test_numbers_of_long_series_are_told_over_their_mean(kind: str) -> None:
+def test_numbers_of_series_are_told_over_their_mean(kind: str) -> None:
     data = dataset(kind)
     means = series_means(data, 0)
+    usual_length = 550 if kind == COUNT else 3
     codec = fit_value_codec(
-        data.schema.measurements[0], CELLS, means, TstConfig(), usual_length=550
+        data.schema.measurements[0], CELLS, means, TstConfig(), usual_length=usual_length
     )
     assert codec.has_number
+    alone = fit_value_codec(data.schema.measurements[0], CELLS, means, TstConfig(), usual_length=1)
+    assert not alone.is_relative
     token, number = codec.encode(CELLS, means, MIDDLE)
     assert token.tolist() == [1, 1, 0, 1, 1, 1]
     told = number * codec.spread + codec.mean
