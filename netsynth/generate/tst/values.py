@@ -36,6 +36,7 @@ class ValueCodec:
         spread: Standard deviation of those.
         low: Smallest standardised number.
         high: Largest.
+        has_zeros: Whether a number was ever 0; where none was, none is drawn.
     """
 
     column: Column
@@ -46,6 +47,7 @@ class ValueCodec:
     spread: float
     low: float
     high: float
+    has_zeros: bool = True
 
     @property
     def size(self) -> int:
@@ -94,18 +96,18 @@ class ValueCodec:
                 inner = np.exp(np.minimum(inner, 700)) * (means if self.is_relative else 1.0)
             if self.column.kind == COUNT:
                 inner = np.maximum(np.round(inner), 1)
-            made = np.where(tokens > 0, inner, 0.0)
+            made = np.where(tokens > 0, inner, 0.0) if self.has_zeros else inner
         return np.clip(made, self.column.low, self.column.high)
 
     def to_row(self) -> list[Any]:
         """What is no array, in plain values."""
         scale = [self.mean, self.spread, self.low, self.high]
-        return [self.is_log, self.is_relative, *scale]
+        return [self.is_log, self.is_relative, *scale, self.has_zeros]
 
     @staticmethod
     def from_row(row: list[Any], *, column: Column, counts: NumberCodec | None) -> ValueCodec:
         """Inverse of `to_row`."""
-        is_log, is_relative, mean, spread, low, high = row
+        is_log, is_relative, mean, spread, low, high = row[:6]
         return ValueCodec(
             column=column,
             counts=counts,
@@ -115,6 +117,7 @@ class ValueCodec:
             spread=float(spread),
             low=float(low),
             high=float(high),
+            has_zeros=bool(row[6]) if len(row) > 6 else True,
         )
 
 
@@ -156,7 +159,7 @@ def fit_value_codec(
         low, high = float(inner.min() - mean) / spread, float(inner.max() - mean) / spread
     return ValueCodec(
         column=column, counts=counts, is_log=is_log, is_relative=is_relative, mean=mean,
-        spread=spread, low=low, high=high,
+        spread=spread, low=low, high=high, has_zeros=bool((cells == 0).any()),
     )  # fmt: skip
 
 

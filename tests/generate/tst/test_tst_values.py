@@ -5,7 +5,7 @@ import pytest
 
 from netsynth.dataset import COUNT, NUMERIC, Column, SeriesDataset, SeriesSchema
 from netsynth.generate.tst import TstConfig
-from netsynth.generate.tst.values import fit_value_codec, series_means
+from netsynth.generate.tst.values import ValueCodec, fit_value_codec, series_means
 
 CELLS = np.array([100.0, 300.0, 0.0, 10_000.0, 30_000.0, 20_000.0])
 OFFSETS = np.array([0, 3, 6])
@@ -69,3 +69,15 @@ def test_counts_are_spread_over_the_unit_they_fill_and_come_back_whole() -> None
     for number in (low, high):
         made = codec.decode(np.ones(3, dtype=np.int64), number, ones * 440, MIDDLE)
         assert made[1] in (399, 400, 401)
+
+
+def test_what_was_never_zero_is_never_drawn_as_zero() -> None:
+    column = Column(name="share", kind=NUMERIC, low=0, high=8)
+    cells, ones = np.array([1.0, 2.0, 4.0]), np.ones(3)
+    codec = fit_value_codec(column, cells, ones, TstConfig(), usual_length=1)
+    again = ValueCodec.from_row(codec.to_row(), column=column, counts=None)
+    made = again.decode(np.array([0, 1]), np.zeros(2), ones[:2], MIDDLE[:2])
+    assert made == pytest.approx([7 / 3, 7 / 3])  # a number of 0 is the mean
+    some = fit_value_codec(column, np.array([0.0, 2, 4]), ones, TstConfig(), usual_length=1)
+    again = ValueCodec.from_row(some.to_row(), column=column, counts=None)
+    assert again.decode(np.array([0, 1]), np.zeros(2), ones[:2], MIDDLE[:2]).tolist() == [0, 3]
