@@ -9,6 +9,7 @@ from netsynth.generate.transformer.record_data import (
     _drawn_bytes,
     _due_rows,
     _recent,
+    _windows,
     record_context,
 )
 
@@ -44,3 +45,13 @@ def test_bytes_are_known_as_well_as_tokens_tell_them() -> None:
     first = trace.record_offsets[:-1]
     assert (context.exact[first].numpy() == exact).all()
     assert (context.bytes_left[first].numpy() == told)[exact].all()
+
+
+def test_windows_told_last_by_hand() -> None:
+    """Two flows of 5 and 2 records; a flow knows nothing of the one before it."""
+    tokens = np.array([7, 0, 9, 3, 0, 0, 5])
+    reverse = np.array([0, 1, 1, 0, 0, 0, 1])
+    first = np.array([0] * 5 + [5] * 2)
+    told = _windows(tokens, reverse, first)
+    assert told[:, 0].tolist() == [0, 7, 7, 7, 3, 0, 0]
+    assert told[:, 1].tolist() == [0, 0, 0, 9, 9, 0, 0]

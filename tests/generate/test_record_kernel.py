@@ -103,6 +103,7 @@ def some_lanes(
         step_left=np.minimum(left, random.choice([1, 3, 60], (ROWS, 2))), row=number.copy(),
         time=now, due=due, due_reply=((due >= 0) & (number % 2 > 0)).astype(np.int64),
         first_reverse=number % 3 // 2, low=np.zeros(ROWS), high=np.zeros(ROWS),
+        windows=random.integers(0, level.sizes[WINDOW], (ROWS, 2)),
         history=history, base=base.numpy(), token=np.zeros((ROWS, 4), dtype=np.int64),
         gap=np.zeros(ROWS), size=np.zeros(ROWS, dtype=np.int64),
     )  # fmt: skip
@@ -133,7 +134,8 @@ def context_of(
         lanes.position, lanes.owed, lanes.left, lanes.step_left, lanes.bytes_left,
         flows.exact,
         np.maximum(flows.end_ns - lanes.time, 0), flows.delays, due_left, lanes.due_reply > 0,
-        lanes.first_reverse > 0, low, high, recent, flows.around, lanes.history,
+        lanes.first_reverse > 0, low, high, recent, lanes.windows,
+        flows.around, lanes.history,
     )  # fmt: skip
     return RecordContext(*(torch.as_tensor(column.copy()) for column in columns))
 

@@ -103,6 +103,7 @@ def record_context(
         gap_low=torch.as_tensor(np.where(position == 0, 0, low)),
         gap_high=torch.as_tensor(np.maximum(high, low + 1)),
         recent=torch.as_tensor(_recent(trace.record_ns, position)),
+        windows=torch.as_tensor(_windows(targets[:, 3], reverse, first)),
         around=torch.as_tensor(series_around(trace)[row]),
         history=torch.as_tensor(_history(told, position, count=history)),
     )
@@ -115,6 +116,17 @@ def _recent(time_ns: IntArray, position: IntArray) -> FloatArray:
         rows = np.flatnonzero(position > count)
         recent[rows, place] = (time_ns[rows - 1] - time_ns[rows - 1 - count]) / count
     return recent
+
+
+def _windows(tokens: IntArray, reverse: IntArray, first: IntArray) -> IntArray:
+    """Last window token above 0 in each direction before each record of its flow: int64 [N, 2]."""
+    told = np.zeros((tokens.size, 2), dtype=np.int64)
+    rows = np.arange(tokens.size)
+    for way in (0, 1):
+        own = np.where((tokens > 0) & (reverse == way), rows, -1)
+        last = np.concatenate([[-1], np.maximum.accumulate(own)[:-1]])
+        told[:, way] = np.where(last >= first, tokens[np.maximum(last, 0)], 0)
+    return told
 
 
 def _drawn_bytes(

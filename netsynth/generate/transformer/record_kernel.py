@@ -110,6 +110,7 @@ class Lanes(NamedTuple):
     first_reverse: Array  # int64 [B]
     low: Array  # float64 [B], smallest gap
     high: Array  # float64 [B], largest gap
+    windows: Array  # int64 [B, 2], window token told last in each direction
     history: Array  # int64 [B, R, 5], tokens + 1, newest first, 0: none
     base: Array  # float32 [B, W], what the flow itself adds to the state
     token: Array  # int64 [B, 4], of the record being drawn
@@ -150,6 +151,7 @@ def draw_rows(
         first_reverse=np.zeros(FLOWS, dtype=np.int64),
         low=np.zeros(FLOWS),
         high=np.zeros(FLOWS),
+        windows=np.zeros((FLOWS, 2), dtype=np.int64),
         history=np.zeros((FLOWS, *a.history.shape), dtype=np.int64),
         base=np.zeros((FLOWS, width), dtype=np.float32),
         token=np.zeros((FLOWS, PARTS), dtype=np.int64),
@@ -224,6 +226,7 @@ def _begin(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: 
     lanes.due[place] = -1.0 if delay < 0 else flows.start_ns[flow] + delay
     lanes.due_reply[place] = 0
     lanes.first_reverse[place] = 0
+    lanes.windows[place] = 0
     lanes.history[place] = 0
     base = lanes.base[place]
     base[:] = a.flow_bias
@@ -304,6 +307,8 @@ def _embed(
         per_delay_token(a, high, trip),
         lanes.due_reply[place],
         lanes.owed[place],
+        lanes.windows[place, 0],
+        lanes.windows[place, 1],
     )
     for column in range(a.progress_start.size):
         add_to(x, a.progress[a.progress_start[column] + buckets[column]])
@@ -689,6 +694,8 @@ def _finish(
     lanes.step_left[place, way] = max(lanes.step_left[place, way] - 1, 0)
     lanes.bytes_left[place, way] -= lanes.size[place]
     lanes.time[place] += lanes.gap[place]
+    if token[WINDOW] > 0:
+        lanes.windows[place, way] = token[WINDOW]
     answers = 1 if way != lanes.first_reverse[place] else 0
     ruled = per_delay_token(a, lanes.gap[place], flows.delays[flow, 1 - answers])
     _set_due(lanes, place, answers, flows.delays[flow, 1])

@@ -53,6 +53,7 @@ class RecordContext:
             for the records behind it (see `pace`).
         recent: float64 [M, 3], mean gap of the last RECENT records, -1 where there are fewer: a
             sender that is held to a rate pauses when it has sent a lot.
+        windows: int64 [M, 2], window token told last in each direction, 0 where none was.
         around: float32 [M, AROUND].
         history: int64 [M, R, 5], tokens of the last R records plus 1, newest first, 0: none; the
             last column tells their gaps in units of the delay of the side that sent them.
@@ -72,6 +73,7 @@ class RecordContext:
     gap_low: Tensor
     gap_high: Tensor
     recent: Tensor
+    windows: Tensor
     around: Tensor
     history: Tensor
 
@@ -120,7 +122,9 @@ class RecordLevel(nn.Module):
         self.progress = FieldEmbedding(
             tuple(
                 TokenField(name=str(i), size=s)
-                for i, s in enumerate([*counts, *byte_sizes, *times, 2, STATES])
+                for i, s in enumerate(
+                    [*counts, *byte_sizes, *times, 2, STATES, window.size, window.size]
+                )
             ),
             width=wide,
         )
@@ -211,6 +215,7 @@ class RecordLevel(nn.Module):
                 self.per_delay_token(context.gap_high, context.delays.clamp(min=0).sum(1)),
                 context.due_reply.long(),
                 context.owed,
+                *context.windows.unbind(1),
             ],
             dim=1,
         )

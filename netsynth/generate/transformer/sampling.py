@@ -17,7 +17,7 @@ from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.generate.transformer.pace import LATE, run_ns
 from netsynth.generate.transformer.plan import Left, fit_to_parts
 from netsynth.generate.transformer.record_data import around_rows
-from netsynth.generate.transformer.record_level import RECENT, RecordContext, RecordLevel
+from netsynth.generate.transformer.record_level import RECENT, WINDOW, RecordContext, RecordLevel
 from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.generate.transformer.time_room import TimeRoom
 from netsynth.numbers import Array, IntArray
@@ -402,6 +402,7 @@ class _Lanes:
     exact: Tensor  # whether they are told exactly, bool [M, 2]
     step_left: Tensor
     row: Tensor  # row of the series
+    windows: Tensor  # window token told last in each direction
     history: Tensor
     out: dict[str, Tensor] = field(default_factory=dict)
 
@@ -459,6 +460,7 @@ def draw_records(
             exact=level.exact(flows.tokens[rows]),
             step_left=values[first_row[rows], :2].clone(),
             row=first_row[rows].clone(),
+            windows=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
             history=torch.zeros(
                 rows.numel(), config.record_history, 5, dtype=torch.int64, device=device
             ),
@@ -533,6 +535,7 @@ def _draw_lanes(
             gap_low=low,
             gap_high=high,
             recent=recent,
+            windows=lanes.windows[here],
             around=around[row],
             history=lanes.history[here],
         )
@@ -553,6 +556,8 @@ def _draw_lanes(
         lanes.step_left[here] = (step_left - spent).clamp(min=0)
         lanes.bytes_left[here] -= spent * size[:, None]
         lanes.time[here] = time + gap
+        window = tokens[:, WINDOW, None]
+        lanes.windows[here] = torch.where((spent * window) > 0, window, lanes.windows[here])
         lanes.history[here, 1:] = lanes.history[here, :-1].clone()
         lanes.history[here, 0] = tokens + 1
         place = first + position
