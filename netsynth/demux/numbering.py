@@ -10,6 +10,7 @@ from netsynth.numbers import IntArray
 
 _HOLE_LIMIT = 16  # holes kept a direction; data ahead of more is taken as received
 _SEARCH_LIMIT = 256  # packets to look back for the segment that a retransmission repeats
+_NEVER_NS = 1 << 62
 _RECOVERY_NS = 150_000_000  # retransmissions closer than this go on where the last one ended
 _WINDOW_RAISED, _WINDOW_BLOCKED, _NOTHING_TO_REPEAT = 12, 13, 14
 
@@ -47,7 +48,8 @@ def number_segments(
     Positions count bytes from the initial number, SYN and FIN one each. In order means: at the
     furthest position sent. A retransmission fills the oldest hole; else repeats the segment at
     the peer's acknowledgement if it is as long, else the last one as long, else the last bytes
-    of its side's turn; where that was shorter, it brings new data.
+    of its side's turn; where that was shorter, where nothing like it was sent, or too lately to be
+    missed, it brings new data, or after FIN none.
     Data ahead leaves a hole as long as the retransmission that will fill it; where none will,
     of one segment, which the peer is taken to have received. A reset without ACK stands where
     the peer acknowledged last; one that refuses a SYN is number 0 (RFC 9293 section 3.10.7.1).
@@ -180,28 +182,42 @@ def number_segments(
                         for h in range(hole_count[side]):
                             hole_start[side, h] = hole_start[side, h + 1]
                             hole_end[side, h] = hole_end[side, h + 1]
-                elif flags & 1 != 0:
-                    at = last - payload
                 else:
                     at = last - payload
+                    is_close = flags & 1 != 0
                     wanted = acked[peer]
                     if time_ns[i] - repeated_ns[side] < _RECOVERY_NS:
                         wanted = max(wanted, repeated_to[side])
+                    if is_close:
+                        wanted = at
                     found = np.int64(-1)
+                    found_ns = np.int64(0)
                     for j in range(i - 1, max(first, i - _SEARCH_LIMIT) - 1, -1):
                         if reverse[j] != reverse[i] or payload_length[j] != payload_length[i]:
                             continue
                         start = position[j] + ((tcp_flags[j] >> 1) & 1)
-                        if start + payload > last:
+                        if start + payload > last or (is_close and start != at):
                             continue
                         if found < 0 or (start >= wanted and not wanted <= found <= start):
                             found = start
+                            found_ns = time_ns[j]
                         if start == wanted:
                             break
+                    # A host repeats whole segments, of one message, and not before it can have
+                    # missed their acknowledgement; a copy of the last one is the network's.
+                    is_odd = at < turn_start[side] < last
+                    is_odd = is_odd or (is_close and payload > 0) or fin_at[side] >= 0
                     if found >= 0:
                         at = found
-                    elif at < turn_start[side] < last and fin_at[side] < 0:
-                        kind = np.int64(0)  # across messages, bytes could differ: go on instead
+                        is_odd = time_ns[i] - found_ns < delay_ns[f, peer] < _NEVER_NS
+                        is_odd = is_odd and at + payload < next_at[side]
+                    if is_odd and fin_at[side] < 0:
+                        kind = np.int64(0)  # go on instead
+                        at = next_at[side]
+                        repairs[_NOTHING_TO_REPEAT] += 1
+                    elif is_odd and not is_close:
+                        payload_length[i] = 0
+                        payload = length = np.int64(0)
                         at = next_at[side]
                         repairs[_NOTHING_TO_REPEAT] += 1
                 repeated_to[side] = at + payload

@@ -276,8 +276,33 @@ def test_repairs_change_flags_as_little_as_needed(name: str) -> None:
 
 def test_data_after_fin_repeats_what_was_sent() -> None:
     actions = [*HANDSHAKE, Action("PA", payload=50), Action("FA")]
-    actions += [Action("PA", payload=20, segment=RETRANSMIT), Action("FA")]
-    assert numbers(actions)[3:] == [(1, 1), (51, 1), (31, 1), (51, 1)]
+    actions += [Action("PA", payload=50, segment=RETRANSMIT), Action("FA")]
+    assert numbers(actions)[3:] == [(1, 1), (51, 1), (1, 1), (51, 1)]
+
+
+def test_after_fin_no_part_of_a_segment_is_repeated() -> None:
+    actions = [*HANDSHAKE, Action("PA", payload=50), Action("FA")]
+    actions.append(Action("PA", payload=20, segment=RETRANSMIT))
+    assert numbers(actions)[3:] == [(1, 1), (51, 1), (52, 1)]
+    assert compiled(actions).packets.payload_length.tolist() == [0, 0, 0, 50, 0, 0]
+
+
+def test_a_retransmission_sooner_than_any_answer_goes_on_instead() -> None:
+    """Nothing can have been missed yet; a copy of the last segment stays, as networks make them."""
+    sizes = [(100, 0), (60, 0), (60, RETRANSMIT), (100, RETRANSMIT)]
+    actions = [*HANDSHAKE, *[Action("A", payload=size, segment=kind) for size, kind in sizes]]
+    actions.append(Action("A", reverse=True))
+    times_ms = [0, 10, 20, 21, 22, 23, 24, 34]
+    flows = flow_table([actions], times_ns=[[time * STEP_NS for time in times_ms]])
+    p = compile_flows(flows, seed=1, payload="zero").packets
+    assert (p.seq[3:7] - p.seq[0]).tolist() == [1, 101, 101, 161]
+
+
+def test_a_fin_repeats_a_whole_segment_or_brings_new_data() -> None:
+    close = Action("FPA", payload=30, segment=RETRANSMIT)
+    for size, place in ((50, 51), (30, 1)):
+        actions = [*HANDSHAKE, Action("PA", payload=size), close]
+        assert numbers(actions)[4] == (place, 1), size
 
 
 @pytest.mark.parametrize("flags", ["F", "", "FPU", "S", "R", "A"])

@@ -2,8 +2,8 @@
 
 References:
     RFC 2131 section 2 and RFC 2132; RFC 8415 section 8; RFC 5905 section 7.3; RFC 3416 section 3
-    and RFC 3417 section 8; RFC 3164 section 4; RFC 8489 section 5; RFC 7296 section 3.1;
-    RFC 1350; RFC 9000 section 17; RFC 2453 section 4.
+    and RFC 3417 section 8; RFC 3164 section 4; RFC 8489 section 5 and RFC 8656 section 12.4;
+    RFC 7296 section 3.1; RFC 3948 section 2; RFC 1350; RFC 9000 section 17; RFC 2453 section 4.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def build_snmp(shape: Shape) -> bytes:
     name = bytes.fromhex("06082b06010201010500")[:10]  # sysName.0
     fixed = 4 + 3 + 8 + 4 + 6 + 3 + 3 + 4 + 4 + len(name)
     if shape.size < fixed + 2:
-        return b""
+        return bytes(shape.size)
     room = shape.size - fixed
     if room < 4:
         value = b"\x05\0" + bytes(room - 2) if room == 2 else b"\x04\x01a"
@@ -75,9 +75,9 @@ def build_syslog(shape: Shape) -> bytes:
 
 
 def build_stun(shape: Shape) -> bytes:
-    """Build a binding request or response whose one attribute fills it up."""
-    if shape.size < 20:
-        return b""
+    """Build a binding request or response whose one attribute fills it up, or data of a relay."""
+    if shape.size < 20 or shape.size % 4:  # no STUN message (RFC 8489 section 5): RFC 8656 12.4
+        return (struct.pack(">HH", 0x4000, max(shape.size - 4, 0)) + bytes(16))[: shape.size]
     room = shape.size - 20
     head = struct.pack(">HHI12x", 0x0001 if shape.is_client else 0x0101, room, 0x2112A442)
     if room < 4:
@@ -89,6 +89,18 @@ def build_ike(shape: Shape) -> bytes:
     """Build the header of an informational message."""
     flags = 0x08 if shape.is_client else 0x20
     return bytes(16) + struct.pack(">BBBBII", 0, 0x20, 37, flags, 0, shape.size)
+
+
+def build_wrapped_esp(shape: Shape) -> bytes:
+    """Build a packet of IPsec through a translator, or its keep-alive of one byte."""
+    if shape.size == 1:
+        return b"\xff"
+    return bytes([0xC0, 0, 2, 1 + shape.is_client]) + bytes(4)  # SPI and sequence number
+
+
+def build_openvpn(shape: Shape) -> bytes:
+    """Build a packet of data, which is any, of OpenVPN: operation 6 of key 0."""
+    return b"\x30" if shape.size > 1 else b"\x28"
 
 
 def build_tftp(shape: Shape) -> bytes:
@@ -124,21 +136,25 @@ DHCP = Template(
     build_dhcp,
     _TURNS,
     patches=(Patch(4, 4, "flow"), Patch(29, 5, "flow")),
-    shortest=236,
+    shortest=244,
     usual=300,
 )
-DHCP6 = Template(build_dhcp6, _SIZES, patches=(Patch(1, 3, "exchange"),))
-NTP = Template(build_ntp, _SIZES, shortest=8, usual=48)
+DHCP6 = Template(build_dhcp6, _SIZES, patches=(Patch(1, 3, "exchange"),), shortest=4, usual=40)
+NTP = Template(build_ntp, _SIZES, shortest=12, usual=48)
 SNMP = Template(build_snmp, _SIZES, patches=(Patch(21, 3, "exchange"),))
-SYSLOG = Template(build_syslog, _SIZES)
-STUN = Template(build_stun, _SIZES, patches=(Patch(8, 12, "exchange"),))
+SYSLOG = Template(build_syslog, _SIZES, shortest=5, usual=60)
+STUN = Template(build_stun, _SIZES, patches=(Patch(8, 12, "exchange"),), shortest=4, usual=20)
 IKE = Template(build_ike, _SIZES, patches=(Patch(0, 16, "flow"),))
+WRAPPED_ESP = Template(build_wrapped_esp, frozenset({"size", "is_client"}), shortest=1, usual=1)
+OPENVPN = Template(build_openvpn, frozenset({"size"}), shortest=14, usual=42)
 TFTP = Template(build_tftp, _TURNS, shortest=4, usual=4)
-RIP = Template(build_rip, frozenset({"size"}))
+RIP = Template(build_rip, frozenset({"size"}), shortest=24, usual=24, step=20)
 QUIC = Template(
     build_quic,
     frozenset({"size", "is_client", "turn"}),
-    uses_later=frozenset(),
+    uses_later=frozenset({"size"}),
     opening_turns=1,
     patches=(Patch(6, 8, "flow"),),
+    shortest=21,
+    usual=33,
 )

@@ -3,7 +3,7 @@
 References:
     MQTT 3.1.1 sections 2.2 and 3; RFC 7252 section 3; MODBUS Application Protocol 1.1b3 section 6
     and Messaging on TCP/IP 1.0b section 3; CIP volume 2 section 2-3; RFC 1006 and RFC 905; the
-    S7 header as Wireshark's documentation describes it.
+    S7 header as Wireshark's documentation describes it; IEC 60870-5-104 section 5.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def build_coap(shape: Shape) -> bytes:
     if shape.size == 4:
         return b"\x60\x00\x00\x00" if not shape.is_client else b"\x40\x00\x00\x00"
     if not shape.is_client:
-        return b"\x60\x45\x00\x00\xff" + bytes(1) if shape.size > 5 else b"\x60\x44\x00\x00"
+        return b"\x60\x45\x00\x00\xff" + bytes(1) if shape.size > 5 else b"\x60\x44\x00\x00\xb0"
     room = min(shape.size - 5, 12) - (1 if shape.size == 18 else 0)
     head = b"\x40\x01\x00\x00" + bytes([0xB0 | room]) + text(room, shape.variant).encode()
     rest = shape.size - len(head)
@@ -49,6 +49,8 @@ def build_modbus(shape: Shape) -> bytes:
     if size < 8:
         return struct.pack(">HHH", 0, 0, max(size - 6, 0))
     head = struct.pack(">HHHB", 0, 0, min(size - 6, 65535), 1)
+    if size == 8 or (shape.is_client and size < 12):  # a function that a device may define
+        return head + b"\x41"
     if shape.is_client:
         if size < 13:
             return head + struct.pack(">BHH", 1, shape.variant * 10, 8 + shape.variant)
@@ -78,15 +80,23 @@ def build_iso_transport(shape: Shape) -> bytes:
         return head + fixed
     rest = min(shape.size, 65_535) - 19
     if rest < 0:
-        return head + b"\x02\xf0\0"  # a fragment
+        return head + b"\x02\xf0\x80" + bytes(max(shape.size - 7, 0))
     if shape.is_client:
         return head + b"\x02\xf0\x80" + struct.pack(">BBHHHHH", 0x32, 1, 0, 0, 2, rest, 0x0400)
     return head + b"\x02\xf0\x80" + struct.pack(">BBHHHHH", 0x32, 2, 0, 0, 0, rest, 0)
 
 
+def build_telecontrol(shape: Shape) -> bytes:
+    """Build frames of IEC 60870-5-104: tests, which end no dialogue, six bytes each."""
+    frame = bytes.fromhex("680443000000" if shape.is_client else "680483000000")
+    return frame * (shape.size // 6)
+
+
 def _mqtt_message(size: int, shape: Shape) -> bytes:
-    if size <= 3:
+    if size <= 2:
         return b"\xc0\x00" if shape.is_client else b"\xd0\x00"
+    if size == 3:
+        return b"\xe0\x01\x00"  # only a DISCONNECT is as long, in MQTT 5 section 3.14
     if size == 4:
         return b"\x40\x02\x00\x01"
     if size == 5 and not shape.is_client:
@@ -113,8 +123,13 @@ def _remaining(size: int) -> bytes:
 _TURNS = frozenset({"size", "is_client", "turn", "is_opening", "variant"})
 _SIZES = frozenset({"size", "asked_size", "is_client", "variant"})
 _LATER = frozenset({"size", "is_client", "variant"})
-MQTT = Template(build_mqtt, _TURNS, uses_later=_LATER, opening_turns=1)
-COAP = Template(build_coap, _SIZES, patches=(Patch(2, 2, "exchange"),))
-MODBUS = Template(build_modbus, _SIZES, patches=(Patch(0, 2, "exchange"),))
+MQTT = Template(build_mqtt, _TURNS, uses_later=_LATER, opening_turns=1, shortest=2, usual=2)
+COAP = Template(build_coap, _SIZES, patches=(Patch(2, 2, "exchange"),), shortest=4, usual=12)
+MODBUS = Template(build_modbus, _SIZES, patches=(Patch(0, 2, "exchange"),), shortest=8, usual=12)
+TELECONTROL = Template(
+    build_telecontrol, frozenset({"size", "is_client"}), shortest=6, usual=6, step=6
+)
 ETHERNET_IP = Template(build_ethernet_ip, frozenset({"size"}))
-ISO_TRANSPORT = Template(build_iso_transport, _TURNS, uses_later=_LATER, opening_turns=1)
+ISO_TRANSPORT = Template(
+    build_iso_transport, _TURNS, uses_later=_LATER, opening_turns=1, shortest=7, usual=22
+)

@@ -153,11 +153,19 @@ def _half_ascii(name: str) -> bytes:
 
 _USES = frozenset({"size", "asked_size", "is_client", "variant"})
 DNS = Template(build_dns, _USES, patches=(Patch(0, 2, "exchange"),), shortest=_HEADER, usual=33)
-DNS_OVER_TCP = Template(build_dns_over_tcp, _USES, patches=(Patch(2, 2, "exchange"),))
+DNS_OVER_TCP = Template(
+    build_dns_over_tcp, _USES, patches=(Patch(2, 2, "exchange"),), shortest=2 + _HEADER, usual=35
+)
 MULTICAST_DNS = Template(
     build_multicast_dns, frozenset({"size", "variant"}), shortest=_HEADER, usual=40
 )
-NETBIOS_NAME = Template(build_netbios_name, _USES, patches=(Patch(0, 2, "exchange"),))
+NETBIOS_NAME = Template(
+    build_netbios_name, _USES, patches=(Patch(0, 2, "exchange"),), shortest=_HEADER, usual=50
+)
 NETBIOS_DATAGRAM = Template(
-    build_netbios_datagram, _USES, patches=(Patch(2, 2, "message"), Patch(4, 4, "source"))
+    build_netbios_datagram,
+    _USES,
+    patches=(Patch(2, 2, "message"), Patch(4, 4, "source")),
+    shortest=14,
+    usual=201,
 )

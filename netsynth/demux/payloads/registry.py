@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from netsynth.demux.payloads import control, devices, dns, network, stores, terminal, tls, web
 from netsynth.demux.payloads.shape import Template
 from netsynth.numbers import IntArray
-from netsynth.tables import ICMP, ICMPV6, IP_FRAGMENT, IP_MF, TCP, UDP, FlowTable
+from netsynth.tables import ICMP, ICMPV6, IP_FRAGMENT, IP_MF, KEEP_ALIVE, RST, TCP, UDP, FlowTable
 
 _TLS_PORTS = (443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 5223, 5228, 8883)
 _BY_PORT: dict[int, dict[Template, tuple[int, ...]]] = {
     TCP: {
-        web.HTTP: (80, 81, 591, 3128, 8000, 8008, 8080, 8081, 8088, 8888),
+        web.HTTP: (80, 81, 591, 631, 3128, 8000, 8008, 8080, 8081, 8088, 8888),
         tls.TLS: (*_TLS_PORTS, *range(1443, 65536, 1000)),  # 8443 and others like it
         dns.DNS_OVER_TCP: (53, 5353),
         terminal.SSH: (22, 2222),
@@ -27,6 +27,7 @@ _BY_PORT: dict[int, dict[Template, tuple[int, ...]]] = {
         devices.MODBUS: (502,),
         devices.ETHERNET_IP: (44818,),
         devices.ISO_TRANSPORT: (102,),
+        devices.TELECONTROL: (2404,),
         stores.REDIS: (6379,),
         stores.SMB: (445,),
         stores.NETBIOS_SESSION: (139,),
@@ -49,6 +50,8 @@ _BY_PORT: dict[int, dict[Template, tuple[int, ...]]] = {
         control.TFTP: (69,),
         control.RIP: (520,),
         control.QUIC: (443,),
+        control.WRAPPED_ESP: (4500,),
+        control.OPENVPN: (1194,),
         devices.COAP: (5683,),
     },
 }
@@ -75,7 +78,9 @@ _ICMP6_FIXED = {130: 16, 131: 16, 132: 16, 133: 0, 134: 8, 135: 16, 136: 16, 137
 
 
 def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
-    """Find datagrams and ICMP messages too short for what they are.
+    """Find datagrams, segments and ICMP messages of sizes that their application never has.
+
+    No segment of SSH has a byte alone, no report of IGMP half a record. Keep-alives are left alone.
 
     Returns:
         Their rows, and the bytes that their payloads should have.
@@ -87,15 +92,18 @@ def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
     p = flows.packets
     size = p.payload_length.astype(np.int64)
     wanted = size.copy()
-    is_datagram = (p.protocol == UDP) & (size > 0)
-    if is_datagram.any():
+    has_data = ((p.protocol == UDP) | (p.protocol == TCP)) & (size > 0)
+    has_data &= (flows.segment != KEEP_ALIVE) & (p.tcp_flags & RST == 0)
+    if has_data.any():
         chosen = choose_templates(flows)[0][flows.flow_of_packet]
-        shortest, usual = (
-            np.array([*(getattr(template, name) for template in all_templates()), 0])[chosen]
-            for name in ("shortest", "usual")
+        shortest, usual, step = (
+            np.array([*(getattr(template, name) for template in all_templates()), neutral])[chosen]
+            for name, neutral in (("shortest", 0), ("usual", 0), ("step", 1))
         )
-        wanted = np.where(is_datagram & (size < shortest), usual, wanted)
-    wanted = np.where((p.protocol == _IGMP) & (size < 8), 8, wanted)
+        whole = shortest + (size - shortest + step - 1) // step * step
+        wanted = np.where(has_data, np.where(size < shortest, usual, whole), wanted)
+    is_igmp = p.protocol == _IGMP
+    wanted = np.where(is_igmp, np.maximum(size + 7, 8) // 8 * 8, wanted)
     kind = p.icmp >> 8
     for protocol, (kinds, least) in _ERROR_QUOTES.items():
         is_error = (p.protocol == protocol) & np.isin(kind, kinds)

@@ -63,8 +63,9 @@ class Template(NamedTuple):
         opening_turns: Messages of a side that differ from its later ones.
         patches: Written over what it returns, where that is long enough.
         has_records: Whether the stream goes on in TLS records.
-        shortest: Bytes of its shortest datagram.
+        shortest: Bytes of its shortest datagram, or segment with data.
         usual: Bytes that a shorter one gets; no other size would be as plain.
+        step: Longer ones are as many bytes longer, or a multiple; 1 where any size will do.
         checksum_at: Where the Internet checksum of the whole message belongs; -1 for none.
     """
 
@@ -77,3 +78,4 @@ class Template(NamedTuple):
     checksum_at: int = -1
     shortest: int = 0
     usual: int = 0
+    step: int = 1

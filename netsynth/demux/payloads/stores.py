@@ -91,4 +91,4 @@ NETBIOS_SESSION = Template(
     build_netbios_session, _USES, uses_later=frozenset({"size", "is_client"}), opening_turns=1
 )
 RPC = Template(build_rpc, frozenset({"size", "is_client", "turn"}))
-TDS = Template(build_tds, frozenset({"size"}))
+TDS = Template(build_tds, frozenset({"size"}), shortest=8, usual=30)

@@ -109,7 +109,14 @@ def _ssh_packet(size: int, *, may_negotiate: bool) -> bytes:
 
 _USES = frozenset({"size", "is_client", "turn", "is_opening", "variant"})
 _LATER = frozenset({"size", "is_client", "variant"})
-SSH = Template(build_ssh, _USES | {"first_size"}, uses_later=frozenset(), opening_turns=3)
+SSH = Template(
+    build_ssh,
+    _USES | {"first_size"},
+    uses_later=frozenset(),
+    opening_turns=3,
+    shortest=8,
+    usual=36,
+)
 SMTP = Template(build_smtp, _USES, uses_later=_LATER, opening_turns=5)
 FTP = Template(build_ftp, _USES, uses_later=_LATER, opening_turns=3)
 POP3 = Template(build_pop3, _USES, uses_later=_LATER, opening_turns=3)

@@ -101,4 +101,6 @@ TLS = Template(
         Patch(44, 31, "flow", first_turn_only=True),  # session id, echoed by the server
     ),
     has_records=True,
+    shortest=6,
+    usual=31,
 )
