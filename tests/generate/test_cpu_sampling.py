@@ -81,10 +81,13 @@ def check_columns(
     arrays = pack_fields(decoder)
     tokens = np.zeros((rows, given.shape[1] + count), dtype=np.int64)
     tokens[:, : given.shape[1]] = given
-    plan = PlanArrays(np.zeros((0, 0, 0), np.float32), np.zeros(0, np.int64), -1, -1)
+    none, nobody = np.zeros((0, 0), np.float32), np.zeros((0, 3), np.int64)
+    plan = PlanArrays(none[None], np.zeros(0, np.int64), -1, -1, -1, none, nobody)
     if left is not None:
-        service, shape = left.plans.places
-        plan = PlanArrays(left.left.numpy(), left.plans.volume.numpy(), service, shape)
+        plan = PlanArrays(
+            left.left.numpy(), left.plans.volume.numpy(), *left.plans.places, left.large.numpy(),
+            left.plans.large.numpy(),
+        )  # fmt: skip
     allowed = pack_allowed(arrays, [f.name for f in decoder.fields], {})
     streams = seed_streams(5, np.arange(rows))
     numbers = streams.copy()
@@ -156,8 +159,8 @@ def test_the_loop_over_flows_passes_through_the_transformers_states(
     plans.edges[:, 0] = 0.001
     numbers = np.arange(3)
     lanes = start_windows(
-        arrays, numbers, plans.counts.numpy(), plans.edges.numpy(), seed_streams(1, numbers),
-        window_ns, is_strict=strict,
+        arrays, numbers, plans.counts.numpy(), plans.edges.numpy(), plans.large.numpy(),
+        seed_streams(1, numbers), window_ns, is_strict=strict,
     )  # fmt: skip
     allowed = pack_allowed(arrays.skeleton, [], {})
     drawn = draw_skeletons(
@@ -173,8 +176,9 @@ def test_the_loop_over_flows_passes_through_the_transformers_states(
         classes = flow_level.plans.classes(tokens)
         some = slice(window, window + 1)
         one = WindowPlans(
-            counts=plans.counts[some], edges=plans.edges[some], spans=plans.spans[some]
-        )
+            counts=plans.counts[some], edges=plans.edges[some], spans=plans.spans[some],
+            large=plans.large[some],
+        )  # fmt: skip
         left = Left(flow_level.plans, one, strict=strict)
         share = start.double() / window_ns
         told, parts = [left.features(share[:1])], []

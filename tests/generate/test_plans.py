@@ -163,7 +163,7 @@ def test_each_part_has_the_flows_of_its_plan(level: FlowLevel) -> None:
 
 def test_plans_of_windows_with_fewer_parts_end_empty() -> None:
     plans = Plans(layout().token_fields)
-    classes = torch.tensor([[0, 0], [1, 0], [1, 1]])
+    classes = torch.tensor([[0, 0, 0], [1, 0, 0], [1, 1, 0]])
     share = torch.tensor([0.1, 0.2, 0.8], dtype=torch.float64)
     halves, whole = torch.tensor([0.5, 1.0]).double(), torch.ones(1).double()
     plans.learn([(classes, share, halves), (classes[:1], share[:1], whole)])
@@ -181,12 +181,13 @@ def _two_parts(plans: Plans, counts: list[int]) -> WindowPlans:
     made = torch.zeros(1, len(counts), *plans.sizes)
     made[0, :, 0, 0] = torch.tensor(counts, dtype=torch.float32)
     edges = torch.arange(1, len(counts) + 1, dtype=torch.float64)[None] / len(counts)
-    return WindowPlans(counts=made, edges=edges, spans=torch.stack([edges, edges], -1))
+    return WindowPlans(counts=made, edges=edges, spans=torch.stack([edges, edges], -1),
+                       large=torch.zeros(1, 0))  # fmt: skip
 
 
 def test_what_binds_ends_when_used_up_and_what_does_not_when_its_time_is_over() -> None:
     plans = Plans(layout().token_fields)
-    one, class_ = torch.tensor([0.1], dtype=torch.float64), torch.zeros(1, 2, dtype=torch.int64)
+    one, class_ = torch.tensor([0.1], dtype=torch.float64), torch.zeros(1, 3, dtype=torch.int64)
     strict = Left(plans, _two_parts(plans, [0, 2, 0, 1]), strict=True)
     assert strict.part.tolist() == [1]
     strict.take(class_, one)
@@ -334,3 +335,56 @@ def test_a_window_of_one_service_has_as_many_of_its_flows_as_planned(level: Flow
     )
     assert drawn.start_ns.numel() == int(plans[services].sum())
     assert services[drawn.tokens[:, level.plans.places[0]]].all()
+
+
+def test_responders_of_large_flows_are_shared_out(level: FlowLevel) -> None:
+    """Three large flows of a class went to two hosts; small ones go where they like."""
+    plans = Plans(layout().token_fields)
+    volume = plans.least_volume
+    assert volume < plans.sizes[1]
+    classes = torch.tensor([[4, volume, 9], [4, 0, 8], [4, volume, 7], [4, volume, 9]])
+    share = torch.linspace(0.1, 0.9, 4, dtype=torch.float64)
+    plans.learn([(classes, share, torch.ones(1).double())])
+    assert plans.large.tolist() == [[4, volume, 7], [4, volume, 9]]
+    assert plans.large_counts.tolist() == [[1, 2]]
+    left = Left(plans, plans.learned, strict=True)
+    large, small = (
+        int(torch.nonzero(plans.volume == v)[0]) for v in (volume, int(plans.volume.min()))
+    )
+    seen = torch.zeros(1, 4, dtype=torch.int64)
+    seen[0, plans.places[0]] = 4
+    seen[0, plans.places[1]] = large
+
+    def allowed() -> list[int]:
+        room = left.room("responder", seen)
+        assert room is not None
+        return torch.nonzero(room[0])[:, 0].tolist()
+
+    assert allowed() == [7, 9]
+    time = torch.tensor([0.2], dtype=torch.float64)
+    left.take(classes[2:3], time)
+    assert allowed() == [9]
+    left.take(classes[:1], time)
+    left.take(classes[3:], time)
+    assert len(allowed()) == plans.hosts  # used up: no more than counts and network say
+    fresh = Left(plans, plans.learned, strict=True)
+    seen[0, plans.places[1]] = small
+    room = fresh.room("responder", seen)
+    assert room is not None
+    assert bool(room.all())
+
+
+def test_windows_have_the_large_flows_of_their_plan_by_responder(level: FlowLevel) -> None:
+    flows = draw_flows(
+        level, window_count=2, window_ns=layout().window_ns,
+        random=torch.Generator().manual_seed(4), flow_limit=100_000,
+    )  # fmt: skip
+    plans = level.plans
+    assert plans.large.shape[0] > 0
+    for window in range(2):
+        classes = plans.classes(flows.tokens[flows.window == window])
+        for row, count in zip(plans.large, plans.large_counts[0].tolist(), strict=True):
+            same_class = (classes[:, :2] == row[:2]).all(1)
+            made = int((classes[same_class, 2] == row[2]).sum())
+            learned = int(plans.large_counts[0][(plans.large[:, :2] == row[:2]).all(1)].sum())
+            assert made == count or int(same_class.sum()) != learned

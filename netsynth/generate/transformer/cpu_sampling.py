@@ -87,7 +87,7 @@ class CpuSampler:
         plans, binds = self._level.plans.under(
             self._level.plans.draw(window_count, random), conditions
         )
-        counts, edges = plans.counts.numpy(), plans.edges.numpy()
+        counts, edges, large = (x.numpy() for x in (plans.counts, plans.edges, plans.large))
         names = [f.name for f in self._level.fields]
         count = len(SKELETON)
         masks = (
@@ -98,8 +98,8 @@ class CpuSampler:
         def draw(windows: IntArray) -> DrawnFlows:
             streams = seed_streams(_key(seed, SKELETONS), windows)
             lanes = start_windows(
-                self._flows, windows, counts[windows], edges[windows], streams, window_ns,
-                is_strict=binds,
+                self._flows, windows, counts[windows], edges[windows], large[windows], streams,
+                window_ns, is_strict=binds,
             )  # fmt: skip
             parts = []
             for _ in range(0, flow_limit, STEPS):

@@ -50,6 +50,9 @@ class PlanArrays(NamedTuple):
     volume: Array  # int64 [shapes], volume of each shape
     service: int  # column of the service; -1 where nothing is ruled out
     shape: int  # column of the shape
+    responder: int  # column of the responder
+    large: Array  # float32 [M, K], large flows left of each row of `book`
+    book: Array  # int64 [K, 3], service, volume and responder
 
 
 @compiled
@@ -193,7 +196,8 @@ def bar_tokens(a: FieldArrays, place: int, tokens: Array, allowed: Array, barred
 def _bar_used_up(
     plan: PlanArrays, row: int, column: int, tokens: Array, size: int, barred: Array
 ) -> None:
-    """Bar the services and shapes of which the plan of a row has none left."""
+    """Bar the services and shapes of which the plan of a row has none left, and the responders of
+    large flows of which others have some left."""
     left = plan.left[row]
     if column == plan.service:
         for i in range(size):
@@ -206,6 +210,17 @@ def _bar_used_up(
         for i in range(size):
             if left[tokens[plan.service], plan.volume[i]] <= 0:
                 barred[i] |= np.uint8(USED_UP)
+    if column == plan.responder:
+        service, volume = tokens[plan.service], plan.volume[tokens[plan.shape]]
+        some = False
+        for k in range(plan.book.shape[0]):
+            if not (plan.book[k, 0] == service and plan.book[k, 1] == volume):
+                continue
+            if plan.large[row, k] > 0:
+                if not some:
+                    barred[:size] |= np.uint8(USED_UP)
+                some = True
+                barred[plan.book[k, 2]] &= np.uint8(255 - USED_UP)
 
 
 @compiled

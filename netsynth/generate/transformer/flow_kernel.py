@@ -58,6 +58,8 @@ class FlowArrays(NamedTuple):
     volume: Array  # int64 [shapes], volume of each shape
     service_column: int
     shape_column: int
+    responder_column: int
+    book: Array  # int64 [K, 3], see `plan.Plans.large`
     times: TimeColumns
 
 
@@ -74,6 +76,7 @@ class WindowLanes(NamedTuple):
     edges: Array  # float64 [W, P], share of the window at which its parts end
     part: Array  # int64 [W], the part that goes on
     left: Array  # float32 [W, services, volumes], of that part
+    large: Array  # float32 [W, K], of the window's large flows
     x: Array  # float32 [W rounded up, H], what the transformer sees next
     cache: AttentionCache
 
@@ -112,6 +115,8 @@ def pack_flow_level(level: FlowLevel) -> FlowArrays:
         volume=level.plans.volume.cpu().numpy().astype(np.int64),
         service_column=level.plans.places[0],
         shape_column=level.plans.places[1],
+        responder_column=level.plans.places[2],
+        book=level.plans.large.cpu().numpy(),
         times=time_columns(level.fields),
     )
 
@@ -121,6 +126,7 @@ def start_windows(
     windows: IntArray,
     plans: Array,
     edges: FloatArray,
+    large: Array,
     streams: Array,
     window_ns: int,
     *,
@@ -133,6 +139,7 @@ def start_windows(
         windows: int64 [W], their numbers.
         plans: float32 [W, P, services, volumes], flows that each part of them is to have.
         edges: float64 [W, P], shares of the windows at which the parts end.
+        large: float32 [W, K], large flows that each is to have.
         streams: uint64 [W].
         window_ns: Their length.
         is_strict: The plans bind.
@@ -159,6 +166,7 @@ def start_windows(
         edges=edges,
         part=part,
         left=left,
+        large=large.astype(np.float32),
         x=x,
         cache=make_cache(a.attention, count, longest=a.attention.context),
     )
@@ -226,7 +234,9 @@ def _draw_skeletons(
     tokens = np.zeros((height, columns), dtype=np.int64)
     features = np.zeros(a.clock.shape[0], dtype=np.float32)
     ruling = a.service_column if is_strict else -1
-    plan = PlanArrays(lanes.left, a.volume, ruling, a.shape_column)
+    plan = PlanArrays(
+        lanes.left, a.volume, ruling, a.shape_column, a.responder_column, lanes.large, a.book
+    )
     endless = np.full(height, np.inf)
     count = 0
     for _ in range(steps):
@@ -262,9 +272,15 @@ def _draw_skeletons(
             lanes.streams[kept] = lanes.streams[row]
             if kept < row:
                 lanes.left[kept] = left
+                lanes.large[kept] = lanes.large[row]
             left = lanes.left[kept]
             service, volume = tokens[row, a.service_column], a.volume[tokens[row, a.shape_column]]
             left[service, volume] = max(left[service, volume] - np.float32(1), np.float32(0))
+            responder = tokens[row, a.responder_column]
+            for k in range(a.book.shape[0]):
+                same = a.book[k, 0] == service and a.book[k, 1] == volume
+                if same and a.book[k, 2] == responder:
+                    lanes.large[kept, k] = max(lanes.large[kept, k] - np.float32(1), np.float32(0))
             share = time / window_ns
             edges = lanes.edges[sequence]
             part = next_part(lanes.plans[sequence], edges, lanes.part[row], share, is_strict, left)
@@ -376,7 +392,10 @@ def draw_details(
     joined = np.zeros((DETAIL_ROWS, width), dtype=np.float32)
     features = np.zeros(CLOCK_WIDTH, dtype=np.float32)
     source = np.zeros((DETAIL_ROWS, width), dtype=np.float32)
-    nothing = PlanArrays(np.zeros((0, 0, 0), dtype=np.float32), a.volume, -1, -1)
+    no_large = np.zeros((0, 0), dtype=np.float32)
+    nothing = PlanArrays(
+        np.zeros((0, 0, 0), dtype=np.float32), a.volume, -1, -1, -1, no_large, a.book
+    )
     left_ns = np.maximum(window_ns - 1 - start_ns, 0.0)
     for first in range(0, start_ns.size, DETAIL_ROWS):
         rows = min(DETAIL_ROWS, start_ns.size - first)

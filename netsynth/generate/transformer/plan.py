@@ -4,13 +4,15 @@ Drawn one by one, flows drift: a scan that comes a little too seldom is missing 
 the end, of the three flows that carry half of the bytes there may be one or six, and what began in
 the first minute begins whenever it does. So a window has a plan: its time is cut into parts, and
 each part has the number of its flows by service and volume. Each flow is drawn knowing what is
-left of the part, as the levels below know what is left of the flow and of the step.
+left of the part, as the levels below know what is left of the flow and of the step. The responders
+of its large flows are shared out as well: whom everybody downloads from is no matter of one draw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,8 @@ PARTS = 32  # of a window, at most
 ALL_PARTS = 256  # of all plans kept, at most
 FEW = 32  # flows that a part has at least, so that it tells of no single one
 SPREAD = 0.03  # relative spread of a service's flows from window to window of the same plan
+LARGE = 3  # class of sizes that grow by four: flows of 64 packets, whose responders are planned
+LARGEST_BOOK = 4096  # classes of large flows and responders kept, at most
 STRETCH = 2.0  # by which a part's flows are moved apart to last as long as learned, at most
 
 
@@ -33,11 +37,13 @@ class WindowPlans:
         counts: float32 [W, P, services, volumes], flows of each class.
         edges: float64 [W, P], share of the window at which each part ends.
         spans: float64 [W, P, 2], share at which the first and the last flow of each begin.
+        large: float32 [W, K], flows of each row of `Plans.large`.
     """
 
     counts: Tensor
     edges: Tensor
     spans: Tensor
+    large: Tensor
 
 
 class Plans(nn.Module):
@@ -51,15 +57,22 @@ class Plans(nn.Module):
     def __init__(self, fields: tuple[TokenField, ...]) -> None:
         super().__init__()
         names = [f.name for f in fields]
-        self.places = names.index("service"), names.index("shape")
-        service, shape = (fields[place] for place in self.places)
+        self.places = tuple(names.index(name) for name in ("service", "shape", "responder"))
+        service, shape, _ = (fields[place] for place in self.places)
         volume = torch.as_tensor(shape.groups["volume"]).long()
         self.sizes = service.size, int(volume.max()) + 1
+        self.hosts = fields[self.places[2]].size
         self.width = sum(self.sizes) + 2
         self.register_buffer("volume", volume, persistent=False)
         self.register_buffer("counts", torch.zeros(1, 1, *self.sizes))
         self.register_buffer("edges", torch.ones(1, 1, dtype=torch.float64))
         self.register_buffer("spans", torch.zeros(1, 1, 2, dtype=torch.float64))
+        self.register_buffer("large", torch.zeros(0, 3, dtype=torch.int64))
+        self.register_buffer("large_counts", torch.zeros(1, 0))
+        is_large = torch.as_tensor(shape.groups["size"]) >= LARGE
+        self.least_volume = int(volume[is_large].min()) if bool(is_large.any()) else self.sizes[1]
+        self.large: Tensor  # int64 [K, 3], service, volume and responder of large flows
+        self.large_counts: Tensor  # float32 [W, K]
         self.volume: Tensor  # int64 [shapes], volume of each shape
         self.counts: Tensor
         self.edges: Tensor
@@ -68,15 +81,17 @@ class Plans(nn.Module):
     @property
     def learned(self) -> WindowPlans:
         """The plans of the windows learned from."""
-        return WindowPlans(counts=self.counts, edges=self.edges, spans=self.spans)
+        return WindowPlans(
+            counts=self.counts, edges=self.edges, spans=self.spans, large=self.large_counts
+        )
 
     def classes(self, tokens: Tensor) -> Tensor:
-        """Service and volume of flows [F, K]: int64 [F, 2]."""
-        service, shape = (tokens[:, place] for place in self.places)
-        return torch.stack([service, self.volume[shape]], dim=1)
+        """Service, volume and responder of flows [F, K]: int64 [F, 3]."""
+        service, shape, responder = (tokens[:, place] for place in self.places)
+        return torch.stack([service, self.volume[shape], responder], dim=1)
 
     def count(self, classes: Tensor) -> Tensor:
-        """Return the plan that flows of `classes` [F, 2] fulfil: float32 [services, volumes]."""
+        """Return the plan that flows of `classes` [F, 3] fulfil: float32 [services, volumes]."""
         plan = torch.zeros(self.sizes, device=classes.device)
         ones = torch.ones(classes.shape[0], device=plan.device)
         return plan.index_put_((classes[:, 0], classes[:, 1]), ones, accumulate=True)
@@ -85,7 +100,7 @@ class Plans(nn.Module):
         """Keep the plans of windows, or an even choice of them.
 
         Args:
-            windows: Of each window, classes int64 [F, 2] and starts float64 [F], as shares of it
+            windows: Of each window, classes int64 [F, 3] and starts float64 [F], as shares of it
                 and ascending, and the end of each of its parts, float64 [P], see `part_edges`.
         """
         step = max(len(windows) / PLANS, 1.0)
@@ -103,6 +118,17 @@ class Plans(nn.Module):
                 if here.numel():
                     self.counts[row, place] = self.count(classes[here])
                     self.spans[row, place] = torch.stack([start[here[0]], start[here[-1]]])
+        self._learn_large([classes for classes, _, _ in chosen])
+
+    def _learn_large(self, windows: list[Tensor]) -> None:
+        """Keep the responders of large flows of windows, those of the largest first."""
+        large = [classes[classes[:, 1] >= self.least_volume] for classes in windows]
+        rows, place = torch.unique(torch.cat(large), dim=0, return_inverse=True)
+        order = torch.argsort(rows[:, 1], descending=True, stable=True)[:LARGEST_BOOK]
+        self.large = rows[order]
+        ends = torch.tensor([0, *(part.shape[0] for part in large)]).cumsum(0).tolist()
+        counts = [torch.bincount(place[a:b], minlength=rows.shape[0]) for a, b in pairwise(ends)]
+        self.large_counts = torch.stack(counts)[:, order].float()
 
     def draw(self, window_count: int, random: torch.Generator) -> WindowPlans:
         """Draw plans like those learned."""
@@ -113,7 +139,12 @@ class Plans(nn.Module):
         plan = plan * torch.exp(SPREAD * noise)
         chance = torch.rand(plan.shape, generator=random, device=device)
         counts = (plan.floor() + (chance < plan % 1)).clamp(min=0)
-        return WindowPlans(counts=counts, edges=self.edges[row], spans=self._spans(row, random))
+        return WindowPlans(
+            counts=counts,
+            edges=self.edges[row],
+            spans=self._spans(row, random),
+            large=self.large_counts[row],
+        )
 
     def _spans(self, row: Tensor, random: torch.Generator) -> Tensor:
         """Spans of the plans `row`, whose ends lie elsewhere by a mean gap at most."""
@@ -138,7 +169,7 @@ class Plans(nn.Module):
             usual = self.counts * mask
             best = usual[int(usual.sum((1, 2, 3)).argmax())]
             counts = torch.where(counts.sum((1, 2, 3), keepdim=True) > 0, counts, best)
-            plans = WindowPlans(counts=counts, edges=plans.edges, spans=plans.spans)
+            plans = replace(plans, counts=counts)
         some = bool((plans.counts.sum((1, 2, 3)) > 0).all())
         return plans, not set(allowed) - {"service"} and some
 
@@ -162,7 +193,7 @@ class Plans(nn.Module):
         self, state_dict: dict[str, Tensor], prefix: str, *args: object, **kwargs: object
     ) -> None:
         """Take as many plans and parts as the model file has."""
-        for name in ("counts", "edges", "spans"):
+        for name in ("counts", "edges", "spans", "large", "large_counts"):
             if prefix + name in state_dict:
                 setattr(self, name, state_dict[prefix + name].clone())
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
@@ -179,12 +210,15 @@ class Left:
         self.row = torch.arange(windows.counts.shape[0], device=windows.counts.device)
         self.part = torch.zeros_like(self.row)
         self.left = windows.counts[:, 0].clone()  # float32 [W, services, volumes]
+        self.large = windows.large.clone()  # float32 [W, K]
         self._go_on(torch.zeros_like(self.row, dtype=torch.float64))
 
     def take(self, classes: Tensor, share: Tensor) -> None:
-        """Count a flow of each window, its service and volume [W, 2] and its start [W]."""
-        place = torch.arange(classes.shape[0], device=classes.device), *classes.unbind(1)
+        """Count a flow of each window, its class [W, 3] and its start [W]."""
+        place = torch.arange(classes.shape[0], device=classes.device), classes[:, 0], classes[:, 1]
         self.left[place] = (self.left[place] - 1).clamp(min=0)
+        same = (self.plans.large[None] == classes[:, None]).all(2)
+        self.large = (self.large - same.float()).clamp(min=0)
         self._go_on(share)
 
     def _go_on(self, share: Tensor) -> None:
@@ -204,6 +238,7 @@ class Left:
     def keep(self, rows: Tensor) -> None:
         """Keep the windows `rows` alone."""
         self.left, self.row, self.part = self.left[rows], self.row[rows], self.part[rows]
+        self.large = self.large[rows]
 
     def over(self) -> Tensor:
         """Tell which windows have no flow left: bool [W]."""
@@ -226,7 +261,22 @@ class Left:
             rows = torch.arange(seen.shape[0], device=seen.device)
             service = seen[:, self.plans.places[0]]
             return self.left[rows, service][:, self.plans.volume] > 0
+        if name == "responder":
+            return self._responders(seen)
         return None
+
+    def _responders(self, seen: Tensor) -> Tensor | None:
+        """Responders of which large flows are left; all where none is, or the flow is not large."""
+        if self.plans.large.shape[0] == 0:
+            return None
+        service, shape = (seen[:, place] for place in self.plans.places[:2])
+        own = torch.stack([service, self.plans.volume[shape]], dim=1)
+        rows, places = torch.nonzero(
+            (self.plans.large[None, :, :2] == own[:, None]).all(2) & (self.large > 0), as_tuple=True
+        )
+        room = torch.zeros(seen.shape[0], self.plans.hosts, dtype=torch.bool, device=seen.device)
+        room[rows, self.plans.large[places, 2]] = True
+        return room | ~room.any(dim=1, keepdim=True)
 
 
 def part_edges(start: Tensor, *, windows: int) -> Tensor:
