@@ -66,14 +66,14 @@ def stages(model_path: Path, folder: Path) -> dict[str, float]:
     import netsynth.demux
     import netsynth.encode
     from netsynth import Model
-    from netsynth.generate.transformer import cpu_sampling, sampling
+    from netsynth.generate.transformer import cpu_sampling, generator
 
     torch.set_num_threads(1)
     spent: dict[str, float] = defaultdict(float)
     places = {
         "pack the networks": (cpu_sampling.CpuSampler, "__init__"),
         "flows": (cpu_sampling.CpuSampler, "draw_flows"),
-        "totals": (sampling, "draw_totals"),
+        "totals": (generator, "draw_totals"),
         "series": (cpu_sampling.CpuSampler, "draw_series"),
         "records": (cpu_sampling.CpuSampler, "draw_records"),
         "decode": (netsynth.encode, "decode"),

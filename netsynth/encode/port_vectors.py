@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.encode.columns import flow_columns
-from netsynth.encode.port_allocator import draw_ports
+from netsynth.encode.port_places import draw_ports
 from netsynth.encode.source_ports import SourcePortCodec, fit_source_port_codec
 from netsynth.errors import ConfigError
 from netsynth.numbers import Array, IntArray

@@ -10,7 +10,7 @@ from netsynth.generate.transformer import TransformerConfig
 from netsynth.generate.transformer.flow_fit import flow_data
 from netsynth.generate.transformer.flow_level import SKELETON, FlowLevel
 from netsynth.generate.transformer.layers import CausalTransformer, sinusoids
-from netsynth.generate.transformer.plan import left_after
+from netsynth.generate.transformer.plan_left import left_after
 from netsynth.generate.transformer.series_level import PARTS, SeriesLevel
 
 SMALL = TransformerConfig(width=16, hidden=16, layers=2, heads=2, flow_context=6)

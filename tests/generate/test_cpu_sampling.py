@@ -19,7 +19,8 @@ from netsynth.generate.transformer.flow_kernel import (
 from netsynth.generate.transformer.flow_level import SKELETON, FlowLevel, clock_features
 from netsynth.generate.transformer.kernels import next_uniform, seed_streams
 from netsynth.generate.transformer.layers import FieldDecoder, likely
-from netsynth.generate.transformer.plan import Left, WindowPlans
+from netsynth.generate.transformer.plan import WindowPlans
+from netsynth.generate.transformer.plan_left import Left
 from netsynth.generate.transformer.record_level import RecordLevel
 from netsynth.generate.transformer.time_room import TimeColumns, TimeRoom, time_columns
 from netsynth.tables import EncodedTrace

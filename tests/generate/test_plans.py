@@ -6,27 +6,13 @@ import torch
 from generate_traces import layout, office
 
 from netsynth.generate.transformer import TransformerConfig
+from netsynth.generate.transformer.drawn import DrawnFlows, DrawnTotals
+from netsynth.generate.transformer.flow_drawing import draw_flows
 from netsynth.generate.transformer.flow_fit import CHUNK, FlowData, flow_data
 from netsynth.generate.transformer.flow_level import FlowLevel
-from netsynth.generate.transformer.plan import (
-    FEW,
-    Left,
-    Plans,
-    WindowPlans,
-    counts_before,
-    fit_to_parts,
-    left_after,
-    part_edges,
-    parts_of,
-)
-from netsynth.generate.transformer.sampling import (
-    DrawnFlows,
-    DrawnTotals,
-    draw_flows,
-    draw_lasting_ns,
-    draw_totals,
-    fit_to_room,
-)
+from netsynth.generate.transformer.plan import FEW, Plans, WindowPlans, part_edges, parts_of
+from netsynth.generate.transformer.plan_left import Left, counts_before, fit_to_parts, left_after
+from netsynth.generate.transformer.total_drawing import draw_lasting_ns, draw_totals, fit_to_room
 from netsynth.steps import REST
 
 SMALL = TransformerConfig(width=16, hidden=16, layers=1, heads=2, flow_context=8)

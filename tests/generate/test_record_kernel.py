@@ -8,8 +8,11 @@ import torch
 from generate_traces import layout, office
 
 from netsynth.generate.transformer import TransformerConfig
-from netsynth.generate.transformer import record_kernel as kernel
+from netsynth.generate.transformer.gap_kernel import draw_gaps
+from netsynth.generate.transformer.part_kernel import kind_shares, length_shares, part_logits
 from netsynth.generate.transformer.record_arrays import TRACES, RecordArrays, pack_record_level
+from netsynth.generate.transformer.record_context_kernel import embed_context, mix_states
+from netsynth.generate.transformer.record_lanes import FLOWS, FlowsToDraw, Lanes
 from netsynth.generate.transformer.record_level import (
     AROUND,
     KIND,
@@ -23,7 +26,7 @@ from netsynth.generate.transformer.record_level import (
 from netsynth.numbers import Array
 
 SMALL = TransformerConfig(width=16, hidden=20, record_width=24, record_history=3)
-ROWS, LONGEST, STEP_NS = kernel.FLOWS, 300, 1e8
+ROWS, LONGEST, STEP_NS = FLOWS, 300, 1e8
 
 
 @dataclass
@@ -32,8 +35,8 @@ class Case:
 
     level: RecordLevel
     arrays: RecordArrays
-    lanes: kernel.Lanes
-    flows: kernel.FlowsToDraw
+    lanes: Lanes
+    flows: FlowsToDraw
     time_ns: Array
     context: RecordContext
     state: Array  # float32 [ROWS, W], of the kernel
@@ -59,14 +62,14 @@ def case() -> Case:
     buckets = _count_bucket(torch.arange(1 << 16)).numpy()
     context = context_of(arrays, lanes, flows, time_ns)  # before the kernel touches the lanes
     for place in range(ROWS):
-        kernel._embed(arrays, lanes, place, flows, time_ns, buckets, STEP_NS, state[place])
-    kernel._mix(arrays, state, ROWS)
+        embed_context(arrays, lanes, place, flows, time_ns, buckets, STEP_NS, state[place])
+    mix_states(arrays, state, ROWS)
     return Case(level, arrays, lanes, flows, time_ns, context, state, tokens)
 
 
 def some_lanes(
     level: RecordLevel, arrays: RecordArrays, tokens: torch.Tensor, random: np.random.Generator
-) -> tuple[kernel.Lanes, kernel.FlowsToDraw, Array]:
+) -> tuple[Lanes, FlowsToDraw, Array]:
     """Lanes at random places of flows that last one step each."""
     with torch.no_grad():
         vector = level.flow_vector(tokens)
@@ -84,7 +87,7 @@ def some_lanes(
     history = np.stack([random.integers(0, s + 1, (ROWS, 3)) for s in sizes], axis=2)
     assert history.shape == (ROWS, 3, TRACES)
     left = random.integers(1, 90, (ROWS, 2))
-    flows = kernel.FlowsToDraw(
+    flows = FlowsToDraw(
         vector=vector.numpy(), service=tokens[:, level.service_place].numpy().copy(),
         shape=tokens[:, level.shape_place].numpy().copy(),
         totals=np.concatenate([left, left], axis=1), exact=random.random((ROWS, 2)) < 0.8,
@@ -97,7 +100,7 @@ def some_lanes(
         offsets=np.arange(ROWS + 1) * LONGEST,
     )  # fmt: skip
     due = np.where(random.random(ROWS) < 0.5, -1.0, now + random.uniform(0, 3e7, ROWS))
-    lanes = kernel.Lanes(
+    lanes = Lanes(
         flow=number, position=position, owed=random.integers(0, 64, ROWS), left=left,
         bytes_left=random.choice([0, 7, 600, 90_000], (ROWS, 2)),
         step_left=np.minimum(left, random.choice([1, 3, 60], (ROWS, 2))), row=number.copy(),
@@ -111,7 +114,7 @@ def some_lanes(
 
 
 def context_of(
-    arrays: RecordArrays, lanes: kernel.Lanes, flows: kernel.FlowsToDraw, time_ns: Array
+    arrays: RecordArrays, lanes: Lanes, flows: FlowsToDraw, time_ns: Array
 ) -> RecordContext:
     """The same records, as RecordContext defines its columns."""
     low = np.maximum(flows.step * STEP_NS - lanes.time, 0)
@@ -152,7 +155,7 @@ def test_states_are_those_of_the_network(case: Case) -> None:
 def test_logits_are_those_of_the_network(case: Case, part: int) -> None:
     with torch.no_grad():
         expected = case.level._logits(part, torch.as_tensor(case.state)).numpy()
-    found = kernel.part_logits(case.arrays, part, case.state, np.arange(ROWS), ROWS)
+    found = part_logits(case.arrays, part, case.state, np.arange(ROWS), ROWS)
     assert np.abs(expected - found).max() < 1e-4
 
 
@@ -167,9 +170,7 @@ def test_kinds_are_ruled_out_as_the_network_does(case: Case) -> None:
     ruled = 0
     for row in range(ROWS):
         exact = case.flows.exact[row]
-        kernel.kind_shares(
-            case.arrays, case.lanes, row, int(service[row]), int(shape[row]), exact, share
-        )
+        kind_shares(case.arrays, case.lanes, row, int(service[row]), int(shape[row]), exact, share)
         found = plain[row] * share
         assert np.abs(found / found.sum() - expected[row]).max() < 1e-4
         ruled += np.count_nonzero((share > 0) & (share < 1))
@@ -183,7 +184,7 @@ def test_lengths_are_ruled_out_as_the_network_does(case: Case) -> None:
     with torch.no_grad():
         ruled_out = (case.level._length_logits(state, left) == -1e4).numpy()
     for row, amount in enumerate(left.tolist()):
-        kernel.length_shares(case.arrays, amount, share)
+        length_shares(case.arrays, amount, share)
         assert ((share == 0) == ruled_out[row]).all()
 
 
@@ -194,7 +195,7 @@ def test_gaps_are_drawn_from_both_rulers_and_inside_their_limits(case: Case) -> 
     asked = np.arange(ROWS)
     found = np.zeros((count, ROWS))
     for draw in range(count):
-        kernel._draw_gaps(case.arrays, lanes, asked, asked, ROWS, case.flows, case.state)
+        draw_gaps(case.arrays, lanes, asked, asked, ROWS, case.flows, case.state)
         found[draw] = lanes.gap
     assert (found >= lanes.low).all()
     assert (found <= lanes.high).all()

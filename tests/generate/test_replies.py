@@ -3,12 +3,8 @@
 import numpy as np
 import torch
 
-from netsynth.generate.transformer.sampling import (
-    DrawnFlows,
-    DrawnSeries,
-    DrawnTotals,
-    wait_for_replies,
-)
+from netsynth.generate.transformer.drawn import DrawnFlows, DrawnSeries, DrawnTotals
+from netsynth.generate.transformer.series_drawing import wait_for_replies
 
 
 def column(*values: float) -> torch.Tensor:

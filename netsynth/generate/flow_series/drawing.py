@@ -22,8 +22,8 @@ from netsynth.generate.flow_series.flow_table import (
 )
 from netsynth.generate.flow_series.plans import SERVICE
 from netsynth.generate.series_contract import SeriesGenerator
+from netsynth.generate.transformer.drawn import DrawnFlows
 from netsynth.generate.transformer.numbers import NumberTable
-from netsynth.generate.transformer.sampling import DrawnFlows
 from netsynth.numbers import FloatArray, IntArray
 from netsynth.tables import TokenField
 
@@ -54,7 +54,7 @@ class MadeFlows:
 
 
 class FlowTokens:
-    """What the tokens of flows stand for, see `sampling.FlowNumbers`."""
+    """What the tokens of flows stand for, see `total_drawing.FlowNumbers`."""
 
     def __init__(self, layout: TraceLayout, fastest: FloatArray, device: torch.device) -> None:
         self.fields: tuple[TokenField, ...] = layout.token_fields

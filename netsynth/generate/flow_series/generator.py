@@ -24,11 +24,12 @@ from netsynth.generate.flow_series.packets import record_drawing
 from netsynth.generate.flow_series.steps import draw_steps, first_and_spans
 from netsynth.generate.registry import find_series_generator
 from netsynth.generate.series_contract import SeriesGenerator
-from netsynth.generate.transformer import sampling
 from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.drawn import DrawnFlows, DrawnSeries, DrawnTotals
 from netsynth.generate.transformer.limits import fastest_rates, slow_down
 from netsynth.generate.transformer.record_fit import fit_records
 from netsynth.generate.transformer.record_level import RecordLevel
+from netsynth.generate.transformer.total_drawing import draw_totals, fit_to_room
 from netsynth.generate.transformer.training import FitControl
 from netsynth.generate.transformer.windows import cut_window, window_groups
 from netsynth.generate.tst.config import PublishedConfig, TstConfig
@@ -207,11 +208,11 @@ class FlowSeriesGenerator:
         )  # fmt: skip
         numbers = FlowTokens(layout, learned.fastest, self.device)
         flows = made.flows(self.device)
-        totals = sampling.draw_totals(
+        totals = draw_totals(
             numbers, flows, window_ns=layout.window_ns,
             largest_payload=int(self.records.length.rows[:, -1].max()), random=random,
         )  # fmt: skip
-        flows, totals, order = sampling.fit_to_room(flows, totals, window_ns=layout.window_ns)
+        flows, totals, order = fit_to_room(flows, totals, window_ns=layout.window_ns)
         metadata = made.metadata[order.cpu().numpy()]
         draw = record_drawing(self.records, layout, self.record_config, seed=seed, random=random)
         ends = np.searchsorted(made.window, np.arange(window_count + 1)).tolist()
@@ -226,9 +227,9 @@ class FlowSeriesGenerator:
                 yield slow_down(window, learned.fastest)
 
     def _steps(
-        self, flows: sampling.DrawnFlows, totals: sampling.DrawnTotals, metadata: FloatArray,
+        self, flows: DrawnFlows, totals: DrawnTotals, metadata: FloatArray,
         *, seed: int, rng: np.random.Generator,
-    ) -> sampling.DrawnSeries:  # fmt: skip
+    ) -> DrawnSeries:  # fmt: skip
         """Draw the active steps of flows."""
         from netsynth.dataset import join_datasets
 
@@ -242,7 +243,7 @@ class FlowSeriesGenerator:
         drawn = join_datasets(list(parts)) if first.size else None
         if drawn is None:
             nothing = np.zeros(0, dtype=np.int64)
-            return sampling.DrawnSeries(
+            return DrawnSeries(
                 offsets=np.zeros(1, dtype=np.int64), step=nothing, values=nothing.reshape(0, 4)
             )
         return draw_steps(drawn, first, spans, flows, totals, rng=rng, **grid)

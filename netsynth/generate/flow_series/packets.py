@@ -8,15 +8,10 @@ from importlib.util import find_spec
 import torch
 
 from netsynth.generate.contract import TraceLayout
-from netsynth.generate.transformer import sampling
 from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnSeries, DrawnTotals
+from netsynth.generate.transformer.record_drawing import draw_records
 from netsynth.generate.transformer.record_level import RecordLevel
-from netsynth.generate.transformer.sampling import (
-    DrawnFlows,
-    DrawnRecords,
-    DrawnSeries,
-    DrawnTotals,
-)
 
 Draw = Callable[[DrawnFlows, DrawnTotals, DrawnSeries, int], DrawnRecords]
 
@@ -42,7 +37,7 @@ def record_drawing(
             flows, totals, steps, first_flow=first, seed=seed, window_ns=layout.window_ns,
             step_count=layout.step_count,
         )  # fmt: skip
-    return lambda flows, totals, steps, _: sampling.draw_records(
+    return lambda flows, totals, steps, _: draw_records(
         records, flows, totals, steps, window_ns=layout.window_ns, step_count=layout.step_count,
         config=config, random=random,
     )  # fmt: skip

@@ -6,12 +6,8 @@ import numpy as np
 
 from netsynth.dataset import SeriesDataset
 from netsynth.generate.sharing import share_out
-from netsynth.generate.transformer.sampling import (
-    DrawnFlows,
-    DrawnSeries,
-    DrawnTotals,
-    wait_for_replies,
-)
+from netsynth.generate.transformer.drawn import DrawnFlows, DrawnSeries, DrawnTotals
+from netsynth.generate.transformer.series_drawing import wait_for_replies
 from netsynth.numbers import FloatArray, IntArray
 
 LEAST = 1e-3  # weight of a step in which nothing was drawn, and something must be

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnSeries, DrawnTotals
 from netsynth.generate.transformer.excess import share_excess
 from netsynth.generate.transformer.field_arrays import as_float32, embedding_table, pack_allowed
+from netsynth.generate.transformer.flow_drawing import LATEST
 from netsynth.generate.transformer.flow_kernel import (
     draw_details,
     draw_skeletons,
@@ -30,19 +32,13 @@ from netsynth.generate.transformer.kernels import (
     linear,
     seed_streams,
 )
-from netsynth.generate.transformer.plan import fit_to_parts
+from netsynth.generate.transformer.plan_left import fit_to_parts
 from netsynth.generate.transformer.record_arrays import pack_record_level
 from netsynth.generate.transformer.record_data import around_rows
-from netsynth.generate.transformer.record_kernel import DrawnRows, FlowsToDraw, draw_rows
+from netsynth.generate.transformer.record_kernel import draw_rows
+from netsynth.generate.transformer.record_lanes import DrawnRows, FlowsToDraw
 from netsynth.generate.transformer.record_level import RecordLevel, _count_bucket
-from netsynth.generate.transformer.sampling import (
-    LATEST,
-    DrawnFlows,
-    DrawnRecords,
-    DrawnSeries,
-    DrawnTotals,
-    wait_for_replies,
-)
+from netsynth.generate.transformer.series_drawing import wait_for_replies
 from netsynth.generate.transformer.series_kernel import draw_series_rows, pack_series_level
 from netsynth.generate.transformer.series_level import PHASES, SeriesLevel
 from netsynth.numbers import Array, FloatArray, IntArray
@@ -82,7 +78,7 @@ class CpuSampler:
         allowed: dict[str, Array],
         flow_limit: int,
     ) -> DrawnFlows:
-        """Draw the flows of windows; see `sampling.draw_flows`."""
+        """Draw the flows of windows; see `flow_drawing.draw_flows`."""
         conditions = {name: torch.as_tensor(mask) for name, mask in allowed.items()}
         plans, binds = self._level.plans.under(
             self._level.plans.draw(window_count, random), conditions
@@ -153,7 +149,7 @@ class CpuSampler:
         step_count: int,
         seed: int,
     ) -> DrawnSeries:
-        """Draw the active steps of each flow; see `sampling.draw_series`.
+        """Draw the active steps of each flow; see `series_drawing.draw_series`.
 
         `first_flow` is the number of the first of these flows among all that the seed gave.
         """
@@ -218,7 +214,7 @@ class CpuRecords:
         step_count: int,
         seed: int,
     ) -> DrawnRecords:
-        """Draw the records of all flows; see `sampling.draw_records`, and `draw_series` here."""
+        """Draw the records of all flows; see `record_drawing`, and `draw_series` here."""
         tokens, start_ns = flows.tokens.numpy(), flows.start_ns.numpy()
         amounts = totals.packets_and_bytes.numpy()
         packets = amounts[:, 0] + amounts[:, 1]

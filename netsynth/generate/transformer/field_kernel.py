@@ -44,7 +44,7 @@ MASKED, UNSEEN, FORBIDDEN, USED_UP = 1, 2, 4, 8
 
 
 class PlanArrays(NamedTuple):
-    """What is left of the windows' plans; see `plan.Left`."""
+    """What is left of the windows' plans; see `plan_left.Left`."""
 
     left: Array  # float32 [M, services, volumes], of each row
     volume: Array  # int64 [shapes], volume of each shape

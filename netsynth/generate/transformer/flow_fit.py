@@ -13,13 +13,8 @@ from torch import Tensor
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import fastest_rates
-from netsynth.generate.transformer.plan import (
-    Plans,
-    counts_before,
-    left_after,
-    part_edges,
-    parts_of,
-)
+from netsynth.generate.transformer.plan import Plans, part_edges, parts_of
+from netsynth.generate.transformer.plan_left import counts_before, left_after
 from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
 from netsynth.tables import EncodedTrace
 

@@ -15,15 +15,18 @@ from torch import Tensor, nn
 
 from netsynth.errors import ModelError
 from netsynth.generate.contract import TraceLayout
-from netsynth.generate.transformer import sampling
 from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.flow_drawing import draw_flows
 from netsynth.generate.transformer.flow_fit import fit_flows
 from netsynth.generate.transformer.flow_level import FlowLevel
 from netsynth.generate.transformer.limits import slow_down
+from netsynth.generate.transformer.record_drawing import draw_records
 from netsynth.generate.transformer.record_fit import fit_records
 from netsynth.generate.transformer.record_level import RecordLevel
+from netsynth.generate.transformer.series_drawing import draw_series
 from netsynth.generate.transformer.series_fit import fit_series
 from netsynth.generate.transformer.series_level import SeriesLevel
+from netsynth.generate.transformer.total_drawing import draw_totals, fit_to_room
 from netsynth.generate.transformer.training import FitControl, FitOutcome
 from netsynth.generate.transformer.windows import cut_window, window_groups
 from netsynth.numbers import Array
@@ -153,7 +156,7 @@ class TransformerGenerator:
         else:
             masks = {k: torch.as_tensor(v, device=device) for k, v in (allowed or {}).items()}
             with _one_thread():
-                flows = sampling.draw_flows(
+                flows = draw_flows(
                     flow,
                     window_count=window_count,
                     window_ns=layout.window_ns,
@@ -161,14 +164,14 @@ class TransformerGenerator:
                     allowed=masks,
                     flow_limit=flow_limit,
                 )
-        totals = sampling.draw_totals(
+        totals = draw_totals(
             flow,
             flows,
             window_ns=layout.window_ns,
             largest_payload=int(record.length.rows[:, -1].max()),
             random=random,
         )
-        flows, totals, _ = sampling.fit_to_room(flows, totals, window_ns=layout.window_ns)
+        flows, totals, _ = fit_to_room(flows, totals, window_ns=layout.window_ns)
         shared: dict[str, Any] = {"window_ns": layout.window_ns, "step_count": layout.step_count}
         ends = torch.searchsorted(
             flows.window, torch.arange(window_count + 1, device=device)
@@ -182,10 +185,8 @@ class TransformerGenerator:
                 records = fast.draw_records(part, amounts, steps, **own)
             else:
                 own = {**shared, "random": random}
-                steps = sampling.draw_series(series, part, amounts, **own)
-                records = sampling.draw_records(
-                    record, part, amounts, steps, config=self.config, **own
-                )
+                steps = draw_series(series, part, amounts, **own)
+                records = draw_records(record, part, amounts, steps, config=self.config, **own)
             for index in range(first, last):
                 rows = slice(ends[index] - ends[first], ends[index + 1] - ends[first])
                 window = cut_window(layout, rows, part, amounts, steps, records)

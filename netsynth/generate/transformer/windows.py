@@ -9,12 +9,7 @@ import torch
 from torch import Tensor
 
 from netsynth.generate.contract import TraceLayout
-from netsynth.generate.transformer.sampling import (
-    DrawnFlows,
-    DrawnRecords,
-    DrawnSeries,
-    DrawnTotals,
-)
+from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnSeries, DrawnTotals
 from netsynth.tables import EncodedTrace
 
 GROUP_PACKETS = 300_000  # records that are drawn together

@@ -5,7 +5,7 @@ import torch
 
 from netsynth.dataset import COUNT, Column, SeriesDataset, SeriesSchema
 from netsynth.generate.flow_series.steps import draw_steps, first_and_spans
-from netsynth.generate.transformer.sampling import DrawnFlows, DrawnSeries, DrawnTotals
+from netsynth.generate.transformer.drawn import DrawnFlows, DrawnSeries, DrawnTotals
 from netsynth.tables import SERIES_CHANNELS
 
 WINDOW_NS, STEPS = 1000, 10  # 100 ns a step

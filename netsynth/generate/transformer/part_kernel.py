@@ -1,0 +1,208 @@
+"""Drawing the parts of a record but its gap on a CPU: kind, length and window."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from netsynth.generate.transformer.field_kernel import matrix
+from netsynth.generate.transformer.kernels import (
+    add_to,
+    compiled,
+    gelu,
+    linear,
+    next_uniform,
+    normalise,
+    pick,
+    to_weights,
+)
+from netsynth.generate.transformer.number_arrays import (
+    from_token,
+    highest,
+    lowest,
+    to_token,
+)
+from netsynth.generate.transformer.record_arrays import (
+    EMBED,
+    GAP_TABLE,
+    HEAD,
+    HEAD_BIAS,
+    HIDDEN,
+    HIDDEN_BIAS,
+    LENGTH_TABLE,
+    SIZE,
+    RecordArrays,
+)
+from netsynth.generate.transformer.record_lanes import (
+    FlowsToDraw,
+    Lanes,
+    answers_first,
+)
+from netsynth.generate.transformer.record_level import (
+    ANY_BYTES,
+    FORWARD_STATES,
+    GAP,
+    KIND,
+    LENGTH,
+    REVERSE_STATES,
+    STRANGE,
+    WINDOW,
+)
+from netsynth.numbers import Array
+
+STRANGE_SHARE = np.float32(math.exp(-STRANGE))
+
+
+@compiled
+def part_logits(a: RecordArrays, part: int, state: Array, asked: Array, count: int) -> Array:
+    """Logits of a part for the rows `asked` [M] of state: float32 [M, size]."""
+    height, width = state.shape
+    normed = np.zeros((height, width), dtype=np.float32)
+    hidden = np.zeros((height, a.hidden_width), dtype=np.float32)
+    size, at = a.parts[part, SIZE], a.parts[part]
+    logits = np.zeros((height, size), dtype=np.float32)
+    for i in range(count):
+        normed[i] = state[asked[i]]
+    normalise(normed, count, width, normed)
+    weight = matrix(a.weights, at[HIDDEN], width, a.hidden_width)
+    bias = a.weights[at[HIDDEN_BIAS] : at[HIDDEN_BIAS] + a.hidden_width]
+    linear(normed, count, weight, bias, hidden)
+    gelu(hidden, count, a.hidden_width)
+    weight = matrix(a.weights, at[HEAD], a.hidden_width, size)
+    linear(hidden, count, weight, a.weights[at[HEAD_BIAS] : at[HEAD_BIAS] + size], logits)
+    return logits
+
+
+@compiled
+def tell_token(a: RecordArrays, lanes: Lanes, place: int, part: int, x: Array) -> None:
+    """Add a part that is drawn to the state x [W]; a length or gap by the token of its value."""
+    if part == LENGTH:
+        lanes.token[place, LENGTH] = to_token(a.numbers, LENGTH_TABLE, float(lanes.size[place]))
+    if part == GAP:
+        lanes.token[place, GAP] = to_token(a.numbers, GAP_TABLE, lanes.gap[place])
+    at = a.parts[part, EMBED] + lanes.token[place, part] * x.size
+    add_to(x, a.weights[at : at + x.size])
+
+
+@compiled
+def is_asked(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, part: int) -> bool:
+    """Tell whether the network decides a part of a record; where it does not, set it."""
+    if part == LENGTH:
+        lanes.size[place] = 0
+        return bool(a.kind_payload[lanes.token[place, KIND]] > 0)
+    if part == WINDOW:
+        lanes.token[place, WINDOW] = 0
+        return bool(a.is_tcp[flows.service[lanes.flow[place]]] > 0)
+    if part == GAP:
+        if lanes.position[place] == 0:
+            lanes.gap[place] = 0.0
+            return False
+        if lanes.due[place] >= 0 and answers_first(a, lanes, place) != lanes.due_reply[place]:
+            due_left = max(lanes.due[place] - lanes.time[place], 0.0)
+            lanes.gap[place] = min(max(due_left, lanes.low[place]), lanes.high[place])
+            return False
+    return True
+
+
+@compiled
+def draw_part(
+    a: RecordArrays,
+    lanes: Lanes,
+    place: int,
+    flows: FlowsToDraw,
+    part: int,
+    logits: Array,
+    share: Array,
+) -> None:
+    """Draw kind, length or window of a record from its logits [size]."""
+    flow = lanes.flow[place]
+    share = share[: logits.size]
+    if part == KIND:
+        exact = flows.exact[flow]
+        kind_shares(a, lanes, place, flows.service[flow], flows.shape[flow], exact, share)
+    else:
+        share[:] = np.float32(1)
+    left = 0
+    if part == LENGTH:
+        way = a.kind_reverse[lanes.token[place, KIND]]
+        left = lanes.bytes_left[place, way] if flows.exact[flow, way] else ANY_BYTES
+        length_shares(a, left, share)
+    token = _draw_shared(logits, share, next_uniform(flows.streams, flow))
+    lanes.token[place, part] = token
+    if part == LENGTH:
+        drawn = from_token(a.numbers, LENGTH_TABLE, token, next_uniform(flows.streams, flow))
+        size = max(int(np.rint(drawn)), 1)
+        lanes.size[place] = min(size, left) if left > 0 else size
+
+
+@compiled
+def length_shares(a: RecordArrays, left: int, share: Array) -> None:
+    """Set share [lengths] to 1 where a length fits what is `left`, else 0."""
+    fits = False
+    for token in range(share.size):
+        low, high = lowest(a.numbers, LENGTH_TABLE, token), highest(a.numbers, LENGTH_TABLE, token)
+        share[token] = np.float32(0 if low > max(left, 1) or high < 1 else 1)
+        fits = fits or share[token] > 0
+    if not fits:
+        share[:] = np.float32(1)
+
+
+@compiled
+def kind_shares(
+    a: RecordArrays,
+    lanes: Lanes,
+    place: int,
+    service: int,
+    shape: int,
+    exact: Array,
+    share: Array,
+) -> None:
+    """Set share [kinds] to what is left of each kind; see `RecordLevel._kind_logits`."""
+    owed, left = lanes.owed[place], lanes.left[place]
+    forward_due = left[0] <= _bit_count(owed & FORWARD_STATES)
+    reverse_due = left[1] <= _bit_count(owed & REVERSE_STATES)
+    fits = False
+    for kind in range(share.size):
+        share[kind] = np.float32(0)
+        way = a.kind_reverse[kind]
+        if a.of_protocol[service, kind] == 0 or lanes.step_left[place, way] <= 0:
+            continue
+        shown = a.kind_state[kind]
+        strange = (shown & ~a.shape_state[shape]) > 0
+        empty = a.kind_payload[kind] > 0 and lanes.bytes_left[place, way] <= 0 and exact[way]
+        due = (reverse_due if way else forward_due) and (shown & owed) == 0
+        share[kind] = STRANGE_SHARE
+        if not (strange or empty or due):
+            share[kind] = np.float32(1)
+            fits = True
+    if fits:
+        return
+    for kind in range(share.size):
+        if share[kind] > 0:
+            share[kind] = np.float32(1)
+            fits = True
+    if not fits:  # no packet is left in the step: any of the protocol
+        for kind in range(share.size):
+            share[kind] = np.float32(a.of_protocol[service, kind])
+
+
+@compiled
+def _bit_count(bits: int) -> int:
+    """`record_level._bit_count`."""
+    count = 0
+    for place in range(6):
+        count += (bits >> place) & 1
+    return count
+
+
+@compiled
+def _draw_shared(logits: Array, share: Array, uniform: float) -> int:
+    """Draw from softmax(logits) * share; logits are overwritten."""
+    for i in range(share.size):
+        if share[i] == 0:
+            logits[i] = np.float32(-1e30)
+    to_weights(logits, share.size)
+    for i in range(share.size):
+        logits[i] = logits[i] * share[i]
+    return max(pick(logits, share.size, uniform), 0)

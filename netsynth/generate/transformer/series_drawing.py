@@ -1,0 +1,93 @@
+"""Drawing the active steps of flows, all at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from netsynth.generate.transformer.drawn import DrawnFlows, DrawnSeries, DrawnTotals
+from netsynth.generate.transformer.excess import share_excess
+from netsynth.generate.transformer.series_level import SeriesLevel
+
+FEW = 16  # packets of a flow that asks and answers, and does not stream
+
+
+@torch.no_grad()
+def draw_series(
+    level: SeriesLevel,
+    flows: DrawnFlows,
+    totals: DrawnTotals,
+    *,
+    window_ns: int,
+    step_count: int,
+    random: torch.Generator,
+) -> DrawnSeries:
+    """Draw the active steps of each flow."""
+    scale = step_count / window_ns
+    start, end = flows.start_ns * scale, (flows.start_ns + totals.duration_ns) * scale
+    first = start.long().clamp(0, step_count - 1)
+    last = end.long().clamp(0, step_count - 1)
+    vectors = [torch.zeros(0, level.flow.in_features, device=first.device)]
+    for at in range(0, first.numel(), 16384):
+        piece = slice(at, at + 16384)
+        room, reach = 1 - start[piece] % 1, end[piece] % 1
+        vectors.append(level.flow_vector(flows.tokens[piece], room, reach))
+    vector = torch.cat(vectors)
+    room_ns = (first + 1) / scale - flows.start_ns
+    row, step, values = level.sample(
+        vector,
+        totals.packets_and_bytes,
+        first,
+        last,
+        one_way=totals.answer_ns >= room_ns,
+        random=random,
+    )
+    rows, steps = row.cpu().numpy(), step.cpu().numpy()
+    order = np.lexsort((steps, rows))
+    offsets = np.searchsorted(rows[order], np.arange(first.numel() + 1)).astype(np.int64)
+    amounts = share_excess(offsets, values.cpu().numpy()[order])
+    drawn = DrawnSeries(offsets=offsets, step=steps[order], values=amounts)
+    return wait_for_replies(drawn, flows, totals, scale=scale, step_count=step_count)
+
+
+def wait_for_replies(
+    series: DrawnSeries,
+    flows: DrawnFlows,
+    totals: DrawnTotals,
+    *,
+    scale: float,
+    step_count: int,
+) -> DrawnSeries:
+    """Move packets that were drawn between a flow's answer and its reply to the reply's step.
+
+    Whoever asked says nothing more before the reply is due; and in a flow of a few packets, nor
+    does whoever answered (a resolver asked again after minutes).
+
+    Args:
+        series: As drawn.
+        flows: F flows.
+        totals: Their answers and replies.
+        scale: Steps a ns.
+        step_count: Steps of a window.
+    """
+    start, answer = flows.start_ns.cpu().numpy(), totals.answer_ns.cpu().numpy()
+    reply = totals.reply_ns.cpu().numpy()
+    due = np.minimum(((start + answer + reply) * scale).astype(np.int64), step_count - 1)
+    answered = ((start + np.maximum(answer, 0)) * scale).astype(np.int64)
+    flow = np.repeat(np.arange(start.size), np.diff(series.offsets))
+    early = (series.step > answered[flow]) & (series.step < due[flow]) & (reply[flow] > 0)
+    few = totals.packets_and_bytes[:, :2].sum(1).cpu().numpy() <= FEW
+    early &= (series.values[:, 0] > 0) | few[flow]
+    if not early.any():
+        return series
+    step = np.where(early, due[flow], series.step)
+    order = np.lexsort((step, flow))
+    flow, step = flow[order], step[order]
+    begins = np.ones(flow.size, dtype=np.bool_)
+    begins[1:] = (np.diff(flow) != 0) | (np.diff(step) != 0)
+    first = np.flatnonzero(begins)
+    return DrawnSeries(
+        offsets=np.searchsorted(flow[first], np.arange(start.size + 1)).astype(np.int64),
+        step=step[first],
+        values=np.add.reduceat(series.values[order], first, axis=0),
+    )
