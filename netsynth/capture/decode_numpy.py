@@ -63,6 +63,7 @@ def decode(
     slots: Array,
     keys: Array,
     mac_slots: Array,
+    pairs: Array,
     seed: np.uint64,
 ) -> int:
     """Decode records of a buffer from `state[POS]` on; see `decode_numba.decode`."""

@@ -15,12 +15,11 @@ from netsynth.capture.records import (
     COUNT_SIZE,
     DECAPSULATE,
     FIRST_NS,
-    LAST_MAC_A,
-    LAST_MAC_B,
     LAST_NS,
     MAC_LIMIT,
     MAC_SLOTS,
     MACS,
+    PAIR_COUNT,
     STATE_SIZE,
 )
 from netsynth.numbers import Array, IntArray
@@ -43,11 +42,12 @@ class Decoder:
         self.state: IntArray = np.zeros(STATE_SIZE, dtype=np.int64)
         self.state[DECAPSULATE] = decapsulate
         self.state[FIRST_NS] = np.iinfo(np.int64).max
-        self.state[LAST_NS] = self.state[LAST_MAC_A] = self.state[LAST_MAC_B] = -1
+        self.state[LAST_NS] = -1
         self.counts: IntArray = np.zeros(COUNT_SIZE, dtype=np.int64)
         self._mac_slots: NDArray[np.uint64] = np.zeros(MAC_SLOTS + MAC_LIMIT, dtype=np.uint64)
         self._keys: NDArray[np.uint64] = np.zeros((4096, 2), dtype=np.uint64)
         self._slots: NDArray[np.int32] = np.full(8192, -1, dtype=np.int32)
+        self._pairs: NDArray[np.uint64] = np.zeros(PAIR_COUNT * 4, dtype=np.uint64)
         self._seed = np.uint64(int.from_bytes(os.urandom(8), "little"))  # orders nothing visible
 
     def decode(
@@ -68,6 +68,7 @@ class Decoder:
             self._slots,
             self._keys,
             self._mac_slots,
+            self._pairs,
             self._seed,
         )
 

@@ -27,16 +27,8 @@ from netsynth.capture.frames import (
     PCAPNG_OUT,
     RESOLUTION,
 )
-from netsynth.capture.stores_numba import (
-    copy,
-    copy_loosely,
-    get64_le,
-    put8,
-    put16,
-    put32,
-    put32_le,
-    put64_le,
-)
+from netsynth.capture.places_numba import get64_le, put8, put16, put32, put32_le, put64_le
+from netsynth.capture.stores_numba import copy, copy_loosely
 
 HASH_A = np.uint64(0x9E3779B97F4A7C15)
 HASH_B = np.uint64(0xD6E8FEB86659FD93)

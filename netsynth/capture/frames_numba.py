@@ -15,22 +15,43 @@ from numba import njit
 
 from netsynth.capture.links_numba import pass_link, pass_shims
 from netsynth.capture.loads_numba import (
+    ACK_NUMBER,
     AT,
     CAPTURED,
+    CHECK,
     ETHERTYPE,
+    ICMP_KIND,
     IP_FLAGS,
+    IP_ID,
     LIMIT,
+    MSS,
     NEXT_PROTOCOL,
+    OPTIONS,
+    PAYLOAD,
+    SCALE,
     SEGMENT,
+    SEQ,
+    SOURCE_PORT,
     START,
     STOP,
     TARGET_PORT,
+    TCP_FLAGS,
+    TOS,
+    TOTAL,
+    TS_ECR,
+    TS_VAL,
+    TTL,
+    VERSION,
     VLAN,
+    WINDOW,
     be16,
     u8,
 )
 from netsynth.capture.network_numba import read_ip4, read_ip6
-from netsynth.capture.records import MAX_TUNNELS
+from netsynth.capture.records import (
+    FRAGMENTS,
+    MAX_TUNNELS,
+)
 from netsynth.capture.transport_numba import read_transport
 
 
@@ -103,3 +124,32 @@ def _enter_tunnel(data: Any, fields: Any) -> bool:
     fields[AT] = at
     fields[LIMIT] = inside
     return True
+
+
+@njit(cache=True)
+def store_fields(columns: Any, fields: Any, state: Any, row: Any) -> None:
+    """Write what `read_frame` found to columns, but for time, length and addresses; count it."""
+    check = fields[CHECK]
+    state[FRAGMENTS] += fields[IP_FLAGS] & 5 != 0
+    columns[3][row] = fields[SOURCE_PORT]
+    columns[4][row] = fields[TARGET_PORT]
+    columns[5][row] = fields[NEXT_PROTOCOL]
+    columns[6][row] = fields[VERSION]
+    columns[7][row] = fields[TTL]
+    columns[8][row] = fields[TOS]
+    columns[9][row] = fields[IP_FLAGS]
+    columns[10][row] = fields[IP_ID]
+    columns[11][row] = min(fields[TOTAL], 65535)
+    columns[13][row] = fields[PAYLOAD]
+    columns[14][row] = fields[TCP_FLAGS]
+    columns[15][row] = fields[SEQ]
+    columns[16][row] = fields[ACK_NUMBER]
+    columns[17][row] = fields[WINDOW]
+    columns[18][row] = fields[OPTIONS]
+    columns[19][row] = fields[MSS]
+    columns[20][row] = fields[SCALE]
+    columns[21][row] = fields[TS_VAL]
+    columns[22][row] = fields[TS_ECR]
+    columns[23][row] = fields[ICMP_KIND]
+    columns[24][row] = fields[VLAN]
+    columns[25][row] = check

@@ -12,8 +12,8 @@ POS, ROW, ROW_LIMIT, END, FORMAT, SWAP, HEADER_SIZE, INTERFACE_COUNT, DECAPSULAT
 REFERENCE_NS, RECORD = 9, 10
 # Places that count over the whole capture.
 FRAMES, NON_IP, TRUNCATED, IP_BAD, L4_BAD, L4_UNKNOWN, OUT_OF_ORDER, FRAGMENTS = range(11, 19)
-FIRST_NS, LAST_NS, WIRE_BYTES, ADDRESSES, MACS, LAST_MAC_A, LAST_MAC_B = range(19, 26)
-UNTIMED, STATE_SIZE = 26, 32
+FIRST_NS, LAST_NS, WIRE_BYTES, ADDRESSES, MACS, UNTIMED = range(19, 25)
+STATE_SIZE = 32
 
 PCAP, PCAPNG = 0, 1
 
@@ -48,8 +48,9 @@ OTHER_FAMILY = LLC + 260
 REFUSED_LINK = LLC + 261
 COUNT_SIZE = LLC + 272
 
-ADDRESS_HEADROOM = 2  # free rows of the address table that a record may need
+ADDRESS_HEADROOM = 1024  # free rows of the address table that a batch of records may need
 MAC_SLOTS = 1 << 17
 MAC_LIMIT = 65_536
 MAX_TUNNELS = 8
 MAX_EXTENSIONS = 32
+PAIR_COUNT = 1 << 11  # pairs of addresses that the compiled decoder keeps in mind

@@ -125,27 +125,24 @@ def _walk_pcap(data: Array, state: IntArray, most: int) -> tuple[IntArray, int, 
     captured_at = struct.Struct(order + "8xI").unpack_from
     view = data.data
     places: list[int] = []
-    status = FULL
+    note = places.append
     last = end - header
-    while len(places) < most:
+    for _ in range(most):  # what is odd about a record is found below, for all of them at once
         if pos > last:
-            status = MORE
             break
-        captured = captured_at(view, pos)[0]
-        if captured > MAX_CAPTURED:
-            status = BAD_CAPTURED
-            break
-        places.append(pos)
-        pos += header + captured
+        note(pos)
+        pos += header + captured_at(view, pos)[0]
     at = np.array(places, dtype=np.int64)  # [R]
     fields = np.ndarray((data.size - 15,), f"(4,){order}u4", data, strides=(1,))
     seconds, fraction, lengths, wire = fields[at].astype(np.int64).T
-    bad = np.flatnonzero(wire > MAX_WIRE)
+    status = FULL if at.size == most else MORE
+    keep = slice(None)
+    bad = np.flatnonzero((lengths > MAX_CAPTURED) | (wire > MAX_WIRE))
     if bad.size or pos > end:  # the last record may not be whole
-        count = int(bad[0]) if bad.size else len(places) - 1
-        status, pos, keep = (BAD_WIRE if bad.size else MORE), places[count], slice(count)
-    else:
-        keep = slice(None)
+        count = int(bad[0]) if bad.size else at.size - 1
+        status, pos, keep = MORE, places[count], slice(count)
+        if bad.size:
+            status = BAD_CAPTURED if lengths[count] > MAX_CAPTURED else BAD_WIRE
     raw = np.stack((at, at + header, lengths, wire, seconds, fraction, np.zeros_like(at)), axis=1)
     return raw[keep], status, pos
 
