@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FIRST_USER_PORT = 1024  # RFC 6335 section 6: below it are the system's
 LAST_PORT = 65535
+SPARE = 0.25  # of the packets still wanted that a part may have too many to leave out whole flows
 
 
 def chain_windows(
@@ -53,14 +54,40 @@ def chain_windows(
         yield waiting[0]
 
 
-def limit_packets(parts: Iterable[CompiledPackets], count: int) -> Iterator[CompiledPackets]:
-    """Pass on the first `count` packets, and ask for no more parts than that takes."""
-    left = count
+def limit_packets(
+    parts: Iterable[CompiledPackets], count: int, *, seed: int = 0
+) -> Iterator[CompiledPackets]:
+    """Pass on `count` packets, and ask for no more parts than that takes.
+
+    Where the last part has little more than that, flows that `seed` chooses are left out whole:
+    cut off at a moment, all flows that go on just then would lack their ends, and those that begin
+    their handshakes. What no flow is small enough for is cut off nevertheless.
+    """
+    left, seen = count, -1
     for part in parts:
+        spare = len(part.packets) - left
+        if 0 < spare <= SPARE * left:
+            part = _leave_out(part, spare, after=seen, rng=np.random.default_rng([seed, 3]))
         yield take_packets(part, np.arange(min(left, len(part.packets))))
         left -= len(part.packets)
         if left <= 0:
             return
+        seen = max(seen, int(part.flow.max(initial=-1)))
+
+
+def _leave_out(
+    part: CompiledPackets, spare: int, *, after: int, rng: np.random.Generator
+) -> CompiledPackets:
+    """Leave out flows numbered above `after` that have `spare` packets or little less together."""
+    flows, inverse, counts = np.unique(part.flow, return_inverse=True, return_counts=True)
+    out = np.zeros(flows.size, dtype=np.bool_)
+    for row in rng.permutation(np.flatnonzero(flows > after)).tolist():
+        if counts[row] <= spare:
+            out[row] = True
+            spare -= int(counts[row])
+        if spare == 0:
+            break
+    return take_packets(part, np.flatnonzero(~out[inverse.ravel()]))
 
 
 def limit_time(parts: Iterable[CompiledPackets], end_ns: int) -> Iterator[CompiledPackets]:

@@ -259,7 +259,7 @@ class _Drawing:
         parts = chain_windows(self._layers(), window_ns=self._window_ns, start_ns=start_ns)
         goal, unit = self.goal
         if unit == "packets":
-            return limit_packets(parts, int(goal))
+            return limit_packets(parts, int(goal), seed=self._request.seed)
         if unit == "s":
             return limit_time(parts, start_ns + int(self._request.duration_ns or 0))
         return parts

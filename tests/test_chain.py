@@ -126,6 +126,37 @@ def test_exactly_as_many_packets_and_no_more_windows_than_that_takes(count: int)
     assert len(pulled) == -(-count // 5)
 
 
+def test_flows_are_left_out_whole_where_a_part_has_a_few_packets_too_many() -> None:
+    """Of 12 flows of 10 packets that take turns, 105 packets: one flow is missing, one cut off."""
+    flows = [make_part(list(range(i, 1200, 100))[:10]) for i in range(12)]
+    part = next(chain_windows([flows], window_ns=2000, start_ns=0))
+    made = list(limit_packets([part], 105))
+    counts = np.bincount(made[0].flow, minlength=12)
+    assert counts.sum() == 105
+    assert sorted(counts)[0] == 0
+    assert (counts == 10).sum() == 6  # five lost their last
+    again = next(limit_packets([part], 105))
+    assert np.array_equal(again.flow, made[0].flow)
+    other = [next(limit_packets([part], 105, seed=k)).flow for k in range(8)]
+    assert len({int(np.flatnonzero(np.bincount(f, minlength=12) == 0)[0]) for f in other}) > 1
+
+
+def test_flows_that_began_in_an_earlier_part_are_not_left_out() -> None:
+    first = make_part([0, 10, 20, 1500, 1510, 1520])
+    second = [make_part([1001 + i]) for i in range(9)]
+    made = list(limit_packets(chain_windows([[first], second], window_ns=1000, start_ns=0), 13))
+    flow = np.concatenate([part.flow for part in made])
+    assert flow.size == 13
+    assert (flow == 0).sum() == 6
+
+
+def test_a_part_with_far_more_than_is_wanted_is_cut_off_in_time() -> None:
+    flows = [make_part(list(range(i, 1200, 100))[:10]) for i in range(12)]
+    part = next(chain_windows([flows], window_ns=2000, start_ns=0))
+    made = next(limit_packets([part], 30))
+    assert np.array_equal(made.packets.time_ns, part.packets.time_ns[:30])
+
+
 @pytest.mark.parametrize(("end", "times"), [(0, []), (1, [0]), (10, [0, 4]), (11, [0, 4, 10])])
 def test_a_time_limit_is_exclusive(end: int, times: list[int]) -> None:
     parts = [make_part([0, 4]), make_part([10, 14]), make_part([20])]
