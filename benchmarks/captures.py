@@ -58,16 +58,23 @@ def malformed(capture: Path) -> int | None:
 
 
 def measure(
-    trace: Path, folder: Path, *, generator: str, seed: int, minutes: float | None
+    trace: Path,
+    folder: Path,
+    *,
+    generator: str,
+    seed: int,
+    minutes: float | None,
+    fitted_s: float | None,
 ) -> dict[str, Any]:
-    """Fit, sample and compare `trace`."""
+    """Fit, sample and compare `trace`; not fit where that took `fitted_s` before."""
     from netsynth.capture import read_capture
     from netsynth.report import compare
 
     model, output = folder / f"{trace.stem}.netsynth", folder / f"{trace.stem}.again.pcap"
     limit = [] if minutes is None else ["--minutes", str(minutes)]
     chosen = ["--generator", generator, "--seed", str(seed), *limit]
-    fit_s = run(["fit", str(trace), "-o", str(model), *chosen])
+    if fitted_s is None:
+        fitted_s = run(["fit", str(trace), "-o", str(model), *chosen])
     sample_s = run(["sample", str(output), "-m", str(model), "--seed", str(seed), "--quiet"])
     real, synthetic = read_capture(trace)[0], read_capture(output)[0]
     report = compare(
@@ -84,7 +91,7 @@ def measure(
     ):
         found = report.figure(family, figure)
         row[name], row[f"real {name}"] = found.raw, found.real
-    row |= {"malformed": malformed(output), "fit s": fit_s, "sample s": sample_s}
+    row |= {"malformed": malformed(output), "fit s": fitted_s, "sample s": sample_s}
     row |= {"packets": len(real), "report": report.to_dict()}
     return row
 
@@ -114,9 +121,12 @@ def main() -> None:
     parser.add_argument("--generator", default="transformer", help="as of netsynth fit")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=None, help="bound of each fit")
+    parser.add_argument("--sample-again", action="store_true", help="from the models in --output")
     choice = parser.parse_args()
     choice.output.mkdir(parents=True, exist_ok=True)
-    rows = {}
+    known = choice.output / "captures.json"
+    before = json.loads(known.read_text()) if choice.sample_again else {}
+    rows: dict[str, dict[str, Any]] = {}
     for trace in choice.captures:
         row = measure(
             trace,
@@ -124,10 +134,11 @@ def main() -> None:
             generator=choice.generator,
             seed=choice.seed,
             minutes=choice.minutes,
+            fitted_s=before.get(trace.stem, {}).get("fit s"),
         )
         rows[trace.stem] = row
         print(line(trace.stem, row), flush=True)
-        (choice.output / "captures.json").write_text(json.dumps(rows, indent=1, default=str))
+        known.write_text(json.dumps(rows, indent=1, default=str))
     print(f"\n{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}\n")
     print("| capture (packets) | " + " | ".join(COLUMNS) + " |")
     print("|---" * (len(COLUMNS) + 1) + "|")
