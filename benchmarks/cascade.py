@@ -117,9 +117,13 @@ def print_ablation(capture: Path, *, steps: int, only: list[str] | None) -> None
 
 
 def top_share(packets: PacketTable) -> float:
-    """Share of the packets that the 1 % of flows of most packets carry, one flow at least."""
-    counts = np.sort(np.diff(assemble_flows(packets).offsets))
-    return float(counts[-max(1, round(0.01 * counts.size)) :].sum() / counts.sum())
+    """Share of the packets that the 1 % of flows of most packets carry.
+
+    Of 150 flows these are the largest and half of the second, and never less than one.
+    """
+    counts = np.sort(np.diff(assemble_flows(packets).offsets))[::-1]
+    part = np.clip(max(0.01 * counts.size, 1.0) - np.arange(counts.size), 0.0, 1.0)
+    return float((part * counts).sum() / counts.sum())
 
 
 def print_costs(capture: Path, *, iterations: int) -> None:

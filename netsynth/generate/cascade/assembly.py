@@ -16,9 +16,9 @@ from netsynth.generate.cascade.books import flow_classes
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.drawing import DrawnFlows, flows_of_tokens, series_of
 from netsynth.generate.cascade.flow_data import Series
-from netsynth.generate.cascade.pairs import as_numpy
+from netsynth.generate.cascade.pairs import as_numpy, step_windows
 from netsynth.generate.cascade.plan import NEVER, FlowsLeft
-from netsynth.generate.cascade.record_data import WINDOW_CHAIN, window_at, window_keys
+from netsynth.generate.cascade.record_data import WINDOW_CHAIN, window_keys
 from netsynth.generate.cascade.record_drawing import (
     DrawnRecords,
     draw_records,
@@ -219,23 +219,8 @@ def _series(drawing: Assembly, flows: DrawnFlows, conditions: Tensor, tuples: Te
 
 def _step_windows(drawing: Assembly, series: Series) -> Tensor:
     """What G3 sees of the series around each active step: float32 [S, W]."""
-    learned, config = drawing.learned, drawing.config
-    parts = []
-    for at in range(0, series.offsets.size - 1, SERIES_AT_ONCE):
-        rows = np.arange(at, min(at + SERIES_AT_ONCE, series.offsets.size - 1))
-        spans = series.spans[rows]
-        dense = learned.scales.densify(
-            series, rows, step_count=int(spans.max()), zero_inflation=config.zero_inflation
-        )
-        flow = np.repeat(np.arange(rows.size), np.diff(series.offsets[at : at + rows.size + 1]))
-        active = np.arange(series.offsets[at], series.offsets[at + rows.size])
-        step = series.step[active] - series.first[rows][flow]
-        parts.append(
-            window_at(
-                torch.as_tensor(dense[flow]), torch.as_tensor(step), window=config.window_steps
-            )
-        )
-    return torch.cat(parts).to(drawing.device) if parts else torch.zeros(0, 1)
+    windows = step_windows(series, drawing.learned.scales, drawing.config, device=drawing.device)
+    return windows.of(torch.arange(series.step.size, device=drawing.device))
 
 
 def _encoded(

@@ -39,6 +39,7 @@ class CascadeData:
         series: Of all flows.
         held_out: bool [F].
         flow: int64 [N], flow of each record.
+        row: int64 [N], active step of each record, among all.
         step: int64 [N], step of each record, from the first of its flow on.
         place: Of each record.
         kind: int64 [N].
@@ -51,6 +52,7 @@ class CascadeData:
     series: Series
     held_out: Tensor
     flow: Tensor
+    row: Tensor
     step: Tensor
     place: Place
     kind: Tensor
@@ -152,6 +154,7 @@ def lay_out_data(
         series=joined,
         held_out=torch.as_tensor(hold_out(counts, share=config.held_out, rng=rng), device=device),
         flow=torch.as_tensor(flow, device=device),
+        row=torch.as_tensor(row, device=device),
         step=torch.as_tensor(joined.step[row] - joined.first[flow], device=device),
         place=place.to(device),
         kind=torch.as_tensor(np.concatenate(kinds), device=device),

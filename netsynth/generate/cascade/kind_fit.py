@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.pairs import Batches
-from netsynth.generate.cascade.record_data import window_at
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
 
@@ -67,9 +66,7 @@ def kind_loss(batches: Batches, rows: Tensor) -> Tensor:
     """Mean cross entropy of the kinds of records `rows` [B], in nats, all inputs real."""
     data, cascade = batches.data, batches.cascade
     flow = data.flow[rows]
-    window = window_at(
-        batches.real_series(flow), data.step[rows], window=cascade.config.window_steps
-    )
+    window = batches.windows.of(data.row[rows])
     _, logits = cascade.read_records(
         data.conditions[flow], data.tuples[flow], window, data.place.take(rows)
     )

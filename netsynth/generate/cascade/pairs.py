@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.data import CascadeData
 from netsynth.generate.cascade.emission import Part, emit, lay_out
+from netsynth.generate.cascade.flow_data import Series
 from netsynth.generate.cascade.networks import SEEN, C, Critic, RecordNet, SeriesNet, mlp
-from netsynth.generate.cascade.record_data import Place, PlaceFeatures, window_at
+from netsynth.generate.cascade.record_data import Place, PlaceFeatures, StepWindows, window_at
 from netsynth.generate.cascade.scales import CascadeScales
 from netsynth.generate.cascade.tuple_layout import TupleLayout
 from netsynth.tables import TokenField
@@ -120,6 +121,9 @@ class Batches:
 
     def __init__(self, cascade: Cascade, data: CascadeData, scales: CascadeScales) -> None:
         self.cascade, self.data, self.scales = cascade, data, scales
+        self.windows = step_windows(
+            data.series, scales, cascade.config, device=data.conditions.device
+        )
         lasting = data.spans > 1
         # what each level learns from: flows; flows that outlast a step; records
         self.held_out = {
@@ -156,9 +160,7 @@ class Batches:
         flow = data.flow[rows]
         one_hot = nn.functional.one_hot(data.kind[rows], cascade.record_parts[0].stop).float()
         record = torch.cat([one_hot, data.numbers[rows]], dim=1)
-        window = window_at(
-            self.real_series(flow), data.step[rows], window=cascade.config.window_steps
-        )
+        window = self.windows.of(data.row[rows])
         return cascade.record_pair(
             data.conditions[flow], data.tuples[flow], window, data.place.take(rows), record
         )
@@ -206,10 +208,11 @@ class Batches:
     ) -> tuple[Tensor, Tensor]:
         """What D3 sees of made records, and the logits of their kinds."""
         data, cascade, flow = self.data, self.cascade, self.data.flow[rows]
-        series = self.real_series(flow)
-        if not alone:
-            series = self._made_series(conditions, tuples, flow, series)
-        window = window_at(series, data.step[rows], window=cascade.config.window_steps)
+        if alone:
+            window = self.windows.of(data.row[rows])
+        else:
+            series = self._made_series(conditions, tuples, flow, self.real_series(flow))
+            window = window_at(series, data.step[rows], window=cascade.config.window_steps)
         place = data.place.take(rows)
         record, logits = cascade.make_records(conditions, tuples, window, place)
         return cascade.record_pair(conditions, tuples, window, place, record), logits
@@ -227,6 +230,20 @@ class Batches:
         made = made[:, : real.shape[1]]
         made = nn.functional.pad(made, (0, 0, 0, real.shape[1] - made.shape[1]))
         return real.index_copy(0, lasting, made)
+
+
+def step_windows(
+    series: Series, scales: CascadeScales, config: CascadeConfig, *, device: torch.device
+) -> StepWindows:
+    """What G3 sees of the steps around each active one of `series`."""
+    flow = np.repeat(np.arange(series.offsets.size - 1), np.diff(series.offsets))
+    seen = scales.encode_steps(series.values, zero_inflation=config.zero_inflation)
+    return StepWindows(
+        torch.as_tensor(seen, device=device),
+        torch.as_tensor(series.step, device=device),
+        torch.as_tensor(flow, device=device),
+        window=config.window_steps,
+    )
 
 
 def record_parts(kind: TokenField) -> tuple[Part, ...]:

@@ -180,6 +180,37 @@ def window_at(series: Tensor, step: Tensor, *, window: int) -> Tensor:
     return padded.gather(1, index[..., None].expand(-1, -1, SEEN)).flatten(1)
 
 
+class StepWindows:
+    """The steps around each active step, put together of what is active there alone.
+
+    Within `half` steps lie at most so many active ones: the rows before and behind.
+    """
+
+    def __init__(self, seen: Tensor, step: Tensor, flow: Tensor, *, window: int) -> None:
+        """Keep the active steps of all flows.
+
+        Args:
+            seen: float32 [S, SEEN], what G3 sees of each.
+            step: int64 [S], ascending in each flow.
+            flow: int64 [S], ascending.
+            window: Steps of a window, odd.
+        """
+        self.seen, self.step, self.flow, self.window = seen, step, flow, window
+        half = window // 2
+        self.near = torch.arange(-half, half + 1, device=step.device)
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Windows about the active steps `rows` [B], as by `window_at`: [B, window x SEEN]."""
+        index = (rows[:, None] + self.near).clamp(0, self.step.numel() - 1)  # [B, W]
+        place = self.step[index] - self.step[rows][:, None] + self.window // 2
+        here = (place >= 0) & (place < self.window)
+        here &= self.flow[index] == self.flow[rows][:, None]
+        place = torch.where(here, place, self.window)  # the last place is cut off
+        made = self.seen.new_zeros(rows.numel(), self.window + 1, SEEN)
+        made.scatter_(1, place[..., None].expand(-1, -1, SEEN), self.seen[index])
+        return made[:, :-1].flatten(1)
+
+
 def window_keys(
     kind: IntArray, offsets: IntArray, reverse: NDArray[np.bool_], endpoints: IntArray
 ) -> IntArray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netsynth.generate.cascade.flow_data import CONDITIONS, Series
-from netsynth.generate.cascade.networks import C
+from netsynth.generate.cascade.networks import SEEN, C
 from netsynth.generate.cascade.scale import Scale, fit_scale
 from netsynth.numbers import Array, FloatArray, IntArray
 
@@ -65,11 +65,19 @@ class CascadeScales:
         inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         active = np.repeat(series.offsets[rows], counts) + inside
         step = series.step[active] - np.repeat(series.first[rows], counts)
-        dense[batch, step, 0] = float(zero_inflation)
-        dense[batch, step, 1:3] = np.log1p(series.values[active, :2]) / self.tops[0]
-        dense[batch, step, 3:5] = np.log1p(series.values[active, 2:]) / self.tops[1]
-        dense[batch, step, 5:7] = series.period[active]
+        dense[batch, step, :SEEN] = self.encode_steps(
+            series.values[active], zero_inflation=zero_inflation
+        )
+        dense[batch, step, SEEN:] = series.period[active]
         return dense
+
+    def encode_steps(self, values: IntArray, *, zero_inflation: bool) -> Array:
+        """Activity and counts of active steps, values [S, 4], as nets see them: float32 [S, 5]."""
+        made = np.empty((values.shape[0], SEEN), dtype=np.float32)
+        made[:, 0] = float(zero_inflation)
+        made[:, 1:3] = np.log1p(values[:, :2]) / self.tops[0]
+        made[:, 3:] = np.log1p(values[:, 2:]) / self.tops[1]
+        return made
 
     def to_arrays(self) -> dict[str, Array]:
         """Return the scales as named arrays, for a model file."""

@@ -16,7 +16,6 @@ from netsynth.generate.cascade.learned import Learned
 from netsynth.generate.cascade.networks import SEEN
 from netsynth.generate.cascade.pairs import Batches
 from netsynth.generate.cascade.plan import FlowsLeft
-from netsynth.generate.cascade.record_data import window_at
 from netsynth.generate.cascade.record_lanes import RecordRequest, draw_side_by_side
 from netsynth.generate.cascade.record_rules import KindRules
 from netsynth.generate.cascade.start_drawing import StartRequest, draw_step_by_step
@@ -52,20 +51,11 @@ def request(learned: Learned, batches: Batches) -> RecordRequest:
     kind = layout().record_fields[0]
     service = next(f for f in layout().token_fields if f.name == "service")
     series: Series = data.series
-    flow = np.repeat(np.arange(len(trace)), np.diff(series.offsets))
-    step = series.step - series.first[flow]
-    parts = [
-        window_at(
-            batches.real_series(torch.as_tensor(flow[at : at + 500])),
-            torch.as_tensor(step[at : at + 500]),
-            window=learned.cascade.config.window_steps,
-        )
-        for at in range(0, flow.size, 500)
-    ]
     return RecordRequest(
         cascade=learned.cascade, scales=learned.scales, rules=KindRules.of(kind, CPU),
         totals=trace.totals, offsets=trace.record_offsets, series=series,
-        conditions=data.conditions, tuples=data.tuples, windows=torch.cat(parts),
+        conditions=data.conditions, tuples=data.tuples,
+        windows=batches.windows.of(torch.arange(series.step.size)),
         protocol=torch.as_tensor(service.groups["protocol"][trace.tokens[:, 1]]),
         state=torch.as_tensor(flow_states(trace)), random=torch.Generator().manual_seed(0),
     )  # fmt: skip

@@ -15,7 +15,9 @@ from netsynth.errors import ConfigError, ModelError
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.generator import CascadeGenerator
 from netsynth.generate.cascade.kind_fit import fit_kinds, kind_loss
+from netsynth.generate.cascade.networks import SEEN
 from netsynth.generate.cascade.pairs import PAIRS, Batches, sliced_distance
+from netsynth.generate.cascade.record_data import window_at
 from netsynth.generate.cascade.training import Phase, phase_steps, train_phase
 from netsynth.generate.transformer.training import FitControl
 
@@ -189,6 +191,17 @@ def test_every_ablation_runs(changes: dict[str, object]) -> None:
 def test_settings_out_of_range_are_named(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):
         CascadeConfig(**changes)  # type: ignore[arg-type]
+
+
+def test_windows_of_active_steps_are_those_cut_out_of_the_whole_series() -> None:
+    _, batches = fresh()
+    data, width = batches.data, SMALL.window_steps
+    rows = torch.arange(0, data.kind.numel(), 7)
+    dense = window_at(batches.real_series(data.flow[rows]), data.step[rows], window=width)
+    assert torch.equal(batches.windows.of(data.row[rows]), dense)
+    assert (dense != 0).any(dim=1).all()
+    beside = dense.view(-1, width, SEEN)[:, [0, 4, 6, 10]]
+    assert (beside != 0).any(), "steps before and behind are seen, too"
 
 
 def test_idle_steps_are_zero_in_every_channel() -> None:
