@@ -176,7 +176,7 @@ def _windows(
     kind = layout.record_fields[0]
     service = next(f for f in layout.token_fields if f.name == "service")
     records = draw_records(
-        learned.cascade, learned.scales, KindRules.of(kind, device), flows, series,
+        learned.cascade, learned.scales, KindRules.of(kind, device), learned.maps, flows, series,
         conditions=conditions, tuples=tuples,
         windows=_step_windows(drawing, series),
         protocol=torch.as_tensor(service.groups["protocol"][endpoints[:, 0]], device=device),

@@ -14,6 +14,7 @@ from netsynth.generate.cascade.data import all_conditions, all_series, hold_out,
 from netsynth.generate.cascade.flow_data import column_of
 from netsynth.generate.cascade.kind_fit import fit_kinds
 from netsynth.generate.cascade.learned import Learned
+from netsynth.generate.cascade.number_maps import fit_number_maps
 from netsynth.generate.cascade.pairs import PAIRS, Batches
 from netsynth.generate.cascade.precision import compile_generators
 from netsynth.generate.cascade.start_fit import (
@@ -64,6 +65,8 @@ class Fitting:
         outcome = train_phase(
             self.batches, names, config=self.config, control=control, most_steps=steps
         )
+        if "records" in names:
+            self.learned.maps = fit_number_maps(self.batches, seed=self.seed)
         return outcome.to_header()
 
     def _starts(self, control: FitControl) -> dict[str, Any]:

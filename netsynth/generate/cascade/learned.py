@@ -13,6 +13,7 @@ from netsynth.generate.cascade.calibration import Calibration, no_calibration
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.data import all_conditions, all_series, learn_scales
 from netsynth.generate.cascade.flow_data import CONDITIONS, choose_step_count, record_reverse
+from netsynth.generate.cascade.number_maps import NumberMaps, no_maps
 from netsynth.generate.cascade.pairs import Cascade, as_numpy
 from netsynth.generate.cascade.plan import SizePlans, fit_size_plans
 from netsynth.generate.cascade.record_data import window_keys
@@ -47,6 +48,7 @@ class Learned:
     classes: WeightClasses
     calibration: Calibration
     plans: SizePlans
+    maps: NumberMaps
     starts: StartLevel
     cascade: Cascade
     fastest: FloatArray
@@ -68,7 +70,7 @@ class Learned:
         arrays |= self.maker.book.to_arrays("book")
         arrays |= self.maker.attributes.to_arrays("attributes")
         arrays |= self.windows.to_arrays("windows")
-        for part in (self.classes, self.calibration, self.plans):
+        for part in (self.classes, self.calibration, self.plans, self.maps):
             arrays |= part.to_arrays()
         for prefix, net in (("starts", self.starts), ("cascade", self.cascade)):
             arrays |= {f"{prefix}.{k}": as_numpy(v) for k, v in net.state_dict().items()}
@@ -110,6 +112,7 @@ class Learned:
             classes=WeightClasses.from_arrays(arrays),
             calibration=Calibration.from_arrays(arrays),
             plans=SizePlans.from_arrays(arrays),
+            maps=NumberMaps.from_arrays(arrays),
             starts=starts,
             cascade=cascade,
             fastest=arrays["fastest"],
@@ -146,6 +149,7 @@ def prepare(
         classes=fit_weight_classes(codecs, numbers, label_count=label_count),
         calibration=no_calibration(codecs),
         plans=_plans(traces, codecs),
+        maps=no_maps(layout.record_fields[0].size),
         starts=starts,
         cascade=cascade,
         fastest=fastest_rates(traces),

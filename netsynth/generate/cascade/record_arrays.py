@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from netsynth.generate.cascade.networks import SEEN
+from netsynth.generate.cascade.number_maps import NumberMaps
 from netsynth.generate.cascade.pairs import Cascade
 from netsynth.generate.cascade.record_data import POSITION
 from netsynth.generate.cascade.record_rules import KindRules
@@ -41,6 +42,8 @@ class RecordArrays(NamedTuple):
     numbers_bias: Array  # float32 [2]
     normal: Array  # float32 [NORMALS], quantiles of the normal distribution
     noise: int
+    made: Array  # float32 [2, K, KNOTS], see NumberMaps
+    real: Array  # float32 [2, K, KNOTS]
     knots: Array  # float64, of payloads; see Scale
     images: Array  # float64
     largest: int
@@ -51,7 +54,9 @@ class RecordArrays(NamedTuple):
     state: Array  # int64 [K]
 
 
-def pack_records(cascade: Cascade, scales: CascadeScales, rules: KindRules) -> RecordArrays:
+def pack_records(
+    cascade: Cascade, scales: CascadeScales, rules: KindRules, maps: NumberMaps
+) -> RecordArrays:
     """Copy G3 to arrays."""
     net, places = cascade.g3, cascade.places
     linears = [layer for layer in net.body.modules() if isinstance(layer, nn.Linear)]
@@ -85,6 +90,8 @@ def pack_records(cascade: Cascade, scales: CascadeScales, rules: KindRules) -> R
         numbers_bias=as_float32(last.bias),
         normal=as_float32(normal / normal.std()),
         noise=net.noise,
+        made=maps.made,
+        real=maps.real,
         knots=length.knots.astype(np.float64),
         images=length.images.astype(np.float64),
         largest=length.largest,

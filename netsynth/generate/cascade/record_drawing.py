@@ -12,6 +12,7 @@ from torch import Tensor
 
 from netsynth.generate.cascade.drawing import DrawnFlows
 from netsynth.generate.cascade.flow_data import Series
+from netsynth.generate.cascade.number_maps import NumberMaps
 from netsynth.generate.cascade.pairs import Cascade
 from netsynth.generate.cascade.record_lanes import RecordRequest, draw_side_by_side
 from netsynth.generate.cascade.record_rules import KindRules
@@ -31,9 +32,9 @@ class DrawnRecords:
 
 @torch.no_grad()
 def draw_records(
-    cascade: Cascade, scales: CascadeScales, rules: KindRules, flows: DrawnFlows, series: Series,
-    *, conditions: Tensor, tuples: Tensor, windows: Tensor, protocol: Tensor, state: Tensor,
-    random: torch.Generator,
+    cascade: Cascade, scales: CascadeScales, rules: KindRules, maps: NumberMaps, flows: DrawnFlows,
+    series: Series, *, conditions: Tensor, tuples: Tensor, windows: Tensor, protocol: Tensor,
+    state: Tensor, random: torch.Generator,
 ) -> DrawnRecords:  # fmt: skip
     """Draw the records of all flows.
 
@@ -41,6 +42,7 @@ def draw_records(
         cascade: The nets.
         scales: Of record numbers.
         rules: What may occur where.
+        maps: Corrections of what G3 makes.
         flows: Whose records.
         series: Of the flows.
         conditions: float32 [F, K].
@@ -53,7 +55,7 @@ def draw_records(
     counts = flows.totals[:, :2].sum(axis=1)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     request = RecordRequest(
-        cascade=cascade, scales=scales, rules=rules, totals=flows.totals,
+        cascade=cascade, scales=scales, rules=rules, maps=maps, totals=flows.totals,
         offsets=offsets, series=series, conditions=conditions, tuples=tuples, windows=windows,
         protocol=protocol, state=state, random=random,
     )  # fmt: skip

@@ -85,7 +85,7 @@ class _Lanes(NamedTuple):
 @torch.no_grad()
 def draw_compiled(request: RecordRequest) -> tuple[IntArray, IntArray, Array]:
     """Draw kinds and payloads, int64 [N], and images of gaps, float32 [N]."""
-    arrays = pack_records(request.cascade, request.scales, request.rules)
+    arrays = pack_records(request.cascade, request.scales, request.rules, request.maps)
     packets = np.diff(request.offsets)
     key = int(torch.randint(2**62, (1,), generator=request.random))
     windows = request.windows
@@ -332,12 +332,16 @@ def _emit(
     """Write a record, and move its lane on."""
     flow, way = lanes.flow[lane], a.reverse[kind]
     for i in range(2):
-        image[i] = np.float32(math.tanh(image[i]))
+        made = np.float32(math.tanh(image[i]))
+        image[i] = np.float32(interpolate(made, a.made[i, kind], a.real[i, kind]))
     budget = lanes.bytes_left[lane, way]
     size = 0
     if a.payload[kind]:
-        made = np.int64(np.rint(np.expm1(interpolate(np.float64(image[0]), a.images, a.knots))))
-        size = min(budget, a.largest) if lanes.left[lane, way] == 1 else min(max(made, 1), budget)
+        drawn_size = np.int64(
+            np.rint(np.expm1(interpolate(np.float64(image[0]), a.images, a.knots)))
+        )
+        is_last = lanes.left[lane, way] == 1
+        size = min(budget, a.largest) if is_last else min(max(drawn_size, 1), budget)
         size = max(size, 1)
     at = flows.offsets[flow] + lanes.position[lane]
     drawn.kind[at], drawn.size_bytes[at], drawn.gap[at] = kind, size, image[1]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netsynth.generate.cascade.flow_data import Series
+from netsynth.generate.cascade.number_maps import NumberMaps
 from netsynth.generate.cascade.pairs import Cascade, as_numpy
 from netsynth.generate.cascade.record_data import Place
 from netsynth.generate.cascade.record_rules import KindRules
@@ -26,6 +27,7 @@ class RecordRequest:
         cascade: The nets.
         scales: Of record numbers.
         rules: What may occur where.
+        maps: Corrections of what G3 makes.
         totals: int64 [F, 4], packets and bytes per direction.
         offsets: int64 [F+1], of the records.
         series: Of the flows.
@@ -40,6 +42,7 @@ class RecordRequest:
     cascade: Cascade
     scales: CascadeScales
     rules: KindRules
+    maps: NumberMaps
     totals: IntArray
     offsets: IntArray
     series: Series
@@ -71,6 +74,7 @@ class _Lanes:
     def __init__(self, request: RecordRequest, rows: IntArray) -> None:
         device = request.conditions.device
         self.cascade, self.scales, self.rules = request.cascade, request.scales, request.rules
+        self.maps = request.maps
         self.values = torch.as_tensor(request.series.values, device=device)
         self.row = torch.as_tensor(request.series.offsets[:-1][rows], device=device)
         self.totals = torch.as_tensor(request.totals[rows], device=device)
@@ -118,6 +122,7 @@ class _Lanes:
             noise = torch.empty_like(logits).exponential_(generator=self.random).clamp_min_(1e-20)
             kind = (logits - noise.log()).argmax(dim=1)
             image = cascade.g3.numbers(hidden, nn.functional.one_hot(kind, kinds).float())
+            image = self.maps.apply(kind, image)
             way = self.rules.reverse[kind].long()
             spent = torch.stack([1 - way, way], dim=1)
             budget = (bytes_left[here] * spent).sum(1)

@@ -14,6 +14,7 @@ from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.flow_data import Series, flow_states
 from netsynth.generate.cascade.learned import Learned
 from netsynth.generate.cascade.networks import SEEN
+from netsynth.generate.cascade.number_maps import fit_number_maps
 from netsynth.generate.cascade.pairs import Batches
 from netsynth.generate.cascade.plan import FlowsLeft
 from netsynth.generate.cascade.record_lanes import RecordRequest, draw_side_by_side
@@ -53,7 +54,8 @@ def request(learned: Learned, batches: Batches) -> RecordRequest:
     series: Series = data.series
     return RecordRequest(
         cascade=learned.cascade, scales=learned.scales, rules=KindRules.of(kind, CPU),
-        totals=trace.totals, offsets=trace.record_offsets, series=series,
+        maps=fit_number_maps(batches, seed=0), totals=trace.totals,
+        offsets=trace.record_offsets, series=series,
         conditions=data.conditions, tuples=data.tuples,
         windows=batches.windows.of(torch.arange(series.step.size)),
         protocol=torch.as_tensor(service.groups["protocol"][trace.tokens[:, 1]]),
@@ -103,7 +105,7 @@ def test_records_do_not_depend_on_the_number_of_threads() -> None:
 def test_compiled_noise_is_normal_and_fresh() -> None:
     learned, _ = fresh()
     rules = KindRules.of(layout().record_fields[0], CPU)
-    normal = record_kernel.pack_records(learned.cascade, learned.scales, rules).normal
+    normal = record_kernel.pack_records(learned.cascade, learned.scales, rules, learned.maps).normal
     noise = np.zeros((400, 64), dtype=np.float32)
     streams = seed_streams(1, np.arange(2))
     for row in noise:
