@@ -332,7 +332,7 @@ def _emit(
     """Write a record, and move its lane on."""
     flow, way = lanes.flow[lane], a.reverse[kind]
     for i in range(2):
-        made = np.float32(math.tanh(image[i]))
+        made = math.tanh(np.float64(image[i]))
         image[i] = np.float32(interpolate(made, a.made[i, kind], a.real[i, kind]))
     budget = lanes.bytes_left[lane, way]
     size = 0
