@@ -88,6 +88,12 @@ from .quantities import CountType, DurationType, Rate, RateType
     help="Cut each frame to this length; default: whole frames.",
 )
 @click.option(
+    "--arp",
+    is_flag=True,
+    help="Let hosts of a segment ask for each other's address (ARP) before they speak; these "
+    "frames come on top of -n.",
+)
+@click.option(
     "--metadata",
     type=click.Path(path_type=Path),
     metavar="CSV",
@@ -127,6 +133,7 @@ def sample(
     timestamps: str,
     payload: str,
     snaplen: int | None,
+    arp: bool,
     metadata: Path | None,
     length: int | None,
     device: str,
@@ -186,6 +193,7 @@ def sample(
         timestamps=timestamps,
         payload=payload,
         snaplen=snaplen,
+        arp=arp,
         progress=make_progress(quiet=quiet),
     )
     if as_json:

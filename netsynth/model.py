@@ -125,6 +125,7 @@ class Model:
         timestamps: str = "ml",
         payload: str = "templates",
         snaplen: int | None = None,
+        arp: bool = False,
         progress: Progress | None = None,
     ) -> SampleSummary:
         """Write a capture that behaves like those the model was fitted to.
@@ -148,6 +149,7 @@ class Model:
             timestamps: "ml" as generated, "eq" even in a step, "sp" even in its sub-period.
             payload: "templates", "zero", "random", or "none" to cut frames behind the headers.
             snaplen: Bytes kept of each frame; None keeps all.
+            arp: Let hosts of a segment ask for each other's address first; beside the packets.
             progress: Told what is done.
 
         Raises:
@@ -170,6 +172,7 @@ class Model:
             timestamps=timestamps,
             payload=payload,
             snaplen=snaplen,
+            arp=arp,
         )
         return write_sample(self, request, output, progress=progress or Silence())
 

@@ -24,13 +24,15 @@ from netsynth.chain import (
     move_ports,
     shift_flows,
     take_flows,
+    take_packets,
 )
 from netsynth.errors import ConfigError, ModelError
 from netsynth.progress import Progress
 from netsynth.tables import EncodedTrace
 
 if TYPE_CHECKING:
-    from netsynth.demux import CompiledPackets
+    from netsynth.capture import CaptureWriter
+    from netsynth.demux import CompiledPackets, Neighbours
     from netsynth.encode import AddressMap
     from netsynth.model import Model
 
@@ -49,12 +51,13 @@ class SampleSummary:
 
     Attributes:
         output: Path, or "-".
-        packets: Packets written.
+        packets: IP packets written.
         flows: Flows they belong to.
         wire_bytes: Bytes of the whole frames.
         span_s: First to last packet, s.
         seconds: How long it took.
         crowded: Blocks of addresses so full that learned addresses come out of them.
+        arp_frames: Frames of address resolution written beside the packets.
     """
 
     output: str
@@ -64,6 +67,7 @@ class SampleSummary:
     span_s: float
     seconds: float
     crowded: tuple[str, ...]
+    arp_frames: int = 0
 
     def to_json(self) -> str:
         """One JSON object, keys as the attributes."""
@@ -95,6 +99,7 @@ class SampleRequest:
     timestamps: str = "ml"
     payload: str = "templates"
     snaplen: int | None = None
+    arp: bool = False
 
     def __post_init__(self) -> None:
         limits = {"packets": self.packets, "flows": self.flows, "duration_ns": self.duration_ns}
@@ -118,6 +123,7 @@ def write_sample(
 ) -> SampleSummary:
     """Draw, compile and write window after window; see `Model.sample`."""
     from netsynth.capture import CaptureWriter
+    from netsynth.demux import Neighbours
 
     _forbid_overwriting(output)
     began = time.monotonic()
@@ -126,7 +132,8 @@ def write_sample(
     snaplen = request.snaplen
     if request.payload == "none":
         snaplen = min(snaplen or HEADER_BYTES, HEADER_BYTES)
-    packets = flows = wire_bytes = first_ns = last_ns = 0
+    packets = flows = wire_bytes = first_ns = last_ns = arp_frames = 0
+    neighbours = Neighbours() if request.arp else None
     before = np.zeros(0, dtype=np.int64)  # flows of the part before: a flow may go on in the next
     progress.start("sampling", total=goal, unit=unit)
     parts = drawing.parts()
@@ -139,14 +146,11 @@ def write_sample(
         mac_key=drawing.secret("mac"),
     ) as writer:
         for part in parts:
-            writer.write(
-                part.packets,
-                prefix=part.prefix,
-                prefix_start=part.prefix_start,
-                prefix_length=part.prefix_length,
-                fill_seed=request.seed,
-                fill="random" if request.payload in ("templates", "random") else "zero",
-            )
+            if neighbours is None:
+                _write_part(writer, part, request)
+            else:
+                key = drawing.secret("mac")
+                arp_frames += _write_with_arp(writer, part, request, neighbours, mac_key=key)
             now = np.unique(part.flow)
             flows += int(now.size - np.isin(now, before).sum())
             before = now
@@ -165,7 +169,44 @@ def write_sample(
         span_s=(last_ns - first_ns) / 1e9,
         seconds=round(time.monotonic() - began, 3),
         crowded=drawing.addresses.crowded if drawing.addresses else (),
+        arp_frames=arp_frames,
     )
+
+
+def _write_part(writer: CaptureWriter, part: CompiledPackets, request: SampleRequest) -> None:
+    writer.write(
+        part.packets,
+        prefix=part.prefix,
+        prefix_start=part.prefix_start,
+        prefix_length=part.prefix_length,
+        fill_seed=request.seed,
+        fill="random" if request.payload in ("templates", "random") else "zero",
+    )
+
+
+def _write_with_arp(
+    writer: CaptureWriter,
+    part: CompiledPackets,
+    request: SampleRequest,
+    neighbours: Neighbours,
+    *,
+    mac_key: int,
+) -> int:
+    """Write packets, and before those that need it who asks for whose address; return frames."""
+    from netsynth.capture import build_exchange
+
+    p = part.packets
+    asked = neighbours.find_questions(p)
+    begin = 0
+    for row, request_ns, answer_ns in zip(*(column.tolist() for column in asked), strict=True):
+        _write_part(writer, take_packets(part, np.arange(begin, row)), request)
+        asker, owner = (p.addresses[column[row]].tobytes() for column in (p.src, p.dst))
+        frames = build_exchange(asker, owner, mac_key=mac_key)
+        for frame, time_ns in zip(frames, (request_ns, answer_ns), strict=True):
+            writer.write_frame(frame, time_ns=time_ns)
+        begin = row
+    _write_part(writer, take_packets(part, np.arange(begin, len(p))), request)
+    return 2 * len(asked.rows)
 
 
 def _forbid_overwriting(output: Path | str) -> None:

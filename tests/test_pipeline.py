@@ -200,6 +200,31 @@ def test_snap_length_and_headers_only_cut_the_frames(model: netsynth.Model, tmp_
         assert max(lengths) == longest
 
 
+def test_neighbours_ask_before_they_speak_and_packets_stay(
+    model: netsynth.Model, tmp_path: Path
+) -> None:
+    """With --arp, every pair of a segment has asked before its first packet; the rest is equal."""
+    plain, asking = tmp_path / "plain.pcap", tmp_path / "asking.pcap"
+    model.sample(plain, packets=800)
+    summary = model.sample(asking, packets=800, arp=True)
+    with asking.open("rb") as file:
+        frames = [(time_s, data) for time_s, data in dpkt.pcap.Reader(file)]
+    is_arp = [data[12:14] == b"\x08\x06" for _, data in frames]
+    assert summary.arp_frames == sum(is_arp) == len(frames) - 800 > 0
+    with plain.open("rb") as file:
+        packets = [data for _, data in dpkt.pcap.Reader(file)]
+    assert [data for (_, data), arp in zip(frames, is_arp, strict=True) if not arp] == packets
+    assert [time_s for time_s, _ in frames] == sorted(time_s for time_s, _ in frames)
+    known: set[frozenset[bytes]] = set()
+    for (_, data), arp in zip(frames, is_arp, strict=True):
+        if arp:
+            known.add(frozenset((data[28:32], data[38:42])))
+        else:
+            source, target = data[26:30], data[30:34]
+            is_near = data[12:14] == b"\x08\0" and source[0] == 10 and source[:3] == target[:3]
+            assert not is_near or target[3] == 255 or frozenset((source, target)) in known
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

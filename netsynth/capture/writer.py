@@ -181,6 +181,35 @@ class CaptureWriter:
             ),
         )
 
+    def write_frame(self, frame: bytes, *, time_ns: int) -> None:
+        """Append a frame that holds no IP packet, as it is.
+
+        Args:
+            frame: An Ethernet frame without its check sequence.
+            time_ns: Not before the last packet written.
+
+        Raises:
+            CaptureError: If the disk is full, the reader of a pipe is gone, or the like.
+            TableError: If it is out of order, later than 2106, or longer than a frame can be.
+        """
+        assert self._sink is not None
+        if not self._last_ns <= time_ns < MAX_TIME_NS or len(frame) > MAX_FRAME:
+            raise TableError(
+                f"a frame of {len(frame)} bytes at {time_ns} ns is too long, too late, or before "
+                f"the last packet, which is at {self._last_ns} ns"
+            )
+        self._last_ns = time_ns
+        kept = frame[: int(self._settings[CUT])]
+        ticks = time_ns // self._resolution_ns
+        if self._is_next_generation:
+            padded = kept + bytes(-len(kept) % 4)
+            size, words = 32 + len(padded), (ticks >> 32, ticks & 0xFFFFFFFF, len(kept), len(frame))
+            record = struct.pack("<7I", 6, size, 0, *words) + padded + struct.pack("<I", size)
+        else:
+            seconds, fraction = divmod(ticks, 1_000_000_000 // self._resolution_ns)
+            record = struct.pack("<4I", seconds, fraction, len(kept), len(frame)) + kept
+        self._sink.write(memoryview(record))
+
     def _encode(
         self,
         packets: PacketTable,

@@ -4,6 +4,7 @@ from netsynth.demux.assemble import DemuxConfig, assemble_flows
 from netsynth.demux.census import ENDS, FlowCensus, census_of, count_flows
 from netsynth.demux.compile import CompiledPackets, compile_flows
 from netsynth.demux.labels import LabelTable, assign_labels, read_labels
+from netsynth.demux.neighbours import Neighbours
 from netsynth.demux.windows import spread_windows
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "DemuxConfig",
     "FlowCensus",
     "LabelTable",
+    "Neighbours",
     "assemble_flows",
     "assign_labels",
     "census_of",

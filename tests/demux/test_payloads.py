@@ -425,9 +425,15 @@ def test_tshark_finds_nothing_malformed_in_neighbour_discovery(tmp_path: Path) -
 
 
 def test_igmp_reports_have_a_valid_checksum() -> None:
-    flows = [[Action("", False, size)] for size in (8, 16, 32)]
+    sizes = (8, 16, 32)
+    flows = [[Action("", False, size)] for size in sizes]
+    flows.append([Action("", False, size) for size in sizes])  # hosts change versions midway
     table = flow_table(flows, protocol=2)
     made = compile_flows(table, seed=1)
-    for data in payloads(made):
+    for data, size in zip(payloads(made), [*sizes, *sizes], strict=True):
         assert dpkt.in_cksum(data) == 0
-    assert np.array_equal(made.packets.ip_length, [28, 36, 52])
+        if size > 8:  # RFC 3376 section 4.2: type, reserved, number of records of 8 bytes each
+            assert (data[0], data[4:6], data[6:8]) == (0x22, b"\0\0", bytes([0, size // 8 - 1]))
+        else:
+            assert data[0] == 0x16
+    assert np.array_equal(made.packets.ip_length, [28, 36, 52] * 2)

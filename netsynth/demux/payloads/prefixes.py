@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from netsynth.demux.hashing import Words, mix
 from netsynth.demux.messages import RECORD_SIZE, MessageTable, copy_ranges, find_messages
-from netsynth.demux.payloads.registry import all_templates, choose_icmp6, choose_templates
+from netsynth.demux.payloads.registry import (
+    IGMP,
+    all_templates,
+    choose_icmp6,
+    choose_igmp,
+    choose_templates,
+)
 from netsynth.demux.payloads.shape import TURN_LIMIT, VARIANT_COUNT, Shape, Template
 from netsynth.numbers import IntArray
 from netsynth.tables import ICMPV6, SYN, TCP, UDP, FlowTable
@@ -50,6 +56,8 @@ def build_prefixes(flows: FlowTable, data_at: IntArray, *, words: Words) -> Pref
     message = messages.of_packet[rows]
     of_message[message] = np.where(own >= 0, own, of_message[message])
     icmp[message] = flows.packets.icmp[rows]
+    groups = np.flatnonzero(flows.protocol[messages.flow] == IGMP)
+    of_message[groups] = choose_igmp(messages.size[groups])
     is_client = (messages.side == 1) == is_swapped[messages.flow]  # [M]
     asked = np.where(is_client, -1, messages.asked)  # a client's message begins an exchange
     exchange = np.where(asked >= 0, asked, np.arange(len(messages)))

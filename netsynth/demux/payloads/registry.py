@@ -55,7 +55,7 @@ _BY_PORT: dict[int, dict[Template, tuple[int, ...]]] = {
         devices.COAP: (5683,),
     },
 }
-_IGMP, _SCTP = 2, 132
+IGMP, _SCTP = 2, 132
 _BOOTP_CLIENT = 68  # RFC 2131 section 4.1
 _LISTENER_REPORT = 143  # RFC 3810 section 5.2
 _BY_ICMP6 = {
@@ -102,7 +102,7 @@ def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
         )
         whole = shortest + (size - shortest + step - 1) // step * step
         wanted = np.where(has_data, np.where(size < shortest, usual, whole), wanted)
-    is_igmp = p.protocol == _IGMP
+    is_igmp = p.protocol == IGMP
     wanted = np.where(is_igmp, np.maximum(size + 7, 8) // 8 * 8, wanted)
     kind = p.icmp >> 8
     for protocol, (kinds, least) in _ERROR_QUOTES.items():
@@ -133,6 +133,15 @@ def choose_icmp6(icmp: NDArray[np.uint16]) -> IntArray:
     return np.asarray(by_type[icmp >> 8], dtype=np.int64)
 
 
+def choose_igmp(sizes: IntArray) -> IntArray:
+    """Choose by the bytes of messages, `sizes` [M]: version 2, or 3 where there is room for it.
+
+    Hosts change from one to the other in the middle of a flow (RFC 3376 section 7.2).
+    """
+    older, newer = (all_templates().index(each) for each in (network.IGMP, network.IGMP_RECORDS))
+    return np.where(sizes < 16, older, newer)
+
+
 def choose_templates(flows: FlowTable) -> tuple[IntArray, NDArray[np.bool_]]:
     """Choose by the responder's port, else the initiator's; for ICMPv6 by the type.
 
@@ -156,12 +165,8 @@ def choose_templates(flows: FlowTable) -> tuple[IntArray, NDArray[np.bool_]]:
     for own, is_server in ((flows.initiator_port, False), (flows.responder_port, True)):
         rows = np.flatnonzero(is_bootp & (own == _BOOTP_CLIENT))
         chosen[rows], is_swapped[rows] = numbers[control.DHCP], is_server
-    first = flows.offsets[:-1]
     rows = np.flatnonzero(flows.packets.protocol == ICMPV6)
     np.maximum.at(chosen, flows.flow_of_packet[rows], choose_icmp6(flows.packets.icmp[rows]))
-    is_igmp = flows.protocol == _IGMP
-    is_short = flows.packets.payload_length[first] < 16
-    chosen[is_igmp] = numbers[network.IGMP_RECORDS]
-    chosen[is_igmp & is_short] = numbers[network.IGMP]
+    chosen[flows.protocol == IGMP] = numbers[network.IGMP]
     chosen[flows.protocol == _SCTP] = numbers[network.SCTP]
     return chosen, is_swapped
