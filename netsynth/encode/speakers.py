@@ -1,6 +1,7 @@
 """Who speaks first on a service: a client that asks, or a server that greets.
 
-Where all connections of a service agree in this, no drawn one may begin the other way round.
+Where all connections of a service, or all exchanges of datagrams, agree in this, no drawn one may
+begin the other way round.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.numbers import IntArray
-from netsynth.tables import ACK, SYN, TCP, FlowTable
+from netsynth.tables import ACK, SYN, TCP, UDP, FlowTable
 
 EITHER, INITIATOR, RESPONDER = 0, 1, 2
 FEWEST = 5  # connections that say who speaks first
@@ -20,7 +21,7 @@ FEWEST = 5  # connections that say who speaks first
 def fit_speakers(
     flow_tables: list[FlowTable], services: list[IntArray], *, size: int
 ) -> NDArray[np.int8]:
-    """Find who sends the first data of the TCP connections of each service.
+    """Find who sends the first data of the TCP connections and UDP exchanges of each service.
 
     Args:
         flow_tables: Flows of each window.
@@ -32,9 +33,10 @@ def fit_speakers(
     """
     counts = np.zeros((size, 2), dtype=np.int64)
     for flows, service in zip(flow_tables, services, strict=True):
-        first = _first_data(flows)  # [2, F]
-        count = len(flows.packets)
-        speaks = (first.min(axis=0) < count) & _is_opened(flows)
+        first, count = _first_data(flows), len(flows.packets)  # [2, F]
+        # an answer alone lost its question to the window before
+        heard = np.where(flows.protocol == UDP, first.max(axis=0), first.min(axis=0))
+        speaks = (heard < count) & _is_opened(flows)
         side = (first[1] < first[0]).astype(np.int64)
         np.add.at(counts, (service[speaks], side[speaks]), 1)
     speaker = np.where(counts[:, 0] > 0, INITIATOR, RESPONDER)
@@ -69,9 +71,10 @@ def order_speakers(flows: FlowTable, service: IntArray, speakers: NDArray[np.int
 
 
 def _is_opened(flows: FlowTable) -> NDArray[np.bool_]:
-    """Tell which flows are TCP connections seen from their first SYN: bool [F]."""
+    """Tell which flows are datagrams, or connections seen from their first SYN: bool [F]."""
     flags = flows.packets.tcp_flags[flows.offsets[:-1]]
-    return np.asarray((flows.protocol == TCP) & (flags & (SYN | ACK) == SYN), dtype=np.bool_)
+    is_opened = (flows.protocol == TCP) & (flags & (SYN | ACK) == SYN)
+    return np.asarray(is_opened | (flows.protocol == UDP), dtype=np.bool_)
 
 
 def _first_data(flows: FlowTable) -> IntArray:

@@ -8,12 +8,25 @@ from encode_flows import office_flows
 
 from netsynth.encode import EncodeConfig, fit_codec
 from netsynth.encode.speakers import EITHER, INITIATOR, RESPONDER, fit_speakers, order_speakers
-from netsynth.tables import SYN, TCP, FlowTable
+from netsynth.tables import SYN, TCP, UDP, FlowTable
 
 
 @pytest.fixture(scope="module")
 def flows() -> FlowTable:
     return office_flows()
+
+
+def take(flows: FlowTable, kept: np.ndarray, *, since: int) -> FlowTable:
+    """Return flows of two packets from packet `since` on."""
+    rows = flows.offsets[:-1][kept] + since
+    names = ("initiator", "responder", "initiator_port", "responder_port", "protocol")
+    return dataclasses.replace(
+        flows,
+        packets=flows.packets.take(rows),
+        offsets=np.arange(kept.size + 1),
+        **{name: getattr(flows, name)[rows] for name in ("reverse", "segment", "ack_class")},
+        **{name: getattr(flows, name)[kept] for name in (*names, "ip_version", "label")},
+    )
 
 
 def first_speaker(flows: FlowTable, flow: int) -> bool | None:
@@ -31,11 +44,14 @@ def opened(flows: FlowTable) -> list[int]:
 
 
 def test_clients_speak_first_in_the_office(flows: FlowTable) -> None:
-    """Web, Redis, MQTT; its SSH clients do not wait for the greeting, either."""
+    """Web, Redis, MQTT and DNS; its SSH clients do not wait for the greeting, either."""
     service = (flows.protocol == TCP).astype(np.int64)
-    assert fit_speakers([flows], [service], size=3).tolist() == [EITHER, INITIATOR, EITHER]
+    assert fit_speakers([flows], [service], size=3).tolist() == [INITIATOR, INITIATOR, EITHER]
     turned = dataclasses.replace(flows, reverse=~flows.reverse)
-    assert fit_speakers([turned], [service], size=2).tolist() == [EITHER, RESPONDER]
+    assert fit_speakers([turned], [service], size=2).tolist() == [RESPONDER, RESPONDER]
+    answers = np.flatnonzero((flows.protocol == UDP) & (np.diff(flows.offsets) == 2))
+    cut = take(flows, answers, since=1)  # whose questions the window before has
+    assert fit_speakers([flows, cut], [service, service[answers]], size=1 + 1)[0] == INITIATOR
     both = fit_speakers([flows, turned], [service, service], size=2)
     assert both.tolist() == [EITHER, EITHER]
 
