@@ -12,8 +12,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -107,3 +108,53 @@ def turn(data: Any, sheet: Any, count: int) -> None:
 def column(sheet: Any, which: int) -> Any:
     """Return a column of the sheet, uint32 [BATCH]."""
     return sheet[which * BATCH : (which + 1) * BATCH]
+
+
+@intrinsic
+def _pointer(_typing, address):
+    """Return an address as a pointer."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), generate
+
+
+@njit(cache=True)
+def packet_columns(addresses: Any, rows: int) -> Any:
+    """Return the columns of packets, in the order of `PACKET_COLUMNS`.
+
+    A call from Python with so many arrays costs as much as decoding four full frames.
+
+    Args:
+        addresses: int64 [C], where each column lies in memory.
+        rows: Rows of each.
+    """
+    return (
+        carray(_pointer(addresses[0]), rows, np.int64),
+        carray(_pointer(addresses[1]), rows, np.int32),
+        carray(_pointer(addresses[2]), rows, np.int32),
+        carray(_pointer(addresses[3]), rows, np.uint16),
+        carray(_pointer(addresses[4]), rows, np.uint16),
+        carray(_pointer(addresses[5]), rows, np.uint8),
+        carray(_pointer(addresses[6]), rows, np.uint8),
+        carray(_pointer(addresses[7]), rows, np.uint8),
+        carray(_pointer(addresses[8]), rows, np.uint8),
+        carray(_pointer(addresses[9]), rows, np.uint8),
+        carray(_pointer(addresses[10]), rows, np.uint16),
+        carray(_pointer(addresses[11]), rows, np.uint16),
+        carray(_pointer(addresses[12]), rows, np.uint32),
+        carray(_pointer(addresses[13]), rows, np.uint16),
+        carray(_pointer(addresses[14]), rows, np.uint8),
+        carray(_pointer(addresses[15]), rows, np.uint32),
+        carray(_pointer(addresses[16]), rows, np.uint32),
+        carray(_pointer(addresses[17]), rows, np.uint16),
+        carray(_pointer(addresses[18]), rows, np.uint8),
+        carray(_pointer(addresses[19]), rows, np.uint16),
+        carray(_pointer(addresses[20]), rows, np.uint8),
+        carray(_pointer(addresses[21]), rows, np.uint32),
+        carray(_pointer(addresses[22]), rows, np.uint32),
+        carray(_pointer(addresses[23]), rows, np.uint16),
+        carray(_pointer(addresses[24]), rows, np.uint16),
+        carray(_pointer(addresses[25]), rows, np.uint8),
+    )

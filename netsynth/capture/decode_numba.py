@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from netsynth.capture.batch_numba import BATCH, SHEET_COLUMNS, turn
+from netsynth.capture.batch_numba import BATCH, SHEET_COLUMNS, packet_columns, turn
 from netsynth.capture.hashes_numba import rehash
 from netsynth.capture.header_loops_numba import (
     add_sixes,
@@ -50,7 +50,7 @@ def decode(
     state: Any,
     counts: Any,
     interfaces: Any,
-    columns: Any,
+    addresses: Any,
     slots: Any,
     keys: Any,
     mac_slots: Any,
@@ -65,7 +65,8 @@ def decode(
         state: int64 [STATE_SIZE], see `records`; read and updated.
         counts: int64 [COUNT_SIZE], frames without IP by kind; updated.
         interfaces: int64 [I, INTERFACE_COLUMNS].
-        columns: The arrays of `PACKET_COLUMNS`, in order; rows ROW:ROW_LIMIT are filled.
+        addresses: int64 [C], where the columns of `PACKET_COLUMNS` lie, in order; their rows
+            ROW:ROW_LIMIT are filled.
         slots: int32 [2^k], hash table of rows of `keys`, -1 where free.
         keys: uint64 [A, 2], addresses as two native words of their 16 bytes.
         mac_slots: uint64 [MAC_SLOTS + MAC_LIMIT], hash set of MAC addresses + 1, then a list.
@@ -75,6 +76,7 @@ def decode(
     Returns:
         FULL, MORE, or what `records` lists; `state[POS]` is at the record in question.
     """
+    columns = packet_columns(addresses, state[ROW_LIMIT])
     fields = np.zeros(FIELD_COUNT, dtype=np.int64)
     starts = np.empty(BATCH, dtype=np.uint32)
     limits = np.empty(BATCH, dtype=np.uint32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +21,7 @@ from netsynth.capture.records import (
     MAC_SLOTS,
     MACS,
     PAIR_COUNT,
+    ROW_LIMIT,
     STATE_SIZE,
 )
 from netsynth.numbers import Array, IntArray
@@ -39,6 +41,9 @@ class Decoder:
 
     def __init__(self, *, decapsulate: bool, engine: Engine) -> None:
         self._decode, self._rehash, self.buffer_size = _load_engine(engine)
+        self._is_compiled = self.buffer_size == NUMBA_BUFFER
+        self._places: IntArray = np.zeros(0, dtype=np.int64)
+        self._first: Callable[[], Array | None] = lambda: None  # the last call's first column
         self.state: IntArray = np.zeros(STATE_SIZE, dtype=np.int64)
         self.state[DECAPSULATE] = decapsulate
         self.state[FIRST_NS] = np.iinfo(np.int64).max
@@ -58,19 +63,31 @@ class Decoder:
         arrays: tuple[Array, ...],
     ) -> int:
         """Decode from `state[POS]` on; returns FULL, MORE or another status of `records`."""
+        columns: tuple[Array, ...] | IntArray = arrays
+        if self._is_compiled:
+            columns = self._places_of(arrays)
         return self._decode(
             data,
             words,
             self.state,
             self.counts,
             interfaces,
-            arrays,
+            columns,
             self._slots,
             self._keys,
             self._mac_slots,
             self._pairs,
             self._seed,
         )
+
+    def _places_of(self, arrays: tuple[Array, ...]) -> IntArray:
+        """Return where columns lie in memory; those of the last call are known, but not held."""
+        if self._first() is not arrays[0]:
+            places = [array.__array_interface__["data"][0] for array in arrays]
+            self._places = np.array(places, dtype=np.int64)
+            self._first = weakref.ref(arrays[0])
+        assert arrays[0].size >= self.state[ROW_LIMIT]
+        return self._places
 
     def grow_addresses(self) -> None:
         """Double the address table."""
