@@ -1,6 +1,6 @@
 """What Suricata makes of a capture, step by step from noise to real traffic.
 
-    python benchmarks/ids.py REAL.pcap [SYNTHETIC.pcap ...]
+    python benchmarks/ids.py REAL.pcap [SYNTHETIC.pcap ...] [--without-steps]
 
 Each step keeps sizes and times of the TCP and UDP packets of REAL and takes something away from
 it, or lets netsynth's compiler put it back: what remains says what an IDS looks at. Further
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from netsynth.analysers import SuricataFindings, ask_suricata, find_program
+from netsynth.analysers import SuricataFindings, ask_suricata, fill_frames, find_program
 from netsynth.capture import CaptureWriter, read_capture
 from netsynth.demux import CompiledPackets, assemble_flows, compile_flows
 from netsynth.tables import NO_WINDOW_SCALE, TCP, UDP, FlowTable, PacketTable
@@ -98,7 +98,7 @@ def show(name: str, found: SuricataFindings, talking: int) -> None:
     closed = 100 * found.end_shares.get("closed", 0.0)
     print(
         f"| {name} | {closed:.1f} % | {found.stream_alerts_per_thousand:.2f} "
-        f"| {100 * found.detected / talking:.1f} % |",
+        f"| {100 * min(found.detected / talking, 1):.1f} % |",
         flush=True,
     )
 
@@ -108,6 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("real", type=Path)
     parser.add_argument("others", type=Path, nargs="*")
+    parser.add_argument("--without-steps", action="store_true", help="only the captures given")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if find_program("suricata") is None:
@@ -117,9 +118,12 @@ def main() -> None:
     print("| capture | TCP flows ending closed | stream alerts per 1,000 | applications detected |")
     print("|---|---|---|---|")
     talking = count_talking(flows)
-    show(options.real.name, ask_suricata(options.real), talking)
     with tempfile.TemporaryDirectory() as folder:
-        for name, part in steps(flows, np.random.default_rng(options.seed)):
+        filled = Path(folder) / "whole.pcap"  # as `netsynth verify` asks of the real one
+        whole = filled if fill_frames(options.real, filled) else options.real
+        show(options.real.name, ask_suricata(whole, checks_sums=False), talking)
+        taken = steps(flows, np.random.default_rng(options.seed))
+        for name, part in () if options.without_steps else taken:
             show(name, ask_suricata(write(part, Path(folder) / "step.pcap")), talking)
     for path in options.others:
         show(path.name, ask_suricata(path), count_talking(assemble_flows(read_capture(path)[0])))
