@@ -136,12 +136,6 @@ def _part_of(
 
 
 @njit(cache=True)
-def _set(target: Any, value: Any, count: int) -> None:
-    for k in range(count):
-        target[k] = value
-
-
-@njit(cache=True)
 def write_headers(sheet: Any, columns: Any, row: int, count: int) -> None:
     """Write the columns of IP, TCP, UDP and ICMP headers, but for options and checksums."""
     last = row + count
@@ -154,7 +148,7 @@ def write_headers(sheet: Any, columns: Any, row: int, count: int) -> None:
     ports, seqs = column(sheet, PORTS), column(sheet, SEQ_WORD)
     acks, controls = column(sheet, ACK_WORD), column(sheet, CONTROL_WINDOW)
     _part(lives, 16, 255, columns[5][row:last], count)
-    _set(columns[6][row:last], 4, count)
+    columns[6][row:last] = 4
     _part(lives, 24, 255, columns[7][row:last], count)
     _part(lengths, 16, 255, columns[8][row:last], count)
     _part(fragments, 13, 3, columns[9][row:last], count)

@@ -159,6 +159,20 @@ def test_compressed_files_read_the_same(tmp_path: Path) -> None:
         assert info.frame_count == plain_info.frame_count
 
 
+@pytest.mark.parametrize("has_isal", [True, False])
+def test_gzip_is_read_with_isal_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_isal: bool
+) -> None:
+    if not has_isal:
+        monkeypatch.setitem(sys.modules, "isal", None)  # as if it were not installed
+    packed = gzip.compress(pcap(FRAMES), 1)
+    packets, _ = read_capture(save(tmp_path / "whole.pcap.gz", packed))
+    assert packets.src_port.tolist() == [1, 2, 3, 4, 5]
+    broken = packed[:-8] + bytes(8)  # RFC 1952 section 2.3.1: CRC32 and size of the member
+    with pytest.raises(CaptureError, match=r"compressed data are cut off or damaged"):
+        read_capture(save(tmp_path / "broken.pcap.gz", broken))
+
+
 @pytest.mark.parametrize("packer", [gzip.compress, zstandard.compress])
 def test_damaged_compression_is_said(tmp_path: Path, packer: object) -> None:
     packed = packer(pcap(FRAMES * 100))  # type: ignore[operator]
