@@ -7,6 +7,7 @@ and holds no more than about two windows at a time.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -54,20 +55,17 @@ def chain_windows(
         yield waiting[0]
 
 
-def limit_packets(
-    parts: Iterable[CompiledPackets], count: int, *, seed: int = 0
-) -> Iterator[CompiledPackets]:
-    """Pass on `count` packets, and ask for no more parts than that takes.
+def limit_packets(parts: Iterable[CompiledPackets], count: int) -> Iterator[CompiledPackets]:
+    """Pass on the first `count` packets, and ask for no more parts than that takes.
 
-    Where the last part has little more than that, flows that `seed` chooses are left out whole:
-    cut off at a moment, all flows that go on just then would lack their ends, and those that begin
-    their handshakes. What no flow is small enough for is cut off nevertheless.
+    Where the last part has a few more, flows that begin last are left out whole, in proportion:
+    cut off at a moment, they would be those that lack the rest of their handshakes.
     """
     left, seen = count, -1
     for part in parts:
         spare = len(part.packets) - left
         if 0 < spare <= SPARE * left:
-            part = _leave_out(part, spare, after=seen, rng=np.random.default_rng([seed, 3]))
+            part = _leave_out(part, spare, after=seen)
         yield take_packets(part, np.arange(min(left, len(part.packets))))
         left -= len(part.packets)
         if left <= 0:
@@ -75,18 +73,19 @@ def limit_packets(
         seen = max(seen, int(part.flow.max(initial=-1)))
 
 
-def _leave_out(
-    part: CompiledPackets, spare: int, *, after: int, rng: np.random.Generator
-) -> CompiledPackets:
-    """Leave out flows numbered above `after` that have `spare` packets or little less together."""
-    flows, inverse, counts = np.unique(part.flow, return_inverse=True, return_counts=True)
+def _leave_out(part: CompiledPackets, spare: int, *, after: int) -> CompiledPackets:
+    """Leave out flows numbered above `after` that begin last and have at most `spare` packets
+    together, no larger a share of flows than of packets."""
+    flows, first, inverse, counts = np.unique(
+        part.flow, return_index=True, return_inverse=True, return_counts=True
+    )
     out = np.zeros(flows.size, dtype=np.bool_)
-    for row in rng.permutation(np.flatnonzero(flows > after)).tolist():
+    rows = np.argsort(-first)
+    most = math.ceil(spare / len(part.packets) * flows.size)
+    for row in rows[flows[rows] > after][:most].tolist():
         if counts[row] <= spare:
             out[row] = True
             spare -= int(counts[row])
-        if spare == 0:
-            break
     return take_packets(part, np.flatnonzero(~out[inverse.ravel()]))
 
 
@@ -196,6 +195,7 @@ def move_ports(flows: FlowTable, taken: set[tuple[bytes, bytes, int, int, int]])
     addresses = [address.tobytes() for address in flows.packets.addresses]
     port = flows.initiator_port.astype(np.int64)
     kept = np.ones(len(flows), dtype=np.bool_)
+    here: set[tuple[bytes, bytes, int, int, int]] = set()  # these may take theirs again
     columns = (flows.initiator, flows.responder, flows.protocol, port, flows.responder_port)
     for row, (a, b, protocol, own, other) in enumerate(
         zip(*(column.tolist() for column in columns), strict=True)
@@ -203,7 +203,7 @@ def move_ports(flows: FlowTable, taken: set[tuple[bytes, bytes, int, int, int]])
         key = (addresses[a], addresses[b], protocol, own, other)
         if key in taken and protocol in (TCP, UDP):
             if own >= FIRST_USER_PORT:
-                while key in taken:
+                while key in taken or key in here:
                     own = FIRST_USER_PORT + (own + 1 - FIRST_USER_PORT) % (
                         LAST_PORT + 1 - FIRST_USER_PORT
                     )
@@ -211,7 +211,8 @@ def move_ports(flows: FlowTable, taken: set[tuple[bytes, bytes, int, int, int]])
                 port[row] = own
             else:
                 kept[row] = protocol != TCP
-        taken.add(key)
+        here.add(key)
+    taken |= here
     ports = port.astype(np.uint16)
     counts = np.diff(flows.offsets)
     own_port, other_port = np.repeat(ports, counts), np.repeat(flows.responder_port, counts)

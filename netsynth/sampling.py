@@ -300,7 +300,7 @@ class _Drawing:
         parts = chain_windows(self._layers(), window_ns=self._window_ns, start_ns=start_ns)
         goal, unit = self.goal
         if unit == "packets":
-            return limit_packets(parts, int(goal), seed=self._request.seed)
+            return limit_packets(parts, int(goal))
         if unit == "s":
             return limit_time(parts, start_ns + int(self._request.duration_ns or 0))
         return parts
@@ -321,17 +321,17 @@ class _Drawing:
             most=AHEAD_PACKETS,
             is_enough=lambda: self._made >= self.goal[0],
         )
-        ports = PortAllocator(codec=codec.source_ports)
+        ports = [PortAllocator(codec=codec.source_ports) for _ in shares]
         flows_left = request.flows
         for index in itertools.count():
             taken: set[tuple[bytes, bytes, int, int, int]] = set()
             layers: list[CompiledPackets] = []
-            for part in shares:
+            for part, allocator in zip(shares, ports, strict=True):
                 flows = decode(
                     codec,
                     next(traces),
                     rng=rng,
-                    ports=ports,
+                    ports=allocator,
                     timestamps=request.timestamps,
                     map_addresses=self.addresses.map if self.addresses else None,
                 )

@@ -126,19 +126,24 @@ def test_exactly_as_many_packets_and_no_more_windows_than_that_takes(count: int)
     assert len(pulled) == -(-count // 5)
 
 
-def test_flows_are_left_out_whole_where_a_part_has_a_few_packets_too_many() -> None:
-    """Of 12 flows of 10 packets that take turns, 105 packets: one flow is missing, one cut off."""
+def test_flows_that_begin_last_are_left_out_whole_where_there_are_a_few_packets_too_many() -> None:
+    """Of 12 flows of 10 packets that take turns, 110 and 105 packets: the last flow is missing."""
     flows = [make_part(list(range(i, 1200, 100))[:10]) for i in range(12)]
     part = next(chain_windows([flows], window_ns=2000, start_ns=0))
-    made = list(limit_packets([part], 105))
-    counts = np.bincount(made[0].flow, minlength=12)
-    assert counts.sum() == 105
-    assert sorted(counts)[0] == 0
-    assert (counts == 10).sum() == 6  # five lost their last
-    again = next(limit_packets([part], 105))
-    assert np.array_equal(again.flow, made[0].flow)
-    other = [next(limit_packets([part], 105, seed=k)).flow for k in range(8)]
-    assert len({int(np.flatnonzero(np.bincount(f, minlength=12) == 0)[0]) for f in other}) > 1
+    made = next(limit_packets([part], 110))
+    assert np.bincount(made.flow, minlength=12).tolist() == [10] * 11 + [0]
+    made = next(limit_packets([part], 105))
+    counts = np.bincount(made.flow, minlength=12)
+    assert counts.tolist() == [10] * 6 + [9] * 5 + [0]  # five more lost their last packet
+
+
+def test_no_larger_a_share_of_flows_is_left_out_than_of_packets() -> None:
+    """A flow of 90 packets and 10 of one: a tenth too many takes 2 of the 11."""
+    flows = [make_part(list(range(0, 990, 11))), *[make_part([100 * i + 5]) for i in range(10)]]
+    part = next(chain_windows([flows], window_ns=2000, start_ns=0))
+    assert len(part.packets) == 100
+    counts = np.bincount(next(limit_packets([part], 90)).flow, minlength=11)
+    assert counts.tolist() == [82, *[1] * 8, 0, 0]
 
 
 def test_flows_that_began_in_an_earlier_part_are_not_left_out() -> None:

@@ -141,6 +141,8 @@ def _lives(codec: Codec, trace: EncodedTrace, shape: IntArray) -> Lives:
     is_tcp, state = rows[:, 0] == TCP, rows[:, 1]
     opens, goes_on = is_tcp & (state & STATE_SYN > 0), is_tcp & (state & ~STATE_SYN > 0)
     end = trace.start_ns + trace.duration_ns
+    if trace.record_ns.size:  # records may come a little later than durations say
+        end = np.maximum(end, trace.record_ns[trace.record_offsets[1:] - 1])
     return Lives(
         begin_ns=np.where(opens, trace.start_ns, -np.inf),
         end_ns=np.where(goes_on, end, np.inf),

@@ -33,6 +33,7 @@ from netsynth.encode.source_ports import (
 from netsynth.encode.vocabulary import Vocabulary
 from netsynth.numbers import FloatArray, IntArray
 
+MOST_TRIED = 256  # ports that a flow may return to which are looked at
 MOST_REMEMBERED = 100_000  # 5-tuples of earlier windows that are not given out again
 Tuple = tuple[int, ...]
 
@@ -76,6 +77,7 @@ class PortAllocator:
     remembered: dict[Tuple, float] = field(default_factory=dict)
     full: set[Tuple] = field(default_factory=set)  # pairs without a port left
     elapsed_ns: int = 0  # in the windows before
+    windows: int = 0  # before
     chosen: dict[tuple[int, int], int] = field(default_factory=dict)  # by host and named port
     scans: dict[int, list[int]] = field(default_factory=dict)  # ports of a host's scans
 
@@ -114,7 +116,8 @@ class PortAllocator:
         if len(self.remembered) > MOST_REMEMBERED:
             self.remembered = {}
         self.remembered |= self.used
-        is_first = not self.remembered
+        is_first = self.windows == 0 and not self.remembered
+        self.windows += 1
         self.used_before, self.used, self.full = self.used, {}, set()
         named = codec.named.rows[:, 0]
         free = codec.are_free(tokens)
@@ -160,7 +163,9 @@ class PortAllocator:
         tuples = [np.concatenate([pairs, p[:, None]], axis=1) for p in (port, moved)]
         if len(np.unique(tuples[1], axis=0)) < len(np.unique(tuples[0], axis=0)):
             return port  # a named port was in the way
-        self.used = dict(zip(map(tuple, tuples[1].tolist()), until.tolist(), strict=True))
+        self.used = {}
+        for whole, end in zip(map(tuple, tuples[1].tolist()), until.tolist(), strict=True):
+            self.used[whole] = max(end, self.used.get(whole, end))
         others = codes(pairs)
         for row in np.flatnonzero(np.isin(others, others[moved != port]) & movable).tolist():
             pair, new = tuple(pairs[row].tolist()), int(moved[row])
@@ -240,6 +245,8 @@ class PortAllocator:
     def _return(self, token: int, of_pair: Tuple, port: int, begin: float, spare: int) -> int:
         """Port of the pair that was not used for as long as `token` says, and is not in use; the
         nearest such port where all of those are; `port` where all are."""
+        if begin == -np.inf:  # such a flow takes no used tuple
+            return port
         recent = list(reversed(self.recent[of_pair]))
         place = 0 if token == FIRST_PAIR_STEP else token - FIRST_RETURN + 1
         ends = (0, *RETURNS, len(recent))
@@ -248,7 +255,8 @@ class PortAllocator:
         turn = first + spare % max(last - first, 1)
         ranks = (*range(turn, last), *range(first, turn), *range(last, len(recent)),
                  *range(first - 1, -1, -1))  # fmt: skip
-        idle = (recent[r] for r in ranks if not self._taken(of_pair, recent[r], begin))
+        tried = (recent[r] for r in ranks[:MOST_TRIED])
+        idle = (p for p in tried if not self._taken(of_pair, p, begin))
         return next(idle, port)
 
     def _scan_from(self, host: int, of_pair: Tuple, named: int, spare: int) -> int:

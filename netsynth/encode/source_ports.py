@@ -9,7 +9,7 @@ the hosts began or jumped to. No port of the capture is replayed.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ HOST_STEPS = (0, 1, 2, -1)  # from the port the host used last
 PAIR_STEPS = tuple(range(33))  # from the port it used last towards the same service
 # Least number of other ports used since, of ports that a host returns to for the same service.
 RETURNS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
-MOST_RECENT = 4096  # ports of a pair that are told apart by when they were used
+MOST_RECENT = 4096  # ports of a pair that are remembered on the way back
 FIXED_SHARE = 0.01  # a port that opens this share of all flows is no ephemeral one
 DYNAMIC = range(49152, 65536)  # RFC 6335 section 6
 CHOSEN = range(32768, 61000)  # Linux's ephemeral ports; named ones are those of scanners
@@ -212,13 +212,16 @@ def _returns(keys: Array, port: IntArray) -> IntArray:
     again = np.bincount(tuples)[tuples] > 1
     key = codes(keys)
     some = np.bincount(key, again)[key] > 0
-    recent: dict[int, dict[int, None]] = {}
+    last: dict[int, int] = {}  # row that used a tuple last
+    rows_of: dict[int, list[int]] = {}  # those rows of each key, ascending
     for row in np.flatnonzero(some).tolist():
-        ports, own = recent.setdefault(int(key[row]), {}), int(port[row])
-        if own in ports:
-            rank = next(i for i, p in enumerate(reversed(ports)) if p == own)
-            result[row] = bisect_right(RETURNS, rank) - 1
-        remember(ports, own)
+        rows, own = rows_of.setdefault(int(key[row]), []), int(tuples[row])
+        if own in last:
+            place = bisect_left(rows, last[own])
+            result[row] = bisect_right(RETURNS, len(rows) - 1 - place) - 1
+            del rows[place]
+        rows.append(row)
+        last[own] = row
     return result
 
 

@@ -10,7 +10,14 @@ from netsynth.generate.transformer.drawn import DrawnFlows, DrawnTotals
 from netsynth.generate.transformer.flow_drawing import draw_flows
 from netsynth.generate.transformer.flow_fit import CHUNK, FlowData, flow_data
 from netsynth.generate.transformer.flow_level import FlowLevel
-from netsynth.generate.transformer.plan import FEW, Plans, WindowPlans, part_edges, parts_of
+from netsynth.generate.transformer.plan import (
+    FEW,
+    Plans,
+    WindowPlans,
+    _anywhere,
+    part_edges,
+    parts_of,
+)
 from netsynth.generate.transformer.plan_left import Left, counts_before, fit_to_parts, left_after
 from netsynth.generate.transformer.total_drawing import draw_lasting_ns, draw_totals, fit_to_room
 from netsynth.steps import REST
@@ -117,6 +124,7 @@ def test_parts_begin_and_end_by_a_mean_gap_elsewhere_but_inside_of_them(level: F
     flows = level.plans.learned.counts[0].sum((1, 2)).double()
     gap = ((learned[:, 1] - learned[:, 0]) / flows)[:, None]
     apart = (drawn.spans - learned).abs()
+    assert int(flows.min()) >= FEW
     assert bool((apart <= gap + 1e-12).all())
     assert float(apart.mean()) > float(gap.mean()) / 8  # that of no single flow is kept
     ends = torch.cat([torch.zeros(1), level.plans.learned.edges[0]])
@@ -284,27 +292,32 @@ def test_flows_that_last_leave_a_share_of_the_rest() -> None:
 
 
 def test_a_condition_on_services_leaves_their_part_of_a_plan(level: FlowLevel) -> None:
-    plans = level.plans.draw(3, torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    plans = level.plans.draw(3, random)
     services = torch.zeros(level.plans.sizes[0], dtype=torch.bool)
     services[int(plans.counts[0].sum((0, 2)).argmax())] = True
-    left, binds = level.plans.under(plans, {"service": services})
+    left, binds = level.plans.under(plans, {"service": services}, random)
     assert binds
     assert (left.counts[:, :, services] == plans.counts[:, :, services]).all()
     assert left.counts[:, :, ~services].sum() == 0
+    ends = torch.cat([torch.zeros(3, 1), plans.edges], dim=1)
+    assert bool((left.spans >= ends[:, :-1, None]).all())
+    assert bool((left.spans <= ends[:, 1:, None]).all())
     plans.counts[1] = 0  # a window that happens to have none gets as many as one learned from
-    left, binds = level.plans.under(plans, {"service": services})
+    left, binds = level.plans.under(plans, {"service": services}, random)
     assert binds
     learned = level.plans.counts[0]
     assert torch.equal(left.counts[1][:, services], learned[:, services])
 
 
 def test_plans_do_not_bind_under_other_conditions(level: FlowLevel) -> None:
-    plans = level.plans.draw(2, torch.Generator().manual_seed(0))
-    assert level.plans.under(plans, {})[1]
+    random = torch.Generator().manual_seed(0)
+    plans = level.plans.draw(2, random)
+    assert level.plans.under(plans, {}, random)[1]
     label = {"label": torch.ones(2, dtype=torch.bool)}
-    assert not level.plans.under(plans, label)[1]
+    assert not level.plans.under(plans, label, random)[1]
     nothing = {"service": torch.zeros(level.plans.sizes[0], dtype=torch.bool)}
-    assert not level.plans.under(plans, nothing)[1]
+    assert not level.plans.under(plans, nothing, random)[1]
 
 
 def test_a_window_of_one_service_has_as_many_of_its_flows_as_planned(level: FlowLevel) -> None:
@@ -374,3 +387,34 @@ def test_windows_have_the_large_flows_of_their_plan_by_responder(level: FlowLeve
             made = int((classes[same_class, 2] == row[2]).sum())
             learned = int(plans.large_counts[0][(plans.large[:, :2] == row[:2]).all(1)].sum())
             assert made == count or int(same_class.sum()) != learned
+
+
+def test_few_flows_of_a_condition_begin_anywhere_in_their_part() -> None:
+    """One flow a part, then two: the first of n even draws lies at 1 / (n + 1) on average."""
+    edges = torch.tensor([[0.5, 1.0]]).double().expand(4000, 2)
+    flows = torch.tensor([[1.0, 2.0]]).double().expand(4000, 2)
+    spans = _anywhere(flows, edges, torch.Generator().manual_seed(0))
+    assert torch.equal(spans[:, 0, 0], spans[:, 0, 1])
+    mean = spans.mean(0)
+    assert float(mean[0, 0]) == pytest.approx(0.25, abs=0.01)
+    assert float(mean[1, 0]) == pytest.approx(0.5 + 0.5 / 3, abs=0.01)
+    assert float(mean[1, 1]) == pytest.approx(0.5 + 1.0 / 3, abs=0.01)
+
+
+def test_a_window_without_a_service_takes_the_whole_plan_of_one_that_has_it() -> None:
+    """Of a window of one part and one of two, with the service in the second of those."""
+    plans = Plans(layout().token_fields)
+    one = torch.tensor([[0, 0, 0], [0, 0, 0]])
+    two = torch.tensor([[0, 0, 0], [1, 0, 0]])
+    share = torch.tensor([0.1, 0.8], dtype=torch.float64)
+    plans.learn(
+        [(one, share, torch.ones(1).double()), (two, share, torch.tensor([0.5, 1]).double())]
+    )
+    drawn = plans.learned
+    services = torch.zeros(plans.sizes[0], dtype=torch.bool)
+    services[1] = True
+    left, binds = plans.under(drawn, {"service": services}, torch.Generator().manual_seed(0))
+    assert binds
+    assert left.edges.tolist() == [[0.5, 1], [0.5, 1]]
+    assert left.counts.sum((2, 3)).tolist() == [[0, 1], [0, 1]]
+    assert bool((left.spans[:, 1] > 0.5).all())

@@ -6,6 +6,7 @@ on how many threads there are or which of them draws what.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -32,6 +33,7 @@ from netsynth.generate.transformer.kernels import (
     linear,
     seed_streams,
 )
+from netsynth.generate.transformer.plan import STRETCH
 from netsynth.generate.transformer.plan_left import fit_to_parts
 from netsynth.generate.transformer.record_arrays import pack_record_level
 from netsynth.generate.transformer.record_data import around_rows
@@ -80,9 +82,8 @@ class CpuSampler:
     ) -> DrawnFlows:
         """Draw the flows of windows; see `flow_drawing.draw_flows`."""
         conditions = {name: torch.as_tensor(mask) for name, mask in allowed.items()}
-        plans, binds = self._level.plans.under(
-            self._level.plans.draw(window_count, random), conditions
-        )
+        plans = self._level.plans.draw(window_count, random)
+        plans, binds = self._level.plans.under(plans, conditions, random)
         counts, edges, large = (x.numpy() for x in (plans.counts, plans.edges, plans.large))
         names = [f.name for f in self._level.fields]
         count = len(SKELETON)
@@ -117,6 +118,7 @@ class CpuSampler:
                 start_ns = fit_to_parts(
                     torch.as_tensor(window), torch.as_tensor(part[order]),
                     torch.as_tensor(start_ns), plans.spans * window_ns,
+                    stretch=math.inf if allowed else STRETCH,
                 ).numpy()  # fmt: skip
             tokens = np.zeros((window.size, len(names)), dtype=np.int64)
             tokens[:, :count] = skeleton[order]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from netsynth.generate.transformer.drawn import DrawnFlows
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
+from netsynth.generate.transformer.plan import STRETCH
 from netsynth.generate.transformer.plan_left import Left, fit_to_parts
 from netsynth.generate.transformer.time_room import TimeRoom
 
@@ -35,7 +38,8 @@ def draw_flows(
     """
     device = level.begin.device
     cache = level.transformer.start()
-    plans, binds = level.plans.under(level.plans.draw(window_count, random), allowed or {})
+    plans = level.plans.draw(window_count, random)
+    plans, binds = level.plans.under(plans, allowed or {}, random)
     left = Left(level.plans, plans, strict=binds)
     latest_ns = window_ns * LATEST if left.strict else window_ns
     time = torch.zeros(window_count, dtype=torch.float64, device=device)
@@ -72,7 +76,10 @@ def draw_flows(
     order = torch.argsort(drawn[0], stable=True)
     window, part, start, skeleton, state = (column[order] for column in drawn)
     if left.strict:
-        start = fit_to_parts(window, part, start, plans.spans * window_ns)
+        start = fit_to_parts(
+            window, part, start, plans.spans * window_ns,
+            stretch=math.inf if allowed else STRETCH,
+        )  # fmt: skip
     parts = []
     for at in range(0, window.numel(), 16384):
         piece = slice(at, at + 16384)

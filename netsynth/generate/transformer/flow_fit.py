@@ -35,7 +35,7 @@ class FlowData:
         edges: float64 [P], share of the window at which each part ends, see `plan.part_edges`.
         until: float32 [P, services] and [P, volumes], flows until the end of each part.
         before: float32 [C, services] and [C, volumes], flows before every CHUNK-th one.
-        classes: int64 [F, 2], service and volume.
+        classes: int64 [F, 3], service, volume and responder.
         part: int64 [F], the part that goes on after each flow.
     """
 

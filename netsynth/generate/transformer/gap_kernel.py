@@ -156,7 +156,9 @@ def _draw_timer(
             value = float(from_knots(a.timer_rows[row], first))
             if low <= value <= high:
                 return value
-            break
+            start = min(max(lowest(a.numbers, GAP_TABLE, token), low), high)
+            stop = max(min(highest(a.numbers, GAP_TABLE, token), high), low)
+            return float(start + max(stop - start, 0.0) * second)
     return float(_draw_within(a, GAP_TABLE, token, low, high, first, second))
 
 

@@ -11,7 +11,7 @@ of its large flows are shared out as well: whom everybody downloads from is no m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -22,7 +22,7 @@ from netsynth.tables import TokenField
 PLANS = 32  # windows whose plans are kept, at most
 PARTS = 32  # of a window, at most
 ALL_PARTS = 256  # of all plans kept, at most
-FEW = 32  # flows that a part has at least, so that it tells of no single one
+FEW = 32  # flows that a part has at least, but for a window's only one
 SPREAD = 0.03  # relative spread of a service's flows from window to window of the same plan
 LARGE = 3  # class of sizes that grow by four: flows of 64 packets, whose responders are planned
 LARGEST_BOOK = 4096  # classes of large flows and responders kept, at most
@@ -150,26 +150,34 @@ class Plans(nn.Module):
         """Spans of the plans `row`, whose ends lie elsewhere by a mean gap at most."""
         spans = self.spans[row]
         flows = self.counts[row].sum((2, 3)).double()
+        whole = torch.diff(self.edges[row], dim=1, prepend=torch.zeros_like(self.edges[row, :1]))
         gap = (spans[..., 1] - spans[..., 0]) / flows.clamp(min=1)
+        gap = torch.where(flows < FEW, whole / (flows + 1), gap)  # that of no single flow is kept
         shift = torch.rand(spans.shape, generator=random, device=spans.device, dtype=spans.dtype)
         ends = torch.cat([torch.zeros_like(self.edges[row][:, :1]), self.edges[row]], dim=1)
         moved = spans + (shift - 0.5) * 2 * gap[..., None]
         moved = torch.minimum(torch.maximum(moved, ends[:, :-1, None]), ends[:, 1:, None])
         return moved.cummax(-1).values
 
-    def under(self, plans: WindowPlans, allowed: Mapping[str, Tensor]) -> tuple[WindowPlans, bool]:
+    def under(
+        self, plans: WindowPlans, allowed: Mapping[str, Tensor], random: torch.Generator
+    ) -> tuple[WindowPlans, bool]:
         """Tell what conditions leave of plans, and whether they bind.
 
-        A condition on services leaves their part, a flow of it at least. What is learned of plans
-        says nothing of other columns, so under conditions on those plans do not bind.
+        A condition on services leaves their flows of each part, which then begin anywhere in it; a
+        window without any takes the plan of the one learned from that has most. What is learned
+        of plans says nothing of other columns, so under conditions on those plans do not bind.
         """
         if "service" in allowed:
             mask = allowed["service"][:, None]
-            counts = plans.counts * mask
+            counts, edges, large = plans.counts * mask, plans.edges.clone(), plans.large.clone()
             usual = self.counts * mask
-            best = usual[int(usual.sum((1, 2, 3)).argmax())]
-            counts = torch.where(counts.sum((1, 2, 3), keepdim=True) > 0, counts, best)
-            plans = replace(plans, counts=counts)
+            best = int(usual.sum((1, 2, 3)).argmax())
+            none = counts.sum((1, 2, 3)) <= 0
+            counts[none], edges[none] = usual[best], self.edges[best]
+            large[none] = self.large_counts[best]
+            spans = _anywhere(counts.sum((2, 3)).double(), edges, random)
+            plans = WindowPlans(counts=counts, edges=edges, spans=spans, large=large)
         some = bool((plans.counts.sum((1, 2, 3)) > 0).all())
         return plans, not set(allowed) - {"service"} and some
 
@@ -197,6 +205,27 @@ class Plans(nn.Module):
             if prefix + name in state_dict:
                 setattr(self, name, state_dict[prefix + name].clone())
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _anywhere(flows: Tensor, edges: Tensor, random: torch.Generator) -> Tensor:
+    """Where the first and the last of flows [W, P] begin that lie anywhere in their parts.
+
+    Args:
+        flows: float64 [W, P].
+        edges: float64 [W, P], share of the window at which each part ends.
+        random: Source of randomness.
+
+    Returns:
+        float64 [W, P, 2], the least and the largest of as many even draws.
+    """
+    begin = torch.cat([torch.zeros_like(edges[:, :1]), edges[:, :-1]], dim=1)
+    shape = (2, *flows.shape)
+    uniform = torch.rand(shape, generator=random, device=flows.device, dtype=flows.dtype)
+    first = 1 - uniform[0] ** (1 / flows.clamp(min=1))
+    last = first + (1 - first) * uniform[1] ** (1 / (flows - 1).clamp(min=1))
+    last = torch.where(flows > 1, last, first)
+    place = torch.stack([first, last], dim=-1)
+    return begin[..., None] + (edges - begin)[..., None] * place
 
 
 def part_edges(start: Tensor, *, windows: int) -> Tensor:

@@ -88,7 +88,9 @@ class Left:
         return room | ~room.any(dim=1, keepdim=True)
 
 
-def fit_to_parts(window: Tensor, part: Tensor, start: Tensor, span_ns: Tensor) -> Tensor:
+def fit_to_parts(
+    window: Tensor, part: Tensor, start: Tensor, span_ns: Tensor, *, stretch: float = STRETCH
+) -> Tensor:
     """Move the starts of each part's flows to where their part began and ended.
 
     Gaps are drawn one by one, and the sum of their errors is known at the end alone.
@@ -98,6 +100,7 @@ def fit_to_parts(window: Tensor, part: Tensor, start: Tensor, span_ns: Tensor) -
         part: int64 [F], ascending in each window.
         start: float64 [F] ns, ascending in each window.
         span_ns: float64 [W, P, 2], where the first and last flow of each part begin.
+        stretch: By which flows are moved apart at most.
     """
     count = span_ns.shape[1]
     place = window * count + part
@@ -106,7 +109,7 @@ def fit_to_parts(window: Tensor, part: Tensor, start: Tensor, span_ns: Tensor) -
     last = torch.zeros_like(flat[:, 0]).scatter_reduce(0, place, start, "amax")
     wanted = flat[:, 1] - flat[:, 0]
     scale = torch.where(last > first, wanted / (last - first).clamp(min=1), 1.0)
-    scale = scale.clamp(max=STRETCH)
+    scale = scale.clamp(max=stretch)
     return (flat[place, 0] + (start - first[place]) * scale[place]).floor()
 
 
