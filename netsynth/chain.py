@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_USER_PORT = 1024  # RFC 6335 section 6: below it are the system's
 LAST_PORT = 65535
+LARGE = 64  # packets of a flow that may end earlier, behind the first half as many
 SPARE = 0.25  # of the packets still wanted that a part may have too many to leave out whole flows
 
 
@@ -58,8 +59,9 @@ def chain_windows(
 def limit_packets(parts: Iterable[CompiledPackets], count: int) -> Iterator[CompiledPackets]:
     """Pass on the first `count` packets, and ask for no more parts than that takes.
 
-    Where the last part has a few more, flows that begin last are left out whole, in proportion:
-    cut off at a moment, they would be those that lack the rest of their handshakes.
+    Where the last part has a few more, flows that begin last are left out whole, in proportion,
+    then large flows end earlier. Cut off at a moment, whatever goes on just then would lack its
+    end, and what begins the rest of its handshake.
     """
     left, seen = count, -1
     for part in parts:
@@ -74,11 +76,12 @@ def limit_packets(parts: Iterable[CompiledPackets], count: int) -> Iterator[Comp
 
 
 def _leave_out(part: CompiledPackets, spare: int, *, after: int) -> CompiledPackets:
-    """Leave out flows numbered above `after` that begin last and have at most `spare` packets
-    together, no larger a share of flows than of packets."""
+    """Leave out `spare` packets of flows numbered above `after`, as far as there are such: of those
+    that begin last no larger a share than of packets, then the last ones of large flows."""
     flows, first, inverse, counts = np.unique(
         part.flow, return_index=True, return_inverse=True, return_counts=True
     )
+    inverse = inverse.ravel()
     out = np.zeros(flows.size, dtype=np.bool_)
     rows = np.argsort(-first)
     most = math.ceil(spare / len(part.packets) * flows.size)
@@ -86,7 +89,13 @@ def _leave_out(part: CompiledPackets, spare: int, *, after: int) -> CompiledPack
         if counts[row] <= spare:
             out[row] = True
             spare -= int(counts[row])
-    return take_packets(part, np.flatnonzero(~out[inverse.ravel()]))
+    order = np.argsort(inverse, kind="stable")
+    place = np.empty(inverse.size, dtype=np.int64)  # of each packet in its flow
+    place[order] = np.arange(inverse.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept = ~out[inverse]
+    large = kept & (counts >= LARGE)[inverse] & (flows > after)[inverse] & (place >= LARGE // 2)
+    kept[np.flatnonzero(large)[::-1][:spare]] = False
+    return take_packets(part, np.flatnonzero(kept))
 
 
 def limit_time(parts: Iterable[CompiledPackets], end_ns: int) -> Iterator[CompiledPackets]:

@@ -137,13 +137,16 @@ def test_flows_that_begin_last_are_left_out_whole_where_there_are_a_few_packets_
     assert counts.tolist() == [10] * 6 + [9] * 5 + [0]  # five more lost their last packet
 
 
-def test_no_larger_a_share_of_flows_is_left_out_than_of_packets() -> None:
-    """A flow of 90 packets and 10 of one: a tenth too many takes 2 of the 11."""
+def test_small_flows_stay_whole_where_a_large_one_may_end_earlier() -> None:
+    """A flow of 90 packets, 10 of one: 90 are two small ones less, and 82 of the large one."""
     flows = [make_part(list(range(0, 990, 11))), *[make_part([100 * i + 5]) for i in range(10)]]
     part = next(chain_windows([flows], window_ns=2000, start_ns=0))
     assert len(part.packets) == 100
-    counts = np.bincount(next(limit_packets([part], 90)).flow, minlength=11)
-    assert counts.tolist() == [82, *[1] * 8, 0, 0]
+    made = next(limit_packets([part], 90))
+    assert np.bincount(made.flow, minlength=11).tolist() == [82, *[1] * 8, 0, 0]
+    large = made.packets.time_ns[made.flow == 0]
+    assert large.tolist() == [11 * i for i in range(82)]
+    assert made.packets.time_ns.max() <= 990
 
 
 def test_flows_that_began_in_an_earlier_part_are_not_left_out() -> None:
