@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.memory import is_large, lengthen, new_array, open_scratch
-from netsynth.numbers import Array
+from netsynth.numbers import Array, IntArray
 from netsynth.tables import PACKET_COLUMNS, PacketTable
 
 MAPPED_ROWS = 1 << 19  # columns of more rows lie in memory maps
@@ -32,6 +32,11 @@ Arrays = tuple[Array, ...]
 def empty_columns(rows: int) -> Arrays:
     """Return small columns, one array each of `PACKET_COLUMNS`, not initialised."""
     return tuple(np.empty(rows, dtype=dtype) for dtype in DTYPES)
+
+
+def places_of(arrays: Arrays) -> IntArray:
+    """Return where contiguous arrays lie in memory, int64 [C]; the caller keeps them alive."""
+    return np.array([array.__array_interface__["data"][0] for array in arrays], dtype=np.int64)
 
 
 def make_table(arrays: Arrays, start: int, stop: int, addresses: NDArray[np.uint8]) -> PacketTable:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.capture.columns import places_of
 from netsynth.capture.engines import Engine, choose_engine
 from netsynth.capture.records import (
     ADDRESS_HEADROOM,
@@ -83,8 +84,7 @@ class Decoder:
     def _places_of(self, arrays: tuple[Array, ...]) -> IntArray:
         """Return where columns lie in memory; those of the last call are known, but not held."""
         if self._first() is not arrays[0]:
-            places = [array.__array_interface__["data"][0] for array in arrays]
-            self._places = np.array(places, dtype=np.int64)
+            self._places = places_of(arrays)
             self._first = weakref.ref(arrays[0])
         assert arrays[0].size >= self.state[ROW_LIMIT]
         return self._places

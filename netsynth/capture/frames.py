@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Places in `settings`, int64.
-OUT_SIZE, RESOLUTION, CUT, PCAPNG_OUT, FILL_MASK, MAC_KEY = range(6)
-SETTINGS_SIZE = 6
+OUT_SIZE, RESOLUTION, CUT, PCAPNG_OUT, FILL_MASK, MAC_KEY, ROWS = range(7)
+SETTINGS_SIZE = 7
 
 POOL_SIZE = 65_536  # P; the filler of a stream repeats after as many bytes
-MAX_FRAME = 16 + 18 + 40 + 65_535 + 64  # bytes of the longest record, and some
+SPARE = 64  # bytes that may be read behind a pool's end
+MAX_FRAME = 28 + 18 + 48 + 65_535 + 8 + 128  # bytes of the longest record, and some
 FRAGMENT_UNITS = 185  # offset of fragments but the first: 1480 bytes, an Ethernet frame's share
 CARD_BYTE = 0x02  # first byte of MAC addresses: unicast, locally administered (IEEE 802)
 
@@ -26,7 +27,7 @@ class Pool:
     """Filler bytes and the sums that make their checksums cheap.
 
     Attributes:
-        data: uint8 [2P + 8], the second half equal to the first.
+        data: uint8 [2P + SPARE], the second half equal to the first.
         sums: uint32 [2P / 8 + 1], sum of the bytes before each eighth, taken as 16-bit
             little-endian words, modulo 65535.
     """
@@ -37,7 +38,7 @@ class Pool:
 
 def make_pool(seed: int, *, zero: bool) -> Pool:
     """Make the filler of a seed, or one of zeros."""
-    data = np.zeros(2 * POOL_SIZE + 8, dtype=np.uint8)
+    data = np.zeros(2 * POOL_SIZE + SPARE, dtype=np.uint8)
     if not zero:
         once = np.frombuffer(np.random.Generator(np.random.PCG64(seed)).bytes(POOL_SIZE), np.uint8)
         data[: 2 * POOL_SIZE] = np.tile(once, 2)

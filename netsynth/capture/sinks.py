@@ -25,6 +25,9 @@ class _Stream(Protocol):
 class CaptureSink:
     """A file under another name beside its own until it is whole, or standard output for "-".
 
+    Attributes:
+        is_stream: Bytes go to a compressor, or to somebody who may wait for them.
+
     Args:
         path: Where to.
         packing: How to compress.
@@ -37,6 +40,7 @@ class CaptureSink:
         self._path = path
         self._name = "standard output" if str(path) == "-" else str(path)
         self._packing = packing
+        self.is_stream = bool(packing) or str(path) == "-"
         self._temporary: Path | None = None
         self._stream: _Stream | None = None
         try:

@@ -10,24 +10,33 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-FEW = 64  # bytes that are not worth a vector loop
+PIECE = 64  # bytes copied at once
 
 
-@intrinsic
-def _move_eight(_typing, out, at, source, start):
-    """Copy eight bytes."""
+def _make_move(size: int) -> Any:
+    """Return a function of (array, place, array, place) that copies `size` bytes to the first."""
 
-    def generate(context, builder, signature, arguments):
-        kind = ir.IntType(64).as_pointer()
-        places = []
-        for index in (0, 2):
-            data = context.make_array(signature.args[index])(context, builder, arguments[index])
-            place = builder.gep(data.data, [arguments[index + 1]])
-            places.append(builder.bitcast(place, kind))
-        builder.store(builder.load(places[1], align=1), places[0], align=1)
-        return context.get_dummy_value()
+    @intrinsic
+    def move(_typing, out, at, source, start):
+        def generate(context, builder, signature, arguments):
+            kind = ir.VectorType(ir.IntType(8), size).as_pointer()
+            places = []
+            for index in (0, 2):
+                array = context.make_array(signature.args[index])
+                data = array(context, builder, arguments[index]).data
+                place = context.cast(
+                    builder, arguments[index + 1], signature.args[index + 1], types.int64
+                )
+                places.append(builder.bitcast(builder.gep(data, [place]), kind))
+            builder.store(builder.load(places[1], align=1), places[0], align=1)
+            return context.get_dummy_value()
 
-    return types.void(out, at, source, start), generate
+        return types.void(out, at, source, start), generate
+
+    return move
+
+
+move_16, move_32, move_64 = _make_move(16), _make_move(32), _make_move(64)
 
 
 @njit(cache=True)
@@ -41,12 +50,10 @@ def copy(out: Any, at: int, source: Any, start: int, count: int) -> None:
 
 @njit(cache=True)
 def copy_loosely(out: Any, at: int, source: Any, start: int, count: int) -> None:
-    """Copy `count` bytes, none if it is negative; up to seven more may be copied.
+    """Copy `count` bytes, none if it is negative; up to PIECE more may be copied.
 
-    Both arrays must have seven bytes more.
+    Both arrays must have as many bytes more.
     """
-    if count > FEW:
-        copy(out, at, source, start, count)
-        return
-    for k in range(0, count, 8):
-        _move_eight(out, at + k, source, start + k)
+    move_64(out, at, source, start)  # unasked: most payloads are short, and which is hard to guess
+    for k in range(PIECE, count, PIECE):
+        move_64(out, at + k, source, start + k)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +10,9 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.capture.columns import places_of
 from netsynth.capture.engines import Engine, choose_engine
+from netsynth.capture.file_parts import check_prefixes, file_header, frame_record
 from netsynth.capture.frames import (
     CUT,
     FILL_MASK,
@@ -21,6 +22,7 @@ from netsynth.capture.frames import (
     PCAPNG_OUT,
     POOL_SIZE,
     RESOLUTION,
+    ROWS,
     SETTINGS_SIZE,
     Pool,
     make_crc_table,
@@ -30,19 +32,13 @@ from netsynth.capture.sinks import CaptureSink, Packing
 from netsynth.errors import CaptureError, ConfigError, TableError
 from netsynth.numbers import IntArray
 from netsynth.tables import (
-    OPTION_MSS,
-    OPTION_SACK,
-    OPTION_SACK_PERMITTED,
-    OPTION_TIMESTAMPS,
-    OPTION_WINDOW_SCALE,
     PACKET_COLUMNS,
-    TCP,
     PacketTable,
 )
 
 OUT_BYTES = 1 << 20
 MAX_SNAPLEN = 262_144
-OPTION_ROOM = 40  # bytes of TCP options (RFC 9293 section 3.1)
+LONGEST_FRAME = MAX_FRAME - 64  # with the header of its record
 MAX_TIME_NS = (1 << 32) * 1_000_000_000
 Fill = Literal["random", "zero"]
 
@@ -90,20 +86,21 @@ class CaptureWriter:
         self._packing: Packing = (
             "gz" if "gz" in names[-1:] else "zst" if "zst" in names[-1:] else ""
         )
-        self._is_next_generation = "pcapng" in names[-2 if self._packing else -1 :]
+        self._as_pcapng = "pcapng" in names[-2 if self._packing else -1 :]
         self._resolution_ns = time_resolution_ns
         self._snaplen = snaplen
         self._settings: IntArray = np.zeros(SETTINGS_SIZE, dtype=np.int64)
-        self._settings[OUT_SIZE] = OUT_BYTES + MAX_FRAME
         self._settings[RESOLUTION] = time_resolution_ns
         self._settings[CUT] = snaplen or MAX_SNAPLEN
-        self._settings[PCAPNG_OUT] = self._is_next_generation
+        self._settings[PCAPNG_OUT] = self._as_pcapng
         self._settings[FILL_MASK] = POOL_SIZE - 1
         self._settings[MAC_KEY] = np.int64(np.uint64(mac_key & 0xFFFFFFFFFFFFFFFF).view(np.int64))
         self._out: NDArray[np.uint8] = np.zeros(OUT_BYTES + MAX_FRAME, dtype=np.uint8)
         self._view = self._out.data
+        self._held = 0  # bytes at the buffer's front that are not written yet
         self._crc_table = make_crc_table()
-        self._encode_rows = _load_encoder(engine)
+        self._is_compiled = choose_engine(engine) == "numba"
+        self._encode_rows = _load_encoder(is_compiled=self._is_compiled)
         self._pools: dict[tuple[int, str], Pool] = {}
         self._sink: CaptureSink | None = None
         self._last_ns = 0
@@ -111,7 +108,9 @@ class CaptureWriter:
     def __enter__(self) -> Self:
         self._sink = CaptureSink(self.path, self._packing)
         try:
-            self._sink.write(memoryview(self._file_header()))
+            self._hold(
+                file_header(self._resolution_ns, self._snaplen or MAX_SNAPLEN, self._as_pcapng)
+            )
         except CaptureError:
             self._sink.discard()
             raise
@@ -126,8 +125,13 @@ class CaptureWriter:
         assert self._sink is not None
         if kind is not None:
             self._sink.discard()
-        else:
-            self._sink.finish()
+            return
+        try:
+            self._flush()
+        except CaptureError:
+            self._sink.discard()
+            raise
+        self._sink.finish()
 
     def write(
         self,
@@ -168,7 +172,7 @@ class CaptureWriter:
         elif prefix_start is None or prefix_length is None:
             raise TableError("prefix is given, but not prefix_start and prefix_length")
         else:
-            _check_prefixes(packets, prefix, prefix_start, prefix_length)
+            check_prefixes(packets, prefix, prefix_start, prefix_length)
         if (fill_seed, fill) not in self._pools:
             self._pools = {(fill_seed, fill): make_pool(fill_seed, zero=fill == "zero")}
         self._encode(
@@ -193,7 +197,7 @@ class CaptureWriter:
             TableError: If it is out of order, later than 2106, or longer than a frame can be.
         """
         assert self._sink is not None
-        if not self._last_ns <= time_ns < MAX_TIME_NS or len(frame) > MAX_FRAME:
+        if not self._last_ns <= time_ns < MAX_TIME_NS or len(frame) > LONGEST_FRAME:
             raise TableError(
                 f"a frame of {len(frame)} bytes at {time_ns} ns is too long, too late, or before "
                 f"the last packet, which is at {self._last_ns} ns"
@@ -201,14 +205,33 @@ class CaptureWriter:
         self._last_ns = time_ns
         kept = frame[: int(self._settings[CUT])]
         ticks = time_ns // self._resolution_ns
-        if self._is_next_generation:
-            padded = kept + bytes(-len(kept) % 4)
-            size, words = 32 + len(padded), (ticks >> 32, ticks & 0xFFFFFFFF, len(kept), len(frame))
-            record = struct.pack("<7I", 6, size, 0, *words) + padded + struct.pack("<I", size)
-        else:
-            seconds, fraction = divmod(ticks, 1_000_000_000 // self._resolution_ns)
-            record = struct.pack("<4I", seconds, fraction, len(kept), len(frame)) + kept
-        self._sink.write(memoryview(record))
+        self._hold(frame_record(ticks, self._resolution_ns, kept, len(frame), self._as_pcapng))
+
+    def _hold(self, data: bytes) -> None:
+        """Append bytes, no more than MAX_FRAME, to the buffer."""
+        stop = self._held + len(data)
+        self._view[self._held : stop] = data
+        self._advance(stop)
+
+    def _advance(self, held: int) -> None:
+        """Write what fills the buffer, or all where somebody may wait for it.
+
+        Whole pieces at multiples of their length cost the system least: it finds room for each
+        at once.
+        """
+        assert self._sink is not None
+        self._held = held
+        if self._sink.is_stream:
+            self._flush()
+        elif held >= OUT_BYTES:
+            self._sink.write(self._view[:OUT_BYTES])
+            self._held = held - OUT_BYTES
+            self._out[: self._held] = self._out[OUT_BYTES:held]
+
+    def _flush(self) -> None:
+        assert self._sink is not None
+        self._sink.write(self._view[: self._held])
+        self._held = 0
 
     def _encode(
         self,
@@ -216,29 +239,32 @@ class CaptureWriter:
         pool: Pool,
         prefixes: tuple[NDArray[np.uint8], IntArray, IntArray],
     ) -> None:
-        assert self._sink is not None
         columns = tuple(np.ascontiguousarray(getattr(packets, name)) for name in PACKET_COLUMNS)
+        places = places_of(columns) if self._is_compiled else columns
+        self._settings[ROWS] = len(packets)
         keys = np.ascontiguousarray(packets.addresses).view(np.uint64)
         row = 0
         while row < len(packets):
+            self._settings[OUT_SIZE] = self._out.size - self._held
             row, used = self._encode_rows(
-                columns,
+                places,
                 keys,
                 row,
-                self._out,
+                self._out[self._held :],
                 self._settings,
                 pool.data,
                 pool.sums,
                 *prefixes,
                 self._crc_table,
             )
-            self._sink.write(self._view[:used])
+            self._advance(self._held + used)
 
     def _check(self, packets: PacketTable) -> None:
         times_ns = packets.time_ns
-        late = np.flatnonzero(np.diff(times_ns, prepend=self._last_ns) < 0)
-        if late.size:
-            raise TableError(f"sort packets by time_ns: row {late[0]} is before the one before it")
+        late = times_ns[1:] < times_ns[:-1]
+        if times_ns[0] < self._last_ns or late.any():
+            row = 0 if times_ns[0] < self._last_ns else int(np.argmax(late)) + 1
+            raise TableError(f"sort packets by time_ns: row {row} is before the one before it")
         if times_ns[-1] >= MAX_TIME_NS:
             raise TableError("time_ns must be before the year 2106 to fit into a capture")
         self._last_ns = int(times_ns[-1])
@@ -248,19 +274,9 @@ class CaptureWriter:
             if rows.min() < 0 or rows.max() >= count:
                 raise TableError(f"{name} must hold rows of the {count} addresses")
 
-    def _file_header(self) -> bytes:
-        snaplen = self._snaplen or MAX_SNAPLEN
-        if not self._is_next_generation:
-            magic = 0xA1B23C4D if self._resolution_ns == 1 else 0xA1B2C3D4
-            return struct.pack("<IHHiIII", magic, 2, 4, 0, 0, snaplen, 1)
-        exponent = 9 if self._resolution_ns == 1 else 6
-        section = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
-        options = struct.pack("<HHB3xHH", 9, 1, exponent, 0, 0)
-        return section + struct.pack("<IIHHI", 1, 32, 1, 0, snaplen) + options + b"\x20\0\0\0"
 
-
-def _load_encoder(engine: Engine) -> Callable[..., tuple[int, int]]:
-    if choose_engine(engine) == "numba":
+def _load_encoder(*, is_compiled: bool) -> Callable[..., tuple[int, int]]:
+    if is_compiled:
         from netsynth.capture import encode_numba
 
         compiled: Callable[..., tuple[int, int]] = encode_numba.encode
@@ -268,27 +284,3 @@ def _load_encoder(engine: Engine) -> Callable[..., tuple[int, int]]:
     from netsynth.capture.encode_numpy import encode
 
     return encode
-
-
-def _check_prefixes(
-    packets: PacketTable, prefix: NDArray[np.uint8], start: IntArray, length: IntArray
-) -> None:
-    count = len(packets)
-    if start.shape != (count,) or length.shape != (count,):
-        raise TableError(f"prefix_start and prefix_length must have one row a packet ({count})")
-    if prefix.ndim != 1 or prefix.dtype != np.uint8:
-        raise TableError("prefix must be a flat array of uint8")
-    if start.min() < 0 or length.min() < 0 or (start + length).max() > prefix.size:
-        raise TableError(f"prefixes must lie within the {prefix.size} bytes of prefix")
-    rows = np.flatnonzero(packets.option_bits & OPTION_SACK)
-    rows = rows[(packets.protocol[rows] == TCP) & (packets.payload_length[rows] == 0)]
-    bits = packets.option_bits[rows].astype(np.int64)
-    room = OPTION_ROOM - np.where(bits & OPTION_TIMESTAMPS, 12, 0)
-    room -= np.where(bits & OPTION_MSS, 4, 0) + np.where(bits & OPTION_WINDOW_SCALE, 4, 0)
-    room -= np.where((bits & OPTION_SACK_PERMITTED > 0) & (bits & OPTION_TIMESTAMPS == 0), 4, 0)
-    wrong = rows[(length[rows] % 4 != 0) | (length[rows] > room)]
-    if wrong.size:
-        raise TableError(
-            f"row {wrong[0]} has SACK blocks of {length[wrong[0]]} bytes; make them whole words "
-            f"that fit into the {OPTION_ROOM} bytes of options"
-        )
