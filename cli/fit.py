@@ -9,8 +9,6 @@ from typing import Any
 
 import click
 
-from netsynth.errors import ConfigError
-
 from . import series
 from .main import EXIT_INTERRUPTED
 from .progress_bar import make_progress
@@ -158,8 +156,9 @@ def fit(
             if metadata is not None:
                 series.retrain_metadata(captures, metadata, stop=stop, **shared)
             else:
-                if labels:
-                    raise ConfigError("--labels is for captures, not for series")
+                series.refuse_options(
+                    {"--labels": labels is not None, "--decapsulate": decapsulate}
+                )
                 series.fit_series(
                     captures,
                     generator=generator,

@@ -79,11 +79,18 @@ def report(
     at 3. REAL may also be a .npz, .csv or .parquet file of series (docs/series.md).
     """
     if series.names_series(real):
-        if fail_over is not None:
-            raise click.UsageError("--fail-over is for captures; a report of series has no limit")
+        series.refuse_options(
+            {
+                "--fail-over": fail_over is not None,
+                "--baselines": baselines,
+                "--labels": labels is not None,
+                "--synthetic-labels": bool(synthetic_labels),
+                "--family": bool(families),
+            }
+        )
         return series.report_series(
             real, synthetic, output=output, schema=schema, held_out=held_out, seed=seed,
-            as_json=as_json,
+            salvage=salvage, as_json=as_json,
         )  # fmt: skip
     from netsynth.reading import read_traffic
     from netsynth.report import baseline_captures, compare, floor_report, refer_to, write_report

@@ -166,6 +166,17 @@ def sample(
     if series.names_series(output) or metadata is not None or length is not None:
         if flows is not None or duration_ns is not None:
             raise ConfigError("of a model of series, say how many with -n")
+        series.refuse_options(
+            {
+                "--rate": rate is not None,
+                "--weight": bool(weightings),
+                "--keep-addresses": keep_addresses,
+                "--timestamps": timestamps != "ml",
+                "--payload": payload != "templates",
+                "--snaplen": snaplen is not None,
+                "--arp": arp,
+            }
+        )
         series.sample_series(
             model,
             output,

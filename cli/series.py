@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,13 @@ def names_series(path: Path | str) -> bool:
 def default_output(path: str) -> Path:
     """Name the model of a file of series: its name, in the current folder, as .netsynth."""
     return Path(f"{Path(path).stem}.netsynth")
+
+
+def refuse_options(given: Mapping[str, bool]) -> None:
+    """Refuse options that mean nothing for series, by their name and whether they were given."""
+    for name, is_given in given.items():
+        if is_given:
+            raise click.UsageError(f"{name} is for captures, not for series (docs/series.md)")
 
 
 def fit_series(
@@ -147,6 +154,7 @@ def report_series(
     schema: str | None,
     held_out: str | None,
     seed: int,
+    salvage: bool,
     as_json: bool,
 ) -> int:
     """Say how close files of synthetic series are to one of real series; return 0."""
@@ -155,7 +163,9 @@ def report_series(
     if not synthetic:
         raise click.UsageError("give a SYNTHETIC file of series")
     reports = {
-        path: compare_files(real, path, schema=schema, held_out=held_out, seed=seed)
+        path: compare_files(
+            real, path, schema=schema, held_out=held_out, seed=seed, salvage=salvage
+        )
         for path in synthetic
     }
     content = {path: found.to_dict() for path, found in reports.items()}

@@ -151,6 +151,7 @@ def compare_files(
     schema: Path | str | None = None,
     held_out: Path | str | None = None,
     seed: int = 0,
+    salvage: bool = False,
 ) -> SeriesReport:
     """Measure how close a file of synthetic series is to one of real series.
 
@@ -160,17 +161,19 @@ def compare_files(
         schema: Schema file; None guesses from `real`.
         held_out: File of real series not learned from, or None.
         seed: Of the halves and the classifiers.
+        salvage: Leave out series with bad rows, instead of raising.
 
     Raises:
-        TableError: If a file cannot be read, or the columns differ.
+        TableError: If a file cannot be read, rows are bad, or the columns differ.
         ConfigError: If the schema is bad.
     """
     from netsynth.series import compare_series, plan_of_schema, read_schema_file, read_series
 
-    first = read_series(real, schema=schema)
+    first = read_series(real, schema=schema, salvage=salvage)
     plan = plan_of_schema(first.schema) if schema is None else read_schema_file(schema)
     others = [
-        None if path is None else read_series(path, schema=plan) for path in (synthetic, held_out)
+        None if path is None else read_series(path, schema=plan, salvage=salvage)
+        for path in (synthetic, held_out)
     ]
     assert others[0] is not None
     return compare_series(first, others[0], held_out=others[1], seed=seed)

@@ -45,7 +45,7 @@ def read_series(
     if suffix not in SUFFIXES:
         raise ConfigError(f"{path}: series are in files ending in {', '.join(SUFFIXES)}")
     if suffix == ".npz":
-        return read_npz(target, plan)
+        return read_npz(target, plan, salvage=salvage)
     table = read_long_table(target)
     dataset, _ = dataset_of_table(table, plan or infer_plan(table), salvage=salvage)
     return dataset

@@ -12,53 +12,69 @@ References:
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from netsynth.dataset import CATEGORICAL, COUNT, NUMERIC, Column, SeriesDataset, SeriesSchema
-from netsynth.errors import ModelError, TableError
+from netsynth.dataset import COUNT, Column, SeriesDataset
+from netsynth.errors import TableError
 from netsynth.numbers import Array, FloatArray, IntArray
-from netsynth.series.schema_file import ColumnPlan, SchemaPlan
+from netsynth.series.npz_columns import guess_plan, schema_of_plan, written_schema
+from netsynth.series.schema_file import SchemaPlan
 
 NAMES = ("data_feature", "data_attribute", "data_gen_flag")
+SHOWN = 5  # bad samples that an error names
+ROUNDING = 1e-6  # by which a number may leave 0..1
+
+log = logging.getLogger(__name__)
 
 
-def read_npz(path: Path, plan: SchemaPlan | None = None) -> SeriesDataset:
+def read_npz(path: Path, plan: SchemaPlan | None = None, *, salvage: bool = False) -> SeriesDataset:
     """Read a dataset in DoppelGANger's layout.
 
     Args:
         path: The file.
         plan: What the columns are; None guesses: columns of the metadata that add up to one in
             every sample are a category, all others and the measurements are numbers.
+        salvage: Leave out bad samples (and log how many), instead of raising.
 
     Raises:
-        TableError: If arrays are missing, differ in size, hold what is no number, or the columns
-            do not fit the plan; names the sample.
+        TableError: If arrays are missing or differ in size, the columns do not fit the plan, or
+            samples are bad (broken flags, what is no number, a category that is none of its
+            values, a measurement out of range); names the samples.
     """
     arrays = _load(path)
     feature = arrays["data_feature"].astype(np.float64)  # [F, T, D]
     attribute = arrays["data_attribute"].astype(np.float64)  # [F, A]
-    lengths = _lengths(path, arrays["data_gen_flag"], feature)
-    low, high = _ranges(path, arrays, feature.shape[2])
-    schema = _written_schema(path, arrays)
+    schema = written_schema(path, arrays)
+    bad = _BadSamples(path=path, count=len(feature))
+    lengths, active = _lengths(arrays["data_gen_flag"], bad)
+    bad.add(~np.all(np.isfinite(attribute), axis=1), "data_attribute holds what is no number")
+    nonsense = ~np.isfinite(feature).all(axis=2) & active  # [F, T]
+    bad.add(np.any(nonsense, axis=1), "data_feature holds what is no number")
+    good = bad.good()
+    limits = _ranges(path, arrays, feature.shape[2])
     is_foreign = schema is None
     if schema is None:
-        plan = plan or _guess(attribute, feature.shape[2])
-        schema = _plan_schema(path, plan, attribute, low, high, feature.shape[1])
-    active = np.arange(feature.shape[1]) < lengths[:, None]  # [F, T]
-    records = feature[active]  # [N, D]
-    bad = np.argwhere(~np.isfinite(records))
-    if bad.size:
-        row = int(np.repeat(np.arange(len(lengths)), lengths)[bad[0, 0]])
-        raise TableError(f"{path}: data_feature of sample {row} holds what is no number")
+        plan = plan or guess_plan(attribute[good], feature.shape[2])
+        reach = limits or _reach(feature[active & good[:, None]])
+        schema = schema_of_plan(path, plan, attribute[good], *reach, feature.shape[1])
+    _check_categories(path, "data_attribute", attribute[:, None], schema.metadata, bad)
+    _check_categories(path, "data_feature", feature, schema.measurements, bad, active)
+    if limits is not None:
+        _check_bounds(feature, schema.measurements, bad, active)
+    kept = bad.settle(salvage=salvage)
+    records = feature[active & kept[:, None]]  # [N, D]
     of_metadata = None if is_foreign else _limits(schema.metadata)
     return SeriesDataset(
         schema=schema,
-        metadata=_decode(path, "data_attribute", attribute, schema.metadata, of_metadata),
-        values=_decode(path, "data_feature", records, schema.measurements, (low, high)),
-        offsets=np.concatenate(([0], np.cumsum(lengths))),
+        metadata=_decode(attribute[kept], schema.metadata, of_metadata),
+        values=_decode(records, schema.measurements, limits),
+        offsets=np.concatenate(([0], np.cumsum(lengths[kept]))),
     )
 
 
@@ -118,27 +134,115 @@ def _load(path: Path) -> dict[str, Array]:
         raise TableError(
             f"{path}: data_gen_flag has {flag.shape[1]} steps, data_feature {feature.shape[1]}"
         )
-    bad = np.argwhere(~np.isfinite(attribute))
-    if bad.size:
-        raise TableError(f"{path}: data_attribute of sample {bad[0, 0]} holds what is no number")
     return arrays
 
 
-def _lengths(path: Path, flags: Array, feature: FloatArray) -> IntArray:
-    """Records of each series; flags must be ones, then zeros."""
-    lengths: IntArray = (flags > 0.5).sum(axis=1).astype(np.int64)
-    expected = np.arange(flags.shape[1]) < lengths[:, None]
-    wrong = ((flags > 0.5) != expected).any(axis=1) | (lengths == 0)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise TableError(f"{path}: data_gen_flag of sample {row} is not ones, then zeros")
-    return lengths
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _BadSamples:
+    """What is wrong with samples, collected to be told at once."""
+
+    path: Path
+    count: int
+    found: dict[int, str] = field(default_factory=dict)
+
+    def add(self, mask: NDArray[np.bool_], reason: str) -> None:
+        """Note the samples of a mask [F]; the first reason stays."""
+        for row in np.flatnonzero(mask).tolist():
+            self.found.setdefault(row, reason)
+
+    def good(self) -> NDArray[np.bool_]:
+        """Samples with nothing wrong so far, bool [F].
+
+        Raises:
+            TableError: If there is none.
+        """
+        mask = np.ones(self.count, dtype=np.bool_)
+        mask[list(self.found)] = False
+        if not mask.any():
+            raise TableError(f"{self.path}: every sample is bad: {self._told()}")
+        return mask
+
+    def settle(self, *, salvage: bool) -> NDArray[np.bool_]:
+        """Return the samples to keep, bool [F].
+
+        Raises:
+            TableError: If a sample is bad and `salvage` is False, or none is left.
+        """
+        kept = self.good()
+        if self.found and not salvage:
+            raise TableError(
+                f"{self.path}: {self._told()}; mend them, or leave them out with --salvage"
+            )
+        if self.found:
+            log.warning(
+                "%s: left out %d bad samples (%s)", self.path, len(self.found), self._told()
+            )
+        return kept
+
+    def _told(self) -> str:
+        first = sorted(self.found)[:SHOWN]
+        told = "; ".join(f"sample {row}: {self.found[row]}" for row in first)
+        more = len(self.found) - SHOWN
+        return f"{told}; and {more} more" if more > 0 else told
 
 
-def _ranges(path: Path, arrays: dict[str, Array], width: int) -> tuple[FloatArray, FloatArray]:
-    """What 0 and 1 stand for in each column of data_feature."""
+def _lengths(flags: Array, bad: _BadSamples) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Records of each series [F], and which steps are records [F, T]; flags are ones, then zeros.
+
+    A NaN is no record.
+    """
+    is_on = flags > 0.5
+    lengths: IntArray = is_on.sum(axis=1).astype(np.int64)
+    active = np.arange(flags.shape[1]) < lengths[:, None]
+    wrong = (is_on != active).any(axis=1) | (lengths == 0) | ~np.isfinite(flags).all(axis=1)
+    bad.add(wrong, "data_gen_flag is not ones, then zeros")
+    return lengths, active
+
+
+def _check_categories(
+    path: Path,
+    what: str,
+    encoded: FloatArray,
+    columns: tuple[Column, ...],
+    bad: _BadSamples,
+    active: NDArray[np.bool_] | None = None,
+) -> None:
+    """Note samples of `encoded` [F, T, D] where a category is none of its values, or two."""
+    if encoded.shape[2] != sum(column.width for column in columns):
+        raise TableError(f"{path}: {what} has {encoded.shape[2]} columns, its schema another count")
+    at = 0
+    for column in columns:
+        part = encoded[:, :, at : at + column.width]
+        at += column.width
+        if not column.is_categorical:
+            continue
+        wrong = ~(np.isin(part, (0.0, 1.0)).all(axis=2) & (part.sum(axis=2) == 1))  # [F, T]
+        wrong = wrong if active is None else wrong & active
+        bad.add(np.any(wrong, axis=1), f"{what}: {column.name} is not one of its values")
+
+
+def _check_bounds(
+    feature: FloatArray, columns: tuple[Column, ...], bad: _BadSamples, active: NDArray[np.bool_]
+) -> None:
+    """Note samples with a measurement outside 0..1, in which numbers are kept."""
+    at = 0
+    for column in columns:
+        if not column.is_categorical:
+            cell = feature[:, :, at]
+            outside = active & ((cell < -ROUNDING) | (cell > 1 + ROUNDING))
+            bad.add(np.any(outside, axis=1), f"data_feature: {column.name} lies outside 0..1")
+        at += column.width
+
+
+def _ranges(
+    path: Path, arrays: dict[str, Array], width: int
+) -> tuple[FloatArray, FloatArray] | None:
+    """What 0 and 1 stand for in each column of data_feature; None where numbers are as they are."""
+    names = ("data_feature_min", "data_feature_max")
+    if not any(name in arrays for name in names):
+        return None
     sides = []
-    for name, default in (("data_feature_min", 0.0), ("data_feature_max", 1.0)):
+    for name, default in zip(names, (0.0, 1.0), strict=True):
         side = arrays.get(name, np.full(width, default)).astype(np.float64)
         if side.shape != (width,) or not np.isfinite(side).all():
             raise TableError(f"{path}: {name} must be {width} numbers")
@@ -146,107 +250,23 @@ def _ranges(path: Path, arrays: dict[str, Array], width: int) -> tuple[FloatArra
     return sides[0], sides[1]
 
 
-def _written_schema(path: Path, arrays: dict[str, Array]) -> SeriesSchema | None:
-    if "schema" not in arrays:
-        return None
-    try:
-        return SeriesSchema.from_dict(json.loads(str(arrays["schema"])))
-    except (ValueError, ModelError) as error:
-        raise TableError(f"{path}: its schema is damaged ({error})") from error
-
-
-def _guess(attribute: FloatArray, measurement_count: int) -> SchemaPlan:
-    """Take each shortest run of columns that adds up to one in all samples as a category."""
-    plans: list[ColumnPlan] = []
-    start, width = 0, attribute.shape[1]
-    is_binary = np.asarray(np.isin(attribute, (0.0, 1.0)).all(axis=0))  # [A]
-    while start < width:
-        end = start
-        total = np.zeros(attribute.shape[0])
-        while end < width and is_binary[end] and not (total == 1).all() and (total <= 1).all():
-            total = total + attribute[:, end]
-            end += 1
-        name = f"metadata_{len(plans)}"
-        if (total == 1).all() and end > start:
-            if not attribute[:, end:].any():  # columns never used at the end belong to the last
-                end = width
-            values = tuple(str(value) for value in range(end - start))
-            plans.append(ColumnPlan(name=name, kind=CATEGORICAL, values=values))
-            start = end
-        else:
-            plans.append(ColumnPlan(name=name, kind=NUMERIC))
-            start += 1
-    measurements = tuple(
-        ColumnPlan(name=f"measurement_{place}", kind=NUMERIC) for place in range(measurement_count)
-    )
-    return SchemaPlan(metadata=tuple(plans), measurements=measurements)
-
-
-def _plan_schema(
-    path: Path,
-    plan: SchemaPlan,
-    attribute: FloatArray,
-    low: FloatArray,
-    high: FloatArray,
-    max_length: int,
-) -> SeriesSchema:
-    """Fit a plan to the arrays; ranges of measurements are those of the file."""
-    for what, columns, width in (
-        ("data_attribute", plan.metadata, attribute.shape[1]),
-        ("data_feature", plan.measurements, low.size),
-    ):
-        planned = sum(_plan_width(column) for column in columns)
-        if planned != width:
-            raise TableError(
-                f"{path}: {what} has {width} columns, but those of the schema take {planned}"
-            )
-    metadata, at = [], 0
-    for column in plan.metadata:
-        cells = attribute[:, at]
-        metadata.append(_plan_column(column, float(cells.min()), float(cells.max())))
-        at += _plan_width(column)
-    measurements, at = [], 0
-    for column in plan.measurements:
-        measurements.append(_plan_column(column, float(low[at]), float(high[at])))
-        at += _plan_width(column)
-    return SeriesSchema(
-        metadata=tuple(metadata),
-        measurements=tuple(measurements),
-        max_length=max_length,
-        label=plan.label,
-    )
-
-
-def _plan_width(plan: ColumnPlan) -> int:
-    return len(plan.values or ("",)) if plan.kind == CATEGORICAL else 1
-
-
-def _plan_column(plan: ColumnPlan, low: float, high: float) -> Column:
-    if plan.kind == CATEGORICAL:
-        return Column(name=plan.name, kind=CATEGORICAL, values=plan.values or ("",))
-    return Column(name=plan.name, kind=plan.kind, low=low, high=high)
+def _reach(records: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Ranges of columns [N, D] of no said range: 0 to 1, or where they leave it, what they hold."""
+    low, high = records.min(axis=0), records.max(axis=0)
+    is_scaled = (low >= 0) & (high <= 1)
+    return np.where(is_scaled, 0.0, low), np.where(is_scaled, 1.0, high)
 
 
 def _decode(
-    path: Path,
-    what: str,
     encoded: FloatArray,
     columns: tuple[Column, ...],
     limits: tuple[FloatArray, FloatArray] | None,
 ) -> FloatArray:
     """One-hot columns to rows of values; numbers from 0..1 to `limits`, or left as they are."""
     cells, at = np.zeros((encoded.shape[0], len(columns))), 0
-    if encoded.shape[1] != sum(column.width for column in columns):
-        raise TableError(f"{path}: {what} has {encoded.shape[1]} columns, its schema another count")
     for place, column in enumerate(columns):
         part = encoded[:, at : at + column.width]
         if column.is_categorical:
-            wrong = ~(np.isin(part, (0.0, 1.0)).all(axis=1) & (part.sum(axis=1) == 1))
-            if wrong.any():
-                row = int(np.argmax(wrong))
-                raise TableError(
-                    f"{path}: {what} row {row}: {column.name} is not one of its values"
-                )
             cells[:, place] = part.argmax(axis=1)
         else:
             number = part[:, 0]

@@ -116,3 +116,33 @@ def test_errors_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -
         assert last.startswith("netsynth: ")
         assert message in last
         assert "Traceback" not in error
+
+
+def test_options_for_captures_alone_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs, model = str(folder / "jobs.csv"), str(folder / "tst.netsynth")
+    for arguments, option in (
+        (["fit", jobs, "--decapsulate"], "--decapsulate"),
+        (["sample", "-m", model, "--rate", "2x", str(folder / "x.csv")], "--rate"),
+        (["sample", "-m", model, "--snaplen", "64", str(folder / "x.csv")], "--snaplen"),
+        (["report", jobs, jobs, "--fail-over", "2"], "--fail-over"),
+        (["report", jobs, jobs, "--family", "temporal"], "--family"),
+    ):
+        assert run(arguments) == 2
+        assert f"{option} is for captures, not for series" in capsys.readouterr().err
+
+
+def test_a_report_leaves_out_bad_series_where_it_is_told_to(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (folder / "jobs.csv").read_text(encoding="utf-8").splitlines()
+    cells = lines[3].split(",")
+    lines[3] = ",".join([*cells[:2], "many", cells[3]])
+    bad = folder / "bad.csv"
+    bad.write_text("\n".join(lines), encoding="utf-8")
+    arguments = ["report", str(folder / "jobs.csv"), str(bad)]
+    assert run(arguments) == 1
+    assert "line 4: size is 'many', not a finite number" in capsys.readouterr().err
+    assert run([*arguments, "--salvage"]) == 0
+    assert "119 synthetic series beside 120 real ones" in capsys.readouterr().out

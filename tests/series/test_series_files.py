@@ -1,5 +1,7 @@
 """Files of series: what they hold comes back, and what is wrong is named by its line."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pandas
 import pytest
 from series_datasets import CSV, same_dataset, small_dataset
 
-from netsynth.dataset import TimeAxis
+from netsynth.dataset import Column, SeriesSchema, TimeAxis
 from netsynth.errors import ConfigError, TableError
 from netsynth.series import (
     format_schema,
@@ -189,8 +191,59 @@ def test_flags_with_a_hole_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "web.npz"
     np.savez(path, data_feature=np.zeros((1, 3, 1)), data_attribute=np.zeros((1, 1)),
              data_gen_flag=np.array([[1, 0, 1]]))  # fmt: skip
-    with pytest.raises(TableError, match="data_gen_flag of sample 0 is not ones, then zeros"):
+    with pytest.raises(TableError, match="sample 0: data_gen_flag is not ones, then zeros"):
         read_series(path)
+
+
+def write_npz_with_bad_samples(path: Path) -> None:
+    """Six samples of two steps: 1 has a NaN, 2 a hole, 3 no plan, 4 a number above its range."""
+    feature = np.full((6, 2, 1), 0.5)
+    feature[1, 0], feature[4, 1] = np.nan, 1.5
+    feature[5, 1] = np.nan  # behind its end, where nothing is looked at
+    flag = np.ones((6, 2))
+    flag[2], flag[5] = [0, 1], [1, 0]
+    attribute = np.array([[1, 0], [0, 1], [1, 0], [0, 0], [1, 0], [0, 1]], dtype=np.float64)
+    plan = Column(name="plan", kind="categorical", values=("home", "work"))
+    traffic = Column(name="bytes", kind="numeric", low=0, high=8)
+    schema = SeriesSchema(metadata=(plan,), measurements=(traffic,), max_length=2)
+    np.savez(path, data_feature=feature, data_attribute=attribute, data_gen_flag=flag,
+             data_feature_min=[0.0], data_feature_max=[8.0],
+             schema=np.array(json.dumps(schema.to_dict())))  # fmt: skip
+
+
+def test_bad_samples_of_an_npz_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "web.npz"
+    write_npz_with_bad_samples(path)
+    told = (
+        "sample 1: data_feature holds what is no number; "
+        "sample 2: data_gen_flag is not ones, then zeros; "
+        "sample 3: data_attribute: plan is not one of its values; "
+        "sample 4: data_feature: bytes lies outside 0..1; mend them"
+    )
+    with pytest.raises(TableError, match=re.escape(told)):
+        read_series(path)
+
+
+def test_salvaging_an_npz_leaves_out_its_bad_samples_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "web.npz"
+    write_npz_with_bad_samples(path)
+    with caplog.at_level("WARNING"):
+        got = read_series(path, salvage=True)
+    assert "left out 4 bad samples" in caplog.text
+    assert got.metadata[:, 0].tolist() == [0, 1]
+    assert got.lengths.tolist() == [2, 1]
+    assert got.values[:, 0].tolist() == [4, 4, 4]
+
+
+def test_an_npz_without_ranges_holds_numbers_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "views.npz"
+    np.savez(path, data_feature=[[[700.0, 0.5], [20, 0.25]]], data_attribute=np.zeros((1, 1)),
+             data_gen_flag=np.ones((1, 2)))  # fmt: skip
+    got = read_series(path)
+    assert [(c.low, c.high) for c in got.schema.measurements] == [(20, 700), (0, 1)]
+    assert got.values.tolist() == [[700, 0.5], [20, 0.25]]
 
 
 def test_wanted_metadata_repeat_by_their_weight(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class DoppelgangerConfig:
     lstm_hidden: int = 100  # of the LSTM
     critic_hidden: int = 200  # of both critics, four layers each
     penalty: float = 10.0  # weight of the gradient penalty
-    alpha: float = 1.0  # weight of the auxiliary critic in the generator's loss
+    alpha: float = 1.0  # weight of the auxiliary critic in the generator's loss; 0: there is none
     learning_rate: float = 1e-3  # of Adam, betas 0.5 and 0.999
     batch: int = 100  # samples a step
     max_epochs: int = 400  # passes over the samples

@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import torch
@@ -85,15 +86,7 @@ class SeriesGenerators(nn.Module):
         self.lstm = nn.LSTM(a + r + config.noise, config.lstm_hidden, batch_first=True)
         self.record = nn.Linear(config.lstm_hidden, self.patch * w)
         self.record.apply(glorot)
-        for name, weight in self.lstm.named_parameters():
-            if weight.dim() == 2:
-                for gate in weight.chunk(4):
-                    nn.init.xavier_uniform_(gate)
-            else:
-                nn.init.zeros_(weight)
-                if name.startswith("bias_ih"):
-                    with torch.no_grad():  # gates are input, forget, cell, output
-                        weight[config.lstm_hidden : 2 * config.lstm_hidden] = 1
+        start_lstm(self.lstm)
 
     def forward(
         self,
@@ -224,6 +217,24 @@ def harden(soft: Tensor, widths: Widths) -> Tensor:
             functional.one_hot(part.argmax(dim=-1), width).to(part.dtype) if is_category else part
         )
     return torch.cat(parts, dim=-1) if parts else soft
+
+
+def start_lstm(lstm: nn.LSTM) -> None:
+    """Start an LSTM: one Glorot matrix from [input, state] to all gates, forget bias 1, else 0.
+
+    References:
+        The authors' cell: its kernel is one matrix [inputs + H, 4 H].
+    """
+    hidden = lstm.hidden_size
+    bound = math.sqrt(6 / (lstm.input_size + hidden + 4 * hidden))
+    with torch.no_grad():
+        for name, weight in lstm.named_parameters():
+            if weight.dim() == 2:
+                weight.uniform_(-bound, bound)
+                continue
+            weight.zero_()
+            if name.startswith("bias_ih"):
+                weight[hidden : 2 * hidden] = 1  # gates are input, forget, cell, output
 
 
 def glorot(module: nn.Module) -> None:

@@ -62,13 +62,14 @@ class Trainer:
         real = torch.cat([series.flatten(1), head], dim=1)
         fake = torch.cat([made.series.flatten(1), fake_head], dim=1)
         found = critic_step(self.critic, of_critic, real, fake.detach(), self.config, self.random)
-        if head.shape[1]:
+        has_auxiliary = self.config.alpha > 0 and head.shape[1] > 0
+        if has_auxiliary:
             critic_step(
                 self.auxiliary, of_auxiliary, head, fake_head.detach(), self.config, self.random
             )
         _freeze(self.critic, self.auxiliary, frozen=True)
         loss = -self.critic(fake).mean()
-        if head.shape[1]:
+        if has_auxiliary:
             loss = loss - self.config.alpha * self.auxiliary(fake_head).mean()
         of_generators.zero_grad(set_to_none=True)
         loss.backward()

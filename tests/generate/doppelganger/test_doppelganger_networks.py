@@ -43,8 +43,10 @@ def test_the_start_of_the_weights() -> None:
     forget = lstm.bias_ih_l0[100:200] + lstm.bias_hh_l0[100:200]
     assert (forget == 1).all()
     assert (lstm.bias_ih_l0[:100] == 0).all()
-    bound = np.sqrt(6 / (100 + 100))  # Glorot: of each gate's 100 x 100
-    assert 0.95 * bound < lstm.weight_hh_l0.abs().max() <= bound
+    inputs = lstm.input_size
+    bound = np.sqrt(6 / ((inputs + 100) + 400))  # Glorot, of one matrix (inputs + 100) x 400
+    for weight in (lstm.weight_hh_l0, lstm.weight_ih_l0):
+        assert 0.95 * bound < weight.abs().max() <= bound
 
 
 def test_the_penalty_of_a_linear_critic_by_hand() -> None:
