@@ -69,6 +69,7 @@ class TimeAxis:
         unit: How it is written: a key of TIME_UNITS.
         origin_ns: Earliest start, ns since the epoch.
         step_ns: Distance of records where it is always the same, ns; 0 elsewhere.
+        grain_ns: What all times are multiples of, ns: a day, where they are dates.
 
     References:
         DoppelGANger (IMC 2020), section 4.1, on unequally spaced series.
@@ -78,6 +79,7 @@ class TimeAxis:
     unit: str
     origin_ns: int
     step_ns: int
+    grain_ns: int = 1
 
     @property
     def start(self) -> str:

@@ -141,7 +141,9 @@ class SeriesDataset:
             gaps[self.offsets[:-1]] = 0
             whole = np.cumsum(gaps)
             passed = whole - np.repeat(whole[self.offsets[:-1]], self.lengths)
-        return np.repeat(start, self.lengths) + passed
+        times = np.repeat(start, self.lengths) + passed
+        grain = axis.grain_ns
+        return times if grain == 1 else (times + grain // 2) // grain * grain
 
 
 def join_datasets(parts: list[SeriesDataset]) -> SeriesDataset:

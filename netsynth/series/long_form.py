@@ -25,6 +25,8 @@ from netsynth.series.schema_file import ColumnPlan, SchemaPlan
 
 log = logging.getLogger(__name__)
 
+DAY_NS = 86_400 * 10**9
+
 
 def dataset_of_table(
     table: LongTable, plan: SchemaPlan, *, salvage: bool = False
@@ -54,7 +56,7 @@ def dataset_of_table(
         unit = TIME_UNITS[plan.time_unit]
         times, none = table.times_ns(plan.time, unit, is_iso=plan.time_unit == "iso")
         bad.add(none, f"{plan.time} is missing or no time")
-        _check_times(table, plan, sample, order, times, bad)
+        _check_times(plan, sample, order, times, none, bad)
     for metadata in plan.metadata:
         _check_fixed(table, metadata.name, sample, order, columns[metadata.name][0], bad)
     kept = bad.settle(sample, salvage=salvage)
@@ -100,7 +102,7 @@ def table_of_dataset(dataset: SeriesDataset, *, first_id: int = 0) -> Any:
     if axis is not None:
         times = dataset.times_ns()
         if axis.unit == "iso":
-            arrays[axis.column] = pa.array(times, type=pa.timestamp("ns", tz="UTC"))
+            arrays[axis.column] = _dates(times, axis.grain_ns)
         elif TIME_UNITS[axis.unit] == 1 or not (times % TIME_UNITS[axis.unit]).any():
             arrays[axis.column] = pa.array(times // TIME_UNITS[axis.unit])
         else:
@@ -113,6 +115,17 @@ def table_of_dataset(dataset: SeriesDataset, *, first_id: int = 0) -> Any:
         if column.name not in hidden:
             arrays[column.name] = _to_arrow(column, dataset.values[:, place])
     return pa.table(arrays)
+
+
+def _dates(times: IntArray, grain_ns: int) -> Any:
+    """Times int64 [N] in ns as dates, or as timestamps no finer than what they are multiples of."""
+    import pyarrow as pa
+
+    if grain_ns % DAY_NS == 0:
+        return pa.array((times // DAY_NS).astype(np.int32), type=pa.date32())
+    units = (("s", 10**9), ("ms", 10**6), ("us", 10**3))
+    unit, size = next(((u, n) for u, n in units if grain_ns % n == 0), ("ns", 1))
+    return pa.array(times // size, type=pa.timestamp(unit, tz="UTC"))
 
 
 def _to_arrow(column: Column, cells: FloatArray) -> Any:
@@ -210,16 +223,13 @@ def _check_fixed(
 
 
 def _check_times(
-    table: LongTable,
-    plan: SchemaPlan,
-    sample: IntArray,
-    order: IntArray,
-    times: IntArray,
-    bad: BadRows,
+    plan: SchemaPlan, sample: IntArray, order: IntArray, times: IntArray, none: Array, bad: BadRows
 ) -> None:
-    early = (np.diff(sample[order]) == 0) & (np.diff(times[order]) < 0)
+    """Note the rows whose time lies before that of the row before; `none` marks rows without."""
+    known = order[~none[order]]
+    early = (np.diff(sample[known]) == 0) & (times[known][1:] < times[known][:-1])
     mask = np.zeros(sample.size, dtype=np.bool_)
-    mask[order[1:][early]] = True
+    mask[known[1:][early]] = True
     bad.add(mask, f"{plan.time} is earlier than in the row before of the same series")
 
 
@@ -238,6 +248,7 @@ def _with_times(
         unit=unit,
         origin_ns=int(start.min()),
         step_ns=int(inner[0]) if is_even else 0,
+        grain_ns=max(int(np.gcd.reduce(times)), 1),
     )
     metadata, values = dataset.metadata, dataset.values
     more_metadata, more_values = schema.metadata, schema.measurements

@@ -27,17 +27,18 @@ class LongTable:
         path: Where it was read.
         columns: pyarrow arrays by name; all text where the file is CSV.
         row_count: Rows.
-        first_line: Line of row 0: 2 in CSV; 0 where rows have no lines, which then count from 1.
+        lines: Line that each row begins in, int64 [N], from 1; empty where rows have none, and
+            then count from 1.
     """
 
     path: Path
     columns: dict[str, Any]
     row_count: int
-    first_line: int
+    lines: IntArray
 
     def place(self, row: int) -> str:
         """Name a row for people: "line 17"."""
-        return f"line {row + self.first_line}" if self.first_line else f"row {row + 1}"
+        return f"line {self.lines[row]}" if self.lines.size else f"row {row + 1}"
 
     def texts(self, name: str) -> tuple[IntArray, list[str]]:
         """Return a column as int64 [N] places in a list of texts, -1 where a cell is missing."""
@@ -143,9 +144,13 @@ def read_long_table(path: Path) -> LongTable:
     Raises:
         TableError: If it cannot be read, a row has too few or too many cells, or it is empty.
     """
-    is_csv = path.suffix != ".parquet"
+    is_csv = path.suffix.lower() != ".parquet"
+    lines = np.zeros(0, dtype=np.int64)
     try:
-        content = _read_csv(path) if is_csv else _read_parquet(path)
+        if is_csv:
+            content, lines = _read_csv(path)
+        else:
+            content = _read_parquet(path)
     except OSError as error:
         raise TableError(f"{path}: cannot read it: {error.strerror or error}") from error
     names = content.column_names
@@ -157,9 +162,7 @@ def read_long_table(path: Path) -> LongTable:
     if content.num_rows == 0:
         raise TableError(f"{path}: holds no rows")
     columns = {name: content.column(name) for name in names}
-    return LongTable(
-        path=path, columns=columns, row_count=content.num_rows, first_line=2 if is_csv else 0
-    )
+    return LongTable(path=path, columns=columns, row_count=content.num_rows, lines=lines)
 
 
 def write_long_table(path: Path, tables: Iterator[Any]) -> None:
@@ -171,7 +174,8 @@ def write_long_table(path: Path, tables: Iterator[Any]) -> None:
     import pyarrow.csv as csv
     import pyarrow.parquet as parquet
 
-    kind = parquet.ParquetWriter if path.suffix == ".parquet" else csv.CSVWriter
+    is_parquet = path.suffix.lower() == ".parquet"
+    kind = parquet.ParquetWriter if is_parquet else csv.CSVWriter
     first = next(tables)
     try:
         with kind(path, first.schema) as writer:
@@ -182,27 +186,30 @@ def write_long_table(path: Path, tables: Iterator[Any]) -> None:
         raise TableError(f"{path}: cannot write it: {error.strerror or error}") from error
 
 
-def _read_csv(path: Path) -> Any:
-    """Read all cells as text; an empty cell is missing."""
+def _read_csv(path: Path) -> tuple[Any, IntArray]:
+    """Read all cells as text, an empty cell as missing; also the line of each row."""
     import pyarrow as pa
     import pyarrow.csv as csv
 
-    wrong: list[str] = []
+    wrong: list[tuple[int, str]] = []
 
     def note(row: Any) -> str:
-        wrong.append(f"line {row.number}: {row.actual_columns} cells, not {row.expected_columns}")
+        wrong.append((row.number, f"{row.actual_columns} cells, not {row.expected_columns}"))
         return "skip"
 
     try:
-        with path.open("rb") as file:
-            header = file.readline()
+        content = path.read_bytes()
+        header = content.partition(b"\n")[0]
         if not header.strip():
             raise TableError(f"{path}: line 1 must name the columns")
-        names = csv.read_csv(pa.py_buffer(header)).column_names
-        content = csv.read_csv(
-            path,
+        names = csv.read_csv(pa.py_buffer(header + b"\n")).column_names
+        _refuse_other_separators(path, names)
+        table = csv.read_csv(
+            pa.py_buffer(content),
             read_options=csv.ReadOptions(use_threads=False),
-            parse_options=csv.ParseOptions(invalid_row_handler=note, ignore_empty_lines=False),
+            parse_options=csv.ParseOptions(
+                invalid_row_handler=note, ignore_empty_lines=False, newlines_in_values=True
+            ),
             convert_options=csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 strings_can_be_null=True,
@@ -211,10 +218,35 @@ def _read_csv(path: Path) -> Any:
         )
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise TableError(f"{path}: not a CSV file in UTF-8 ({error})") from error
+    lines = _lines(content, table.num_rows + len(wrong))
     if wrong:
+        told = "; ".join(f"line {lines[number - 2]}: {what}" for number, what in wrong[:SHOWN])
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise TableError(f"{path}: {'; '.join(wrong[:SHOWN])}{more}")
-    return content
+        raise TableError(f"{path}: {told}{more}")
+    return table, lines
+
+
+def _lines(content: bytes, row_count: int) -> IntArray:
+    """Line that each row of a CSV file begins in, int64 [row_count], from 1; line 1 is the header.
+
+    A cell in quotes may hold line ends: after an odd number of quotes, a line goes on.
+    """
+    if b'"' not in content:
+        return np.arange(row_count, dtype=np.int64) + 2
+    letters = np.frombuffer(content, dtype=np.uint8)
+    ends = np.flatnonzero(letters == ord("\n"))
+    quotes = np.searchsorted(np.flatnonzero(letters == ord('"')), ends)
+    starts: IntArray = np.flatnonzero(quotes % 2 == 0) + 2
+    return starts[:row_count]
+
+
+def _refuse_other_separators(path: Path, names: list[str]) -> None:
+    """Say so where the only column's name looks like several."""
+    for letter, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(names) == 1 and letter in names[0]:
+            raise TableError(
+                f"{path}: cells seem to be separated by {word}; separate them by commas"
+            )
 
 
 def _read_parquet(path: Path) -> Any:

@@ -91,15 +91,16 @@ def write_npz(path: Path, dataset: SeriesDataset) -> None:
     flags = np.arange(schema.max_length) < dataset.lengths[:, None]
     low, high = _limits(schema.measurements)
     try:
-        np.savez_compressed(
-            path,
-            data_feature=feature,
-            data_attribute=_encode(dataset.metadata, schema.metadata),
-            data_gen_flag=flags.astype(np.float32),
-            data_feature_min=low,
-            data_feature_max=high,
-            schema=np.array(json.dumps(schema.to_dict())),
-        )
+        with path.open("wb") as file:  # of a path in capitals, savez would make another
+            np.savez_compressed(
+                file,
+                data_feature=feature,
+                data_attribute=_encode(dataset.metadata, schema.metadata),
+                data_gen_flag=flags.astype(np.float32),
+                data_feature_min=low,
+                data_feature_max=high,
+                schema=np.array(json.dumps(schema.to_dict())),
+            )
     except OSError as error:
         raise TableError(f"{path}: cannot write it: {error.strerror or error}") from error
 

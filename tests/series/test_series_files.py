@@ -9,7 +9,7 @@ import pandas
 import pytest
 from series_datasets import CSV, same_dataset, small_dataset
 
-from netsynth.dataset import Column, SeriesSchema, TimeAxis
+from netsynth.dataset import Column, SeriesDataset, SeriesSchema, TimeAxis
 from netsynth.errors import ConfigError, TableError
 from netsynth.series import (
     format_schema,
@@ -142,7 +142,11 @@ def test_even_times_become_a_step_and_come_back(tmp_path: Path) -> None:
     text = "id,time,x\na,100,1\na,160,2\nb,40,3\nb,100,4\nb,160,5\n"
     got = read_series(write(tmp_path, text))
     assert got.schema.time == TimeAxis(
-        column="time", unit="s", origin_ns=40_000_000_000, step_ns=60_000_000_000
+        column="time",
+        unit="s",
+        origin_ns=40_000_000_000,
+        step_ns=60_000_000_000,
+        grain_ns=20_000_000_000,
     )
     assert got.metadata[:, 0].tolist() == [60, 0]  # starts, seconds after the earliest
     write_series(tmp_path / "o.csv", [got])
@@ -168,6 +172,47 @@ def test_dates_are_times(tmp_path: Path) -> None:
     assert got.schema.time.step_ns == 86_400 * 10**9
     assert got.schema.time.origin_ns == 1_467_331_200 * 10**9  # date -d 2016-07-01Z +%s
     assert got.schema.metadata == ()
+    write_series(tmp_path / "o.csv", [got])
+    written = pandas.read_csv(tmp_path / "o.csv")["date"].tolist()
+    assert written == ["2016-07-01", "2016-07-02", "2016-07-03"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "written"),
+    [
+        (["2024-03-01", "2024-03-03"], "2024-03-03"),
+        (["2024-03-01T10:00", "2024-03-01T11:30"], "2024-03-01 11:30:00Z"),
+        (["2024-03-01T10:00:00.25Z", "2024-03-01T10:00:01Z"], "2024-03-01 10:00:01.000Z"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_times_are_written_as_finely_as_they_were(
+    tmp_path: Path, cells: list[str], written: str, ending: str
+) -> None:
+    text = "id,date,x\n" + "".join(
+        f"{name},{cell},{x}\n" for name in "ab" for x, cell in enumerate(cells)
+    )
+    got = read_series(write(tmp_path, text))
+    write_series(tmp_path / f"o.{ending}", [got])
+    again = read_series(tmp_path / f"o.{ending}")
+    assert again.schema.time == got.schema.time
+    assert again.times_ns().tolist() == got.times_ns().tolist()
+    if ending == "csv":
+        assert (tmp_path / "o.csv").read_text(encoding="utf-8").splitlines()[-1] == f"1,{written},1"
+
+
+def test_drawn_times_are_multiples_of_what_learned_ones_are(tmp_path: Path) -> None:
+    text = "id,date,x\na,2016-07-01,1\na,2016-07-04,2\nb,2016-07-03,2\nb,2016-07-04,5\n"
+    text += "b,2016-07-07,6\n"
+    got = read_series(write(tmp_path, text))
+    drawn = SeriesDataset(
+        schema=got.schema,
+        metadata=np.array([[0.6 * 86_400]]),  # seconds after the earliest start
+        values=np.array([[1.0, 0], [2, 1.3 * 86_400], [3, 1.9 * 86_400]]),
+        offsets=np.array([0, 3]),
+    )
+    days = (drawn.times_ns() / (86_400 * 10**9) - 16_983).tolist()  # 2016-07-01 is day 16,983
+    assert days == [1, 2, 4]  # 0.6, 1.9 and 3.8, rounded
 
 
 def test_doppelgangers_layout(tmp_path: Path) -> None:
@@ -271,3 +316,44 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         read_series(write(tmp_path, "id,x\n1,2\n2,3\n"))
     with pytest.raises(ConfigError, match=r"\[metadata.x\] knows no kindd"):
         read_schema_file(write(tmp_path, '[metadata.x]\nkind = "count"\nkindd = 3\n', "s.toml"))
+
+
+def test_lines_are_those_of_the_file_where_cells_hold_line_ends(tmp_path: Path) -> None:
+    path = write(tmp_path, 'id,x,note\n1,2,"a\nb"\n1,many,"c, ""d"""\n1,4,e\n')
+    with pytest.raises(TableError, match="line 4: x is 'many'"):
+        read_series(path)
+    path = write(tmp_path, 'id,x,note\n1,2,"a\n\nb"\n1,2\n')
+    with pytest.raises(TableError, match="line 5: 2 cells, not 3"):
+        read_series(path)
+
+
+def test_a_column_of_dates_is_one_of_times_whatever_its_name(tmp_path: Path) -> None:
+    rows = [f"{s},{s}-01-01,2024-03-{d:02d},{d + s}.5" for s in (1, 2) for d in (1, 2, 3)]
+    got = read_series(write(tmp_path, "\n".join(["who,born,Tag,load", *rows])))
+    assert got.schema.time is not None
+    assert got.schema.time.column == "Tag"
+    assert [c.name for c in got.schema.metadata] == ["born"]
+    rows[1] = rows[1].replace("2024-03", "2024-13")
+    with pytest.raises(TableError) as error:
+        read_series(write(tmp_path, "\n".join(["who,born,Tag,load", *rows])))
+    assert "line 3: Tag is missing or no time; mend" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id;x\n1;2\n1;3\n", "separated by semicolons"),
+        ("id\tx\n1\t2\n1\t3\n", "separated by tabs"),
+        ("x,y\n0.5,2\n0.7,3\n", "the first, x, holds fractions; say in a schema file"),
+    ],
+)
+def test_what_cannot_be_guessed_is_said(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TableError, match=message):
+        read_series(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("ending", ["PARQUET", "CSV", "NPZ"])
+def test_endings_may_be_in_capitals(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"web.{ending}"
+    assert write_series(path, [small_dataset()]) == len(small_dataset())
+    assert len(read_series(path)) == len(small_dataset())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -80,9 +82,17 @@ class NumberHead(nn.Module):
         Salimans et al., "PixelCNN++", 2017, section 2.1.
     """
 
-    def __init__(self, *, inputs: int, mixtures: int) -> None:
+    def __init__(
+        self,
+        *,
+        inputs: int,
+        mixtures: int,
+        low: float = -math.inf,
+        high: float = math.inf,
+    ) -> None:
         super().__init__()
         self.mixtures = mixtures
+        self.low, self.high = low, high
         self.project = nn.Linear(inputs, 2 + 3 * mixtures)
         with torch.no_grad():
             self.project.weight.mul_(0.1)
@@ -104,12 +114,18 @@ class NumberHead(nn.Module):
         return of_gate - density.logsumexp(1) * (token > 0)
 
     def sample(self, hidden: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw tokens [M] and numbers [M]."""
+        """Draw tokens [M] and numbers [M], between `low` and `high`.
+
+        Distributions are cut off there: values set to the bounds would show, where a series
+        holds the same one twice.
+        """
         gate, share, mean, scale = self._parts(hidden)
         token, which = draw(gate, random), draw(share, random)[:, None]
+        middle, width = mean.gather(1, which), scale.gather(1, which).exp()
+        below, above = (((side - middle) / width).sigmoid() for side in (self.low, self.high))
         uniform = torch.rand(which.shape, generator=random, device=hidden.device)
-        uniform = uniform.clamp(1e-6, 1 - 1e-6)
-        number = mean.gather(1, which) + scale.gather(1, which).exp() * torch.logit(uniform)
+        uniform = (below + (above - below) * uniform).clamp(1e-6, 1 - 1e-6)
+        number = (middle + width * torch.logit(uniform)).clamp(self.low, self.high)
         return token, number[:, 0] * (token > 0)
 
 

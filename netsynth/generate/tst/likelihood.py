@@ -75,7 +75,7 @@ class SeriesTransformer(nn.Module):
         self.decode_norm = nn.ModuleList(nn.LayerNorm(width) for _ in tokens.values)
         self.hidden = nn.ModuleList(nn.Linear(width, config.hidden) for _ in tokens.values)
         self.heads = nn.ModuleList(
-            NumberHead(inputs=config.hidden, mixtures=config.mixtures)
+            NumberHead(inputs=config.hidden, mixtures=config.mixtures, low=v.low, high=v.high)
             if v.has_number
             else nn.Linear(config.hidden, v.size)
             for v in tokens.values

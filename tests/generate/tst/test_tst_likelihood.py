@@ -136,6 +136,21 @@ def test_a_mixture_of_one_is_the_logistic_distribution() -> None:
     assert np.quantile(some, 0.75) - 2 == pytest.approx(np.log(3) * np.exp(0.5), abs=0.15)
 
 
+def test_numbers_are_drawn_within_bounds_without_piling_up_there() -> None:
+    head = NumberHead(inputs=1, mixtures=1, low=-1.0, high=2.0)
+    with torch.no_grad():
+        head.project.weight.zero_()
+        head.project.bias.copy_(torch.tensor([-50.0, 50.0, 0.0, 2.0, 0.0]))  # never zero
+    _, drawn = head.sample(torch.zeros(20_000, 1), torch.Generator().manual_seed(0))
+    assert drawn.min() >= -1
+    assert drawn.max() <= 2
+    assert drawn.unique().numel() > 19_000
+    from scipy.stats import logistic
+
+    middle = (logistic.cdf(-1, loc=2) + logistic.cdf(2, loc=2)) / 2
+    assert drawn.median().item() == pytest.approx(logistic.ppf(middle, loc=2), abs=0.03)
+
+
 def test_totals_are_ranks_within_their_group() -> None:
     codec = TotalCodec(
         group_place=0,
