@@ -35,10 +35,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from series_order import measure_order
 from series_sets import cluster_like, flows_of, shuffled, web_like
 
 from netsynth.dataset import SeriesDataset, join_datasets
-from netsynth.generate import find_config, find_series_generator
+from netsynth.generate import SeriesGenerator, find_config, find_series_generator
 from netsynth.generate.doppelganger.generator import DoppelgangerGenerator
 from netsynth.generate.tst import PublishedConfig
 from netsynth.generate.tst.published import PublishedNetwork
@@ -59,6 +60,15 @@ def fit_and_draw(
     **settings: Any,
 ) -> tuple[SeriesDataset, dict[str, Any], float]:
     """Fit a generator, draw `count` samples; also its outcomes, and CPU seconds of the fit."""
+    made, spent = fit(name, dataset, minutes=minutes, seed=seed, **settings)
+    drawn = join_datasets(list(made.sample(count, seed=seed)))
+    return drawn, made.to_parts()[0]["outcomes"], spent
+
+
+def fit(
+    name: str, dataset: SeriesDataset, *, minutes: float | None, seed: int = 0, **settings: Any
+) -> tuple[SeriesGenerator, float]:
+    """Fit a generator; also the CPU seconds that it took."""
     config = find_config(name)(**settings)
     made = find_series_generator(name)(schema=dataset.schema, config=config, seed=seed)
     began = time.process_time()
@@ -66,9 +76,7 @@ def fit_and_draw(
         dataset, seed=seed, report=lambda *_: None, stop=lambda: False, minutes=minutes,
         checkpoint=lambda: None,
     )  # fmt: skip
-    spent = time.process_time() - began
-    drawn = join_datasets(list(made.sample(count, seed=seed)))
-    return drawn, made.to_parts()[0]["outcomes"], spent
+    return made, time.process_time() - began
 
 
 def measure_mba(path: Path, *, count: int, minutes: float | None) -> None:
@@ -88,6 +96,7 @@ def measure_mba(path: Path, *, count: int, minutes: float | None) -> None:
         "tst": {},
         "doppelganger": {
             "auto_normalise": False,
+            "alpha": 0.0,
             "average": 0.999,
             "patch": 8,
             "max_epochs": 3333,
@@ -125,12 +134,19 @@ def measure_web(
         print(f"{text}; {len(made):,} made", flush=True)
 
 
-def measure_cluster(real: SeriesDataset, *, minutes: float | None, name: str) -> None:
-    """Print the whole report of series."""
-    made, _, spent = fit_and_draw(name, real, len(real), minutes=minutes)
-    held_out = cluster_like(len(real), seed=1)
-    print(f"{name}, {spent:,.0f} CPU s")
-    print(compare_series(real, _within(made, real), held_out=_within(held_out, real)).summary())
+def measure_cluster(
+    real: SeriesDataset, *, minutes: float | None, name: str, draws: int, is_simulated: bool
+) -> None:
+    """Print the whole report of series, and the order of classifiers where jobs are simulated."""
+    fitted, spent = fit(name, real, minutes=minutes)
+    made = join_datasets(list(fitted.sample(len(real), seed=0)))
+    outcomes = fitted.to_parts()[0]["outcomes"]
+    print(f"{name}, {spent:,.0f} CPU s, {outcomes['series']['steps']:,} steps", flush=True)
+    held_out = cluster_like(len(real), seed=1) if is_simulated else None
+    other = None if held_out is None else _within(held_out, real)
+    print(compare_series(real, _within(made, real), held_out=other).summary(), flush=True)
+    if is_simulated:
+        measure_order(fitted, draws=draws, size=min(len(real), 4000), judged=40_000)
 
 
 def measure_equal(capture: Path, *, seconds: float) -> None:
@@ -250,6 +266,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="real file, in place of a simulation")
     parser.add_argument("--samples", type=int, default=20_000, help="simulated; made, of mba")
     parser.add_argument("--made", type=int, default=20_000, help="series drawn, at most, of web")
+    parser.add_argument("--draws", type=int, default=8, help="samples of classifiers, of cluster")
     parser.add_argument("--minutes", type=float, default=None, help="of each training, at most")
     parser.add_argument("--seconds", type=float, default=120, help="of CPU, of equal")
     parser.add_argument("--generator", action="append", default=[], help="may be repeated")
@@ -278,7 +295,13 @@ def main() -> None:
         given = arguments.real
         real = read_series(given) if given else cluster_like(arguments.samples)
         for name in arguments.generator or ["tst"]:
-            measure_cluster(real, minutes=arguments.minutes, name=name)
+            measure_cluster(
+                real,
+                minutes=arguments.minutes,
+                name=name,
+                draws=arguments.draws,
+                is_simulated=given is None,
+            )
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def _infer_kind(table: LongTable, name: str, words: list[str]) -> str:
 
 
 def _infer_unit(table: LongTable, time: str | None) -> str:
-    """Guess the unit of times: dates, in words or as Parquet has them, are "iso", numbers seconds."""
+    """Guess the unit of times: dates (in words, or Parquet's) are "iso", numbers seconds."""
     import pyarrow as pa
 
     if time is None:

@@ -111,6 +111,16 @@ def compare_learning(
     )
 
 
+def accuracies(
+    train: SeriesDataset, test: SeriesDataset, *, label: str, seed: int
+) -> dict[str, float]:
+    """Accuracy, 0..1, of each of CLASSIFIERS learned from `train` that predicts `test`'s label."""
+    place = train.schema.metadata_place(label)
+    (x, y), (tx, ty) = (_examples(data, place) for data in (train, test))
+    shift, spread = x.mean(axis=0), x.std(axis=0) + 1e-9
+    return _scores((x - shift) / spread, y, (tx - shift) / spread, ty, seed)
+
+
 def _rank_correlation(real: dict[str, float], synthetic: dict[str, float]) -> float:
     """Spearman's; 1 where all real scores are equal, so that there is no order to keep."""
     from scipy.stats import spearmanr

@@ -9,7 +9,7 @@ from series_datasets import small_dataset
 from netsynth.dataset import CATEGORICAL, NUMERIC, Column, SeriesDataset, SeriesSchema
 from netsynth.errors import TableError
 from netsynth.series import compare_series
-from netsynth.series.learning import choose_label, order_kept
+from netsynth.series.learning import accuracies, choose_label, order_kept
 from netsynth.series.measures import (
     autocorrelation_error,
     describe_samples,
@@ -135,6 +135,13 @@ def test_the_order_of_classifiers_counts_where_they_clearly_differ() -> None:
     assert order_kept(real, {"a": 0.55, "b": 0.5, "c": 0.6}, judged=400) == 0.5
     assert order_kept({"a": 0.9, "b": 0.89}, {"a": 0.1, "b": 0.9}, judged=400) == 1
     assert order_kept({"a": 0.9, "b": 0.89}, {"a": 0.1, "b": 0.9}, judged=40_000) == 0
+
+
+def test_classifiers_learn_what_is_there_to_learn() -> None:
+    train, test = waves(120, 0), waves(80, 1)
+    assert set(accuracies(train, test, label="kind", seed=0).values()) == {1.0}
+    swapped = dataclasses.replace(test, metadata=1 - test.metadata)
+    assert set(accuracies(train, swapped, label="kind", seed=0).values()) == {0.0}
 
 
 def test_a_bad_generator_is_seen() -> None:
