@@ -36,6 +36,7 @@ REPAIRS = (
     "syn_ack_inserted",  # a packet more: the SYN-ACK of a client that got data, see additions.py
     "ack_inserted",  # a packet more: the acknowledgement of the last FIN, see additions.py
     "early_keep_alive",  # a keep-alive of a connection that was not idle became an acknowledgement
+    "repeat_resized",  # a retransmission took the size of the segment that it repeats
 )
 _SYN_MIXED, _LATE_SYN, _LATE_SYN_ACK, _SYN_ACK_ADDED, _EARLY, _ACK_ADDED = 0, 1, 2, 3, 4, 5
 _LONGEST_ANSWER = 2  # segments that follow the peer's FIN where hosts half-close, as few do

@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.demux.repeats import find_repeated, find_round_trip
 from netsynth.jit import compiled
 from netsynth.numbers import IntArray
 
 _HOLE_LIMIT = 16  # holes kept a direction; data ahead of more is taken as received
-_SEARCH_LIMIT = 256  # packets to look back for the segment that a retransmission repeats
+_SEARCH_LIMIT = 256  # packets to look back for a timestamp to echo
+_IDLE_NS = 1_000_000_000  # a host that tests whether a connection lives with a byte waits longer
 _NEVER_NS = 1 << 62
 _RECOVERY_NS = 150_000_000  # retransmissions closer than this go on where the last one ended
 _WINDOW_RAISED, _WINDOW_BLOCKED, _NOTHING_TO_REPEAT = 12, 13, 14
+_REPEAT_RESIZED = 23
 
 
 @compiled
@@ -46,10 +49,9 @@ def number_segments(
     """Fill seq, ack, ts_ecr and data_at of the TCP flows; may raise windows and degrade segments.
 
     Positions count bytes from the initial number, SYN and FIN one each. In order means: at the
-    furthest position sent. A retransmission fills the oldest hole; else repeats the segment at
-    the peer's acknowledgement if it is as long, else the last one as long, else the last bytes
-    of its side's turn; where that was shorter, where nothing like it was sent, or too lately to be
-    missed, it brings new data, or after FIN none.
+    furthest position sent. A retransmission fills the oldest hole; else it repeats the segment
+    that `find_repeated` chooses, and is as long as that; where nothing was sent, or too lately to
+    be missed, it brings new data. After FIN it repeats a segment as long, or has no data.
     Data ahead leaves a hole as long as the retransmission that will fill it; where none will,
     of one segment, which the peer is taken to have received. A reset without ACK stands where
     the peer acknowledged last; one that refuses a SYN is number 0 (RFC 9293 section 3.10.7.1).
@@ -91,7 +93,7 @@ def number_segments(
     reader = np.zeros(2, dtype=np.int64)  # next packet of the peer that it may acknowledge
     covered_count = np.zeros(2, dtype=np.int64)  # segments that this side acknowledged
     repeated_to, repeated_ns = np.zeros((2, 2), dtype=np.int64)  # the last retransmission's end
-    turn_start = np.zeros(2, dtype=np.int64)  # where its data since the peer's last begin
+    tail = np.zeros(2, dtype=np.int64)  # row of the segment that ends furthest
     hole_count = np.zeros(2, dtype=np.int64)
     hole_start, hole_end = np.zeros((2, 2, _HOLE_LIMIT), dtype=np.int64)
     for f in range(offsets.size - 1):
@@ -103,7 +105,8 @@ def number_segments(
             next_at[side] = first_data[side] = echo[side] = hole_count[side] = scale[side] = 0
             syn_row[side] = first
             fin_at[side] = acked[side] = last_acker[side] = edge[side] = -1
-            covered_count[side] = repeated_to[side] = turn_start[side] = 0
+            covered_count[side] = repeated_to[side] = 0
+            tail[side] = -1
             reader[side] = first
         for i in range(first, end):
             side = 1 if reverse[i] else 0
@@ -114,7 +117,7 @@ def number_segments(
         is_windowed = has_syn[0] and has_syn[1]
         if not is_windowed or scale.min() < 0:  # scaled only where both sides offered it
             scale[:] = 0
-        speaker = -1
+        round_trip_ns = find_round_trip(first, end, time_ns, reverse, tcp_flags)
         for i in range(first, end):
             side = 1 if reverse[i] else 0
             peer = 1 - side
@@ -123,6 +126,9 @@ def number_segments(
             length = payload + (flags & 1) + ((flags >> 1) & 1)
             kind = np.int64(segment[i])
             at = next_at[side]
+            if kind == 2 and payload == 1 and tail[side] >= 0 and fin_at[side] < 0:
+                is_idle = time_ns[i] - time_ns[tail[side]] >= _IDLE_NS and acked[peer] >= at
+                kind = kind if is_idle else np.int64(1)
             # 1. Where the segment stands.
             if flags & 2 != 0:
                 at = np.int64(0)
@@ -161,16 +167,8 @@ def number_segments(
                         length = payload
             elif kind == 1 and length > 0:
                 last = fin_at[side] if fin_at[side] >= 0 else next_at[side]  # end of data
-                if payload > last - first_data[side]:
-                    if fin_at[side] >= 0:  # no new data after FIN
-                        payload_length[i] = 0
-                        payload = np.int64(0)
-                        length = flags & 1
-                        at = fin_at[side] if flags & 1 != 0 else next_at[side]
-                    else:
-                        kind = np.int64(0)
-                    repairs[_NOTHING_TO_REPEAT] += 1
-                elif (
+                has_fin = fin_at[side] >= 0
+                if (
                     hole_count[side] > 0
                     and length <= hole_end[side, 0] - hole_start[side, 0]
                     and (flags & 1 == 0 or hole_end[side, 0] == next_at[side])
@@ -182,44 +180,45 @@ def number_segments(
                         for h in range(hole_count[side]):
                             hole_start[side, h] = hole_start[side, h + 1]
                             hole_end[side, h] = hole_end[side, h + 1]
-                else:
+                elif flags & 1 != 0:  # a FIN comes again alone, or with the last segment
                     at = last - payload
-                    is_close = flags & 1 != 0
+                    k = tail[side]
+                    is_tail = k >= 0 and payload_length[k] == payload
+                    if payload > 0 and not is_tail:
+                        repairs[_NOTHING_TO_REPEAT] += 1
+                        if has_fin:  # no new data after FIN
+                            payload_length[i] = 0
+                            payload = np.int64(0)
+                            length = np.int64(1)
+                            at = last
+                        else:
+                            kind = np.int64(0)
+                            at = next_at[side]
+                else:
                     wanted = acked[peer]
                     if time_ns[i] - repeated_ns[side] < _RECOVERY_NS:
                         wanted = max(wanted, repeated_to[side])
-                    if is_close:
-                        wanted = at
-                    found = np.int64(-1)
-                    found_ns = np.int64(0)
-                    for j in range(i - 1, max(first, i - _SEARCH_LIMIT) - 1, -1):
-                        if reverse[j] != reverse[i] or payload_length[j] != payload_length[i]:
-                            continue
-                        start = position[j] + ((tcp_flags[j] >> 1) & 1)
-                        if start + payload > last or (is_close and start != at):
-                            continue
-                        if found < 0 or (start >= wanted and not wanted <= found <= start):
-                            found = start
-                            found_ns = time_ns[j]
-                        if start == wanted:
-                            break
-                    # A host repeats whole segments, of one message, and not before it can have
-                    # missed their acknowledgement; a copy of the last one is the network's.
-                    is_odd = at < turn_start[side] < last
-                    is_odd = is_odd or (is_close and payload > 0) or fin_at[side] >= 0
-                    if found >= 0:
-                        at = found
-                        is_odd = time_ns[i] - found_ns < delay_ns[f, peer] < _NEVER_NS
-                        is_odd = is_odd and at + payload < next_at[side]
-                    if is_odd and fin_at[side] < 0:
-                        kind = np.int64(0)  # go on instead
-                        at = next_at[side]
-                        repairs[_NOTHING_TO_REPEAT] += 1
-                    elif is_odd and not is_close:
+                    k = find_repeated(
+                        i, first, wanted, last, tail[side], round_trip_ns,
+                        time_ns, reverse, tcp_flags, payload_length, position,
+                    )  # fmt: skip
+                    is_new = k < 0 or (
+                        # sooner than it can have been missed, and no copy of the last one
+                        time_ns[i] - time_ns[k] < delay_ns[f, peer] < _NEVER_NS and k != tail[side]
+                    )
+                    if has_fin and (is_new or payload_length[k] != payload):
                         payload_length[i] = 0
                         payload = length = np.int64(0)
-                        at = next_at[side]
                         repairs[_NOTHING_TO_REPEAT] += 1
+                    elif is_new:
+                        kind = np.int64(0)  # go on instead
+                        repairs[_NOTHING_TO_REPEAT] += 1
+                    else:
+                        at = position[k] + ((tcp_flags[k] >> 1) & 1)
+                        if payload_length[k] != payload:
+                            repairs[_REPEAT_RESIZED] += 1
+                            payload_length[i] = payload_length[k]
+                            payload = length = np.int64(payload_length[k])
                 repeated_to[side] = at + payload
                 repeated_ns[side] = time_ns[i]
             # 2. Does it fit the window that the peer announced?
@@ -238,10 +237,11 @@ def number_segments(
                 if needed > 65535 and is_last:
                     covered = max(covered, in_order_at[j])
                     needed = (stop - covered + (np.int64(1) << shift) - 1) >> shift
-                can_repeat = fin_at[side] < 0 and flags & 1 == 0
-                can_repeat &= first_data[side] <= next_at[side] - payload < at
+                can_repeat = tail[side] >= 0 and fin_at[side] < 0 and flags & 1 == 0
                 if needed > 65535 and can_repeat:
-                    at = next_at[side] - payload
+                    payload = length = np.int64(payload_length[tail[side]])
+                    payload_length[i] = payload
+                    at = position[tail[side]] + ((tcp_flags[tail[side]] >> 1) & 1)
                     kind = np.int64(1)
                     repairs[_WINDOW_BLOCKED] += 1
                 else:
@@ -261,9 +261,8 @@ def number_segments(
                     edge[side] = covered + (np.int64(window[j]) << shift)
             if flags & 1 != 0 and fin_at[side] < 0:
                 fin_at[side] = at + payload
-            if payload > 0 and flags & 4 == 0 and at >= next_at[side] and side != speaker:
-                speaker = side
-                turn_start[side] = at
+            if payload > 0 and flags & 4 == 0 and at >= next_at[side]:
+                tail[side] = i
             has_sent[side] = True
             segment[i] = kind
             position[i] = at

@@ -191,6 +191,17 @@ def state_bits(protocol: Array, reverse: Array, flags: Array) -> IntArray:
     return bits
 
 
+def are_over(state: IntArray) -> NDArray[np.bool_]:
+    """Whether connections of STATE_* bits, int64 [F], ended: by a reset, or FINs both ways.
+
+    References:
+        RFC 9293 sections 3.6 and 3.10.7.4.
+    """
+    closes = STATE_FIN_FORWARD | STATE_FIN_REVERSE
+    has_reset = (state & (STATE_RST_FORWARD | STATE_RST_REVERSE)) > 0
+    return np.asarray(has_reset | (state & closes == closes))
+
+
 def _state(flows: FlowTable) -> IntArray:
     protocol = np.repeat(flows.protocol, np.diff(flows.offsets))
     bits = state_bits(protocol, flows.reverse, flows.packets.tcp_flags)

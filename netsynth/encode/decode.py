@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from netsynth.encode.classes import ANY_PORT, SCTP, is_echo
 from netsynth.encode.codec import META_FIELDS, Codec
-from netsynth.encode.columns import STATE_SYN
+from netsynth.encode.columns import STATE_SYN, are_over
 from netsynth.encode.hosts import RARE_V4, RARE_V6, SPECIAL, as_keys, from_bits, is_v4
 from netsynth.encode.least_sizes import raise_sizes
 from netsynth.encode.load import hold_to
@@ -136,16 +136,19 @@ def decode(
 
 
 def _lives(codec: Codec, trace: EncodedTrace, shape: IntArray) -> Lives:
-    """When the 5-tuples of flows are in use; a new SYN opens a flow where more went before."""
+    """When the 5-tuples of flows are in use; a new SYN opens a flow where one is over.
+
+    Analysers take the SYN after a connection left open for a part of it, and refuse the rest.
+    """
     rows = codec.shapes.rows[shape]
     is_tcp, state = rows[:, 0] == TCP, rows[:, 1]
-    opens, goes_on = is_tcp & (state & STATE_SYN > 0), is_tcp & (state & ~STATE_SYN > 0)
+    opens, is_over = is_tcp & (state & STATE_SYN > 0), is_tcp & are_over(state)
     end = trace.start_ns + trace.duration_ns
     if trace.record_ns.size:  # records may come a little later than durations say
         end = np.maximum(end, trace.record_ns[trace.record_offsets[1:] - 1])
     return Lives(
         begin_ns=np.where(opens, trace.start_ns, -np.inf),
-        end_ns=np.where(goes_on, end, np.inf),
+        end_ns=np.where(is_over, end, np.inf),
         window_ns=trace.window_ns,
     )
 

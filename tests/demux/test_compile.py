@@ -90,18 +90,29 @@ RETRANSMISSIONS: dict[str, tuple[list[Action], Numbers]] = {
         ],
         [(1, 1), (501, 1), (1001, 1), (1, 1001), (1001, 1)],
     ),
-    "the last as long": (
+    "the last where all are acknowledged": (
         [
             Action("PA", payload=500),
             Action("PA", payload=300),
             Action("A", True),
             Action("PA", payload=500, segment=RETRANSMIT),
+            Action("PA", payload=100),
         ],
-        [(1, 1), (501, 1), (1, 801), (1, 1)],
+        [(1, 1), (501, 1), (1, 801), (501, 1), (801, 1)],
     ),
-    "the last bytes where none is as long": (
-        [Action("PA", payload=500), Action("PA", payload=200, segment=RETRANSMIT)],
-        [(1, 1), (301, 1)],
+    "the last whole where none is as long": (
+        [Action("PA", payload=500), Action("PA", payload=200, segment=RETRANSMIT)] * 2,
+        [(1, 1), (1, 1), (501, 1), (501, 1)],
+    ),
+    "not one in the middle of what was just sent": (
+        [
+            Action("PA", payload=400),
+            Action("PA", payload=6),
+            Action("PA", payload=53),
+            Action("PA", payload=6, segment=RETRANSMIT),
+            Action("A", True),
+        ],
+        [(1, 1), (401, 1), (407, 1), (407, 1), (1, 460)],
     ),
     "nothing to repeat": (
         [Action("PA", payload=500, segment=RETRANSMIT), Action("A", True)],
@@ -287,15 +298,39 @@ def test_after_fin_no_part_of_a_segment_is_repeated() -> None:
     assert compiled(actions).packets.payload_length.tolist() == [0, 0, 0, 50, 0, 0]
 
 
-def test_a_retransmission_sooner_than_any_answer_goes_on_instead() -> None:
-    """Nothing can have been missed yet; a copy of the last segment stays, as networks make them."""
+def test_a_retransmission_sooner_than_any_answer_is_a_copy_of_the_last() -> None:
+    """Nothing can have been missed yet, but networks copy segments."""
     sizes = [(100, 0), (60, 0), (60, RETRANSMIT), (100, RETRANSMIT)]
     actions = [*HANDSHAKE, *[Action("A", payload=size, segment=kind) for size, kind in sizes]]
     actions.append(Action("A", reverse=True))
     times_ms = [0, 10, 20, 21, 22, 23, 24, 34]
     flows = flow_table([actions], times_ns=[[time * STEP_NS for time in times_ms]])
     p = compile_flows(flows, seed=1, payload="zero").packets
-    assert (p.seq[3:7] - p.seq[0]).tolist() == [1, 101, 101, 161]
+    assert (p.seq[3:7] - p.seq[0]).tolist() == [1, 101, 101, 101]
+    assert p.payload_length[3:7].tolist() == [100, 60, 60, 60]
+
+
+def test_after_a_timeout_what_is_not_acknowledged_is_repeated() -> None:
+    """200 ms after the last segment it is the first one that went unanswered; sooner the last."""
+    for wait_ms, start in ((30, 101), (250, 1)):
+        actions = [*HANDSHAKE, Action(payload=100), Action(payload=60)]
+        actions += [Action(payload=40, segment=RETRANSMIT), Action("A", reverse=True)]
+        times_ms = np.cumsum([0, 10, 10, 1, 1, wait_ms, 10])
+        flows = flow_table([actions], times_ns=[(times_ms * STEP_NS).tolist()])
+        p = compile_flows(flows, seed=1, payload="zero").packets
+        assert p.seq[5] - p.seq[0] == start
+        assert p.payload_length[5] == (60 if start == 101 else 100)
+
+
+def test_a_byte_repeated_is_a_keep_alive_only_in_silence() -> None:
+    """A second or more after everything was acknowledged; sooner the last segment comes again."""
+    for wait_ms, start, size in ((400, 1, 300), (1500, 300, 1)):
+        actions = [*HANDSHAKE, Action("PA", payload=300), Action("A", reverse=True)]
+        actions += [Action("A", payload=1, segment=KEEP_ALIVE), Action("A", reverse=True)]
+        times_ms = np.cumsum([0, 10, 10, 1, 10, wait_ms, 10])
+        flows = flow_table([actions], times_ns=[(times_ms * STEP_NS).tolist()])
+        p = compile_flows(flows, seed=1, payload="zero").packets
+        assert (p.seq[5] - p.seq[0], p.payload_length[5]) == (start, size)
 
 
 def test_a_fin_repeats_a_whole_segment_or_brings_new_data() -> None:

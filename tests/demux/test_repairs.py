@@ -271,12 +271,13 @@ def test_a_repeated_syn_ack_acknowledges_the_syn_alone() -> None:
 
 
 def test_a_retransmission_does_not_span_two_messages() -> None:
-    """Its bytes would have to be those of both; it brings new data instead."""
+    """Its bytes would have to be those of both; it repeats the last segment whole."""
     actions = [*HANDSHAKE, Action("PA", payload=300), Action("PA", True, 50)]
     actions += [Action("PA", payload=100), Action("PA", payload=200, segment=RETRANSMIT)]
     p = compiled(actions).packets
     sent = [int(p.seq[i]) - int(p.seq[3]) for i in (3, 5, 6)]
-    assert [number % 2**32 for number in sent] == [0, 300, 400]
+    assert [number % 2**32 for number in sent] == [0, 300, 300]
+    assert p.payload_length[6] == 100
 
 
 SHORT = {  # protocol, port, ICMP type and code, payload, and the bytes it needs

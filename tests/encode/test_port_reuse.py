@@ -6,6 +6,7 @@ from encode_flows import make_flows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netsynth.encode.columns import are_over, state_bits
 from netsynth.encode.port_allocator import Lives, PortAllocator
 from netsynth.encode.source_ports import (
     FIRST_NAMED,
@@ -17,7 +18,7 @@ from netsynth.encode.source_ports import (
     fit_source_port_codec,
 )
 from netsynth.numbers import IntArray
-from netsynth.tables import ACK, SYN, FlowTable
+from netsynth.tables import ACK, FIN, RST, SYN, FlowTable
 
 S = 1_000_000_000
 
@@ -164,3 +165,20 @@ def test_a_port_with_a_name_is_not_taken_again() -> None:
     assert free.all()
     assert np.unique(services).size == 3
     assert (ports == 45_000).all()
+
+
+# RFC 9293 section 3.6: a connection is over once both sides closed it, or either reset it
+@pytest.mark.parametrize(
+    ("flags", "over"),
+    [
+        ([SYN, SYN | ACK, ACK], False),
+        ([SYN, SYN | ACK, ACK | FIN, ACK], False),
+        ([SYN, SYN | ACK, ACK | FIN, ACK | FIN], True),
+        ([SYN, RST | ACK], True),
+        ([SYN, SYN | ACK, RST], True),
+    ],
+)
+def test_connections_left_open_keep_their_tuple(flags: list[int], over: bool) -> None:
+    back = np.arange(len(flags)) % 2 == 1
+    state = np.bitwise_or.reduce(state_bits(np.full(len(flags), 6), back, np.array(flags)))
+    assert are_over(np.array([state])).tolist() == [over]
