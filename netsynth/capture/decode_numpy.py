@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from netsynth.capture.hashes_numpy import Tables, note_macs, number_pairs, rehash
 from netsynth.capture.layers_numpy import Frames, read_link_layer, read_shims
 from netsynth.capture.network_numpy import read_ip
 from netsynth.capture.records import (
     ADDRESSES,
     ADDRESSES_FULL,
     DECAPSULATE,
-    ETHERNET,
     FIRST_NS,
     FRAGMENTS,
     FRAMES,
@@ -19,9 +19,6 @@ from netsynth.capture.records import (
     L4_BAD,
     L4_UNKNOWN,
     LAST_NS,
-    MAC_LIMIT,
-    MAC_SLOTS,
-    MACS,
     MAX_TUNNELS,
     NON_IP,
     OUT_OF_ORDER,
@@ -35,22 +32,22 @@ from netsynth.capture.records import (
     WIRE_BYTES,
 )
 from netsynth.capture.transport_numpy import enter_tunnels, read_transport, verify_checksums
+from netsynth.capture.usual_numpy import Usual, read_usual
 from netsynth.capture.walk_numpy import Records, walk
 from netsynth.numbers import Array, IntArray
+from netsynth.tables import PACKET_COLUMNS
 
-HASH_A = np.uint64(0x9E3779B97F4A7C15)
-HASH_B = np.uint64(0xD6E8FEB86659FD93)
+__all__ = ["decode", "rehash"]
+
 BATCH = 16384  # records decoded at once
-MASK_64 = (1 << 64) - 1
-# Fields of frames in the order of the table's columns.
-BEFORE_LENGTHS = (
-    *("source_port", "target_port", "protocol", "version"),
-    *("ttl", "tos", "flags", "ip_id"),
-)
-AFTER_LENGTHS = (
-    *("payload", "tcp", "seq", "ack", "window", "options", "mss"),
-    *("scale", "ts_val", "ts_ecr", "icmp", "vlan", "check"),
-)
+# Columns, and the fields of frames that go into them as they are.
+FIELDS = {
+    **{"src_port": "source_port", "dst_port": "target_port", "ip_version": "version"},
+    **{"ip_flags": "flags", "payload_length": "payload", "tcp_flags": "tcp"},
+    **{"option_bits": "options", "window_scale": "scale", "checksums": "check"},
+    **{name: name for name in ("protocol", "ttl", "tos", "ip_id", "seq", "ack", "window")},
+    **{name: name for name in ("mss", "ts_val", "ts_ecr", "icmp", "vlan")},
+}
 
 
 def decode(
@@ -76,13 +73,8 @@ def decode(
         _count(records, state)
         state[POS] = pos
         if records.start.size:
-            frames = Frames(data, records)
-            _note_macs(frames, mac_slots, state, seed)
-            _parse(frames, bool(state[DECAPSULATE]))
-            dropped = np.flatnonzero(~frames.accepted)
-            state[NON_IP] += dropped.size
-            np.add.at(counts, frames["reason"][dropped], 1)
-            _store(frames, np.flatnonzero(frames.accepted), state, columns, slots, keys, seed)
+            tables = Tables(slots=slots, keys=keys, macs=mac_slots, pairs=pairs, seed=seed)
+            _decode_batch(data, records, state, counts, columns, tables)
         if status != FULL:
             return status
     return FULL
@@ -122,104 +114,57 @@ def _parse(frames: Frames, decapsulate: bool) -> None:
             break
 
 
-def _note_macs(frames: Frames, mac_slots: Array, state: IntArray, seed: np.uint64) -> None:
-    """Add the MAC addresses of the frames to the hash set, in the order seen."""
-    shown, at = read_link_layer(frames)
-    if not at.size:
-        return
-    pairs = np.empty((at.size, 2), dtype=np.uint64)
-    pairs[:, 0] = frames.u64_le(at) & np.uint64(0xFFFFFFFFFFFF)
-    pairs[:, 1] = frames.u64_le(at + 4) >> np.uint64(16)
-    single = frames.records.link[shown] != ETHERNET
-    pairs[single, 1] = pairs[single, 0]
-    macs = pairs.reshape(-1)
-    slots = ((macs ^ seed) * HASH_A) >> np.uint64(47)
-    missing = macs[mac_slots[slots] != macs + np.uint64(1)]  # or not at their first slot
-    distinct, first = np.unique(missing, return_index=True)
-    mask = MAC_SLOTS - 1
-    for mac in distinct[np.argsort(first)].tolist():
-        slot = (((mac ^ int(seed)) * int(HASH_A)) & MASK_64) >> 47
-        while mac_slots[slot] != mac + 1:
-            if mac_slots[slot] == 0:
-                if state[MACS] < MAC_LIMIT:
-                    mac_slots[slot] = mac_slots[MAC_SLOTS + state[MACS]] = mac + 1
-                    state[MACS] += 1
-                break
-            slot = (slot + 1) & mask
+def _decode_batch(
+    data: Array,
+    records: Records,
+    state: IntArray,
+    counts: IntArray,
+    columns: tuple[Array, ...],
+    tables: Tables,
+) -> None:
+    """Decode records, and write the packets among them into the columns."""
+    usual = read_usual(data, records, decapsulate=bool(state[DECAPSULATE]))
+    accepted, mac_at, frames = usual.chosen, records.start, None
+    rest = np.flatnonzero(~usual.chosen)
+    if rest.size:
+        frames = Frames(data, records.take(rest))
+        shown, shown_at = read_link_layer(frames)
+        mac_at = np.where(usual.chosen, records.start, -1)
+        mac_at[rest[shown]] = shown_at
+        _parse(frames, bool(state[DECAPSULATE]))
+        dropped = np.flatnonzero(~frames.accepted)
+        state[NON_IP] += dropped.size
+        np.add.at(counts, frames["reason"][dropped], 1)
+        accepted = usual.chosen.copy()
+        accepted[rest] = frames.accepted
+    note_macs(data, mac_at, records.link, tables, state)
+    begin = int(state[ROW])
+    state[ROW] += np.count_nonzero(accepted)
+    named = {
+        name: column[begin : int(state[ROW])]
+        for name, column in zip(PACKET_COLUMNS, columns, strict=True)
+    }
+    some: Array | slice = slice(None) if accepted.all() else accepted
+    named["time_ns"][:] = records.time_ns[some]
+    named["wire_length"][:] = records.wire[some]
+    others = None if frames is None else frames.keys[frames.accepted]
+    is_usual = usual.chosen[some]
+    named["src"][:], named["dst"][:] = number_pairs(usual.pairs, is_usual, others, tables, state)
+    _store(usual, is_usual, frames, state, named)
 
 
 def _store(
-    frames: Frames,
-    rows: IntArray,
-    state: IntArray,
-    columns: tuple[Array, ...],
-    slots: Array,
-    keys: Array,
-    seed: np.uint64,
+    usual: Usual, is_usual: Array, frames: Frames | None, state: IntArray, named: dict[str, Array]
 ) -> None:
-    """Write the packets `rows` into the columns."""
-    flags, check = frames["flags"][rows], frames["check"][rows]
-    state[FRAGMENTS] += np.count_nonzero(flags & 5)
-    state[IP_BAD] += np.count_nonzero(check & 1)
-    state[L4_BAD] += np.count_nonzero(check & 2)
-    state[L4_UNKNOWN] += np.count_nonzero(check & 4)
-    begin = int(state[ROW])
-    state[ROW] += rows.size
-    chosen: IntArray | slice = rows
-    if rows.size == frames.accepted.size:
-        chosen = slice(None)  # all of them, without a copy
-    found = _intern(frames.keys[chosen].reshape(-1, 2), state, slots, keys, seed)
-    values = [
-        frames.records.time_ns[chosen],
-        found[0::2],
-        found[1::2],
-        *(frames[name][chosen] for name in BEFORE_LENGTHS),
-        np.minimum(frames["total"][chosen], 65535),
-        frames.records.wire[chosen],
-        *(frames[name][chosen] for name in AFTER_LENGTHS),
-    ]
-    for column, value in zip(columns, values, strict=True):
-        column[begin : begin + value.size] = value
-
-
-def _hash(wanted: Array, bits: int, seed: np.uint64) -> Array:
-    mixed = (wanted[:, 1] ^ (wanted[:, 0] * HASH_B) ^ seed) * HASH_A
-    mixed ^= mixed >> np.uint64(29)
-    return ((mixed * HASH_B) >> np.uint64(64 - bits)).astype(np.int64)
-
-
-def _intern(wanted: Array, state: IntArray, slots: Array, keys: Array, seed: np.uint64) -> IntArray:
-    """Return the rows of addresses in `keys`, entering those that are new in order."""
-    mask = slots.size - 1
-    slot = _hash(wanted, mask.bit_length(), seed)
-    found = np.full(len(wanted), -1, dtype=np.int64)
-    left = np.arange(len(wanted))
-    new = []
-    while left.size:
-        row = slots[slot[left]].astype(np.int64)
-        free = row < 0
-        new.append(left[free])
-        left, row = left[~free], row[~free]
-        same = (keys[row, 0] == wanted[left, 0]) & (keys[row, 1] == wanted[left, 1])
-        found[left[same]] = row[same]
-        left = left[~same]
-        slot[left] = (slot[left] + 1) & mask
-    for index in np.sort(np.concatenate(new)).tolist() if new else []:
-        place = int(slot[index])
-        while slots[place] >= 0 and (keys[slots[place]] != wanted[index]).any():
-            place = (place + 1) & mask
-        if slots[place] < 0:
-            slots[place] = state[ADDRESSES]
-            keys[state[ADDRESSES]] = wanted[index]
-            state[ADDRESSES] += 1
-        found[index] = slots[place]
-    return found
-
-
-def rehash(slots: Array, keys: Array, count: int, seed: np.uint64) -> None:
-    """Enter the first `count` rows of `keys` into `slots`, which is all -1."""
-    mask = slots.size - 1
-    for row, place in enumerate(_hash(keys[:count], mask.bit_length(), seed).tolist()):
-        while slots[place] >= 0:
-            place = (place + 1) & mask
-        slots[place] = row
+    """Write what packets say into the columns; `frames` are those that are not as usual."""
+    here: Array | slice = slice(None) if frames is None else is_usual
+    for name, values in usual.columns.items():
+        named[name][here] = values
+    if frames is not None:
+        rows = np.flatnonzero(frames.accepted)
+        for name, field in FIELDS.items():
+            named[name][~is_usual] = frames[field][rows]
+        named["ip_length"][~is_usual] = np.minimum(frames["total"][rows], 65535)
+        state[FRAGMENTS] += np.count_nonzero(frames["flags"][rows] & 5)
+    for place, bit in ((IP_BAD, 1), (L4_BAD, 2), (L4_UNKNOWN, 4)):
+        state[place] += np.count_nonzero(named["checksums"] & bit)

@@ -44,6 +44,40 @@ class PrefixSums:
         return sums
 
 
+def sum_stretches(data: Array, begin: IntArray, stop: IntArray) -> NDArray[np.uint64]:
+    """Sum bytes begin:stop as 16-bit little-endian words aligned to the buffer.
+
+    Args:
+        data: uint8, the buffer; up to eight bytes beyond the last stretch must be readable.
+        begin: int64 [V], at least one, ascending: first byte of each stretch.
+        stop: int64 [V], 8 or more bytes behind; stretches do not overlap.
+
+    Returns:
+        uint64 [V], right up to multiples of 65535.
+    """
+    first, last = begin >> 3, stop >> 3
+    count = last - first + 1
+    total, base = int(count.sum()), int(first[0])
+    words = data[base << 3 : (int(last[-1]) + 1) << 3].view("<u8")
+    first, last = first - base, last - base
+    if 2 * total < words.size:  # most is between them: take it out
+        offsets = np.cumsum(count) - count
+        words = words[np.arange(total) + np.repeat(first - offsets, count)]
+        first, last = offsets, offsets + count - 1
+    places = np.stack((first, last), axis=1).reshape(-1)
+    sums = np.add.reduceat(_add_halves(words), places)[::2]
+    before, after = _part(words[first], begin), _part(words[last], stop)
+    found: NDArray[np.uint64] = sums + (np.uint64(65535 << 20) - before) + after
+    return found
+
+
+def _part(words: Array, at: IntArray) -> NDArray[np.uint64]:
+    """Sum what lies before the byte `at` of each word."""
+    mask = (np.uint64(1) << ((at & 7) << 3).astype(np.uint64)) - np.uint64(1)
+    return _add_halves(words & mask)
+
+
 def _add_halves(words: Array) -> NDArray[np.uint64]:
-    halves: NDArray[np.uint64] = (words & np.uint64(0xFFFFFFFF)) + (words >> np.uint64(32))
+    halves: NDArray[np.uint64] = words >> np.uint64(32)
+    halves += words & np.uint64(0xFFFFFFFF)
     return halves

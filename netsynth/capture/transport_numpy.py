@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netsynth.capture.layers_numpy import IPV4, IPV6, Frames
-from netsynth.capture.sums import PrefixSums
+from netsynth.capture.sums import sum_stretches
 from netsynth.numbers import IntArray
 
 TRANSPORT_FIELDS = (
@@ -143,10 +143,9 @@ def verify_checksums(frames: Frames, rows: IntArray) -> None:
     if not rows.size:
         return
     l4, protocol = frames["l4"][rows], frames["protocol"][rows]
-    start = int(frames.records.start[rows[0]])
-    sums = PrefixSums(frames.data, start, int((l4 + verify).max()))
-    total = sums.between(l4, l4 + verify)
-    pseudo = sums.between(frames["addresses_at"][rows], frames["addresses_stop"][rows])
+    total = sum_stretches(frames.data, l4, l4 + verify).astype(np.int64)
+    begin, stop = frames["addresses_at"][rows], frames["addresses_stop"][rows]
+    pseudo = sum_stretches(frames.data, begin, stop).astype(np.int64)
     swapped = (verify >> 8) + ((verify & 255) << 8) + (protocol << 8)
     pseudo += np.where(l4 & 1, verify + protocol, swapped)
     total += np.where(frames.plain_sum[rows], 0, pseudo)

@@ -68,6 +68,17 @@ class Records:
     link: IntArray
     untimed: Array
 
+    def take(self, rows: Array) -> Records:
+        """Return some of them."""
+        return Records(
+            start=self.start[rows],
+            captured=self.captured[rows],
+            wire=self.wire[rows],
+            time_ns=self.time_ns[rows],
+            link=self.link[rows],
+            untimed=self.untimed[rows],
+        )
+
 
 def walk(data: Array, state: IntArray, interfaces: IntArray, most: int) -> tuple[Records, int, int]:
     """Find up to `most` records from `state[POS]` on.
