@@ -32,6 +32,7 @@ from netsynth.generate.transformer.kernels import (
     gelu,
     linear,
     seed_streams,
+    uniforms,
 )
 from netsynth.generate.transformer.plan import STRETCH
 from netsynth.generate.transformer.plan_left import fit_to_parts
@@ -50,7 +51,7 @@ STEPS = 256  # flows of each window between two visits to the details
 VECTOR_ROWS = 64  # flows whose vectors are computed together
 COUNTS = 1 << 16  # packets whose buckets are tabled; more share the last
 LONGEST_WINDOW = 1 << 40  # more flows than any window has
-SKELETONS, DETAILS, SERIES, RECORDS = range(4)  # what a stream is for
+SKELETONS, DETAILS, SERIES, RECORDS, LIKENESS = range(5)  # what a stream is for
 
 
 class CpuSampler:
@@ -122,9 +123,20 @@ class CpuSampler:
                 ).numpy()  # fmt: skip
             tokens = np.zeros((window.size, len(names)), dtype=np.int64)
             tokens[:, :count] = skeleton[order]
+            number = window * LONGEST_WINDOW + ordinal
+            quantiles = self._level.couplings.draw(
+                torch.as_tensor(tokens), torch.as_tensor(window), torch.as_tensor(start_ns),
+                window_ns=window_ns,
+                normal=lambda source: torch.special.ndtri(torch.as_tensor(
+                    uniforms(seed_streams(_key(seed, LIKENESS + source), number))
+                )),
+            )  # fmt: skip
+            told = np.full((window.size, len(names) - count), -1.0)
+            for name, values in quantiles.items():
+                told[:, names.index(name) - count] = values.numpy()
             draw_details(
                 self._flows, state[order], start_ns, tokens, float(window_ns), masks[1],
-                seed_streams(_key(seed, DETAILS), window * LONGEST_WINDOW + ordinal),
+                told, seed_streams(_key(seed, DETAILS), number),
             )  # fmt: skip
             return DrawnFlows(
                 window=torch.as_tensor(window),

@@ -66,6 +66,7 @@ def draw_fields(
     plan: PlanArrays,
     times: TimeColumns,
     left_ns: Array,
+    quantiles: Array,
     streams: Array,
 ) -> None:
     """Draw the columns of `rows` rows.
@@ -80,6 +81,7 @@ def draw_fields(
         plan: Rules out services and shapes of which none is left.
         times: The columns that tell times.
         left_ns: float64 [M], what is left of each row's window; rules out times that exceed it.
+        quantiles: float64 [M, K], where in its distribution each column lies; < 0: drawn.
         streams: uint64 [M], one number a column is drawn from each.
     """
     width = state.shape[1]
@@ -121,9 +123,10 @@ def draw_fields(
             for token in range(size if is_time else 0):
                 if ends_late(times, given + place, tokens[row], token, left_ns[row]):
                     barred[token] |= np.uint8(USED_UP)
-            token = draw_token(
-                logits[row], share, barred, size, field[SHARP] > 0, next_uniform(streams, row)
-            )
+            quantile = next_uniform(streams, row)
+            if quantiles[row, place] >= 0:
+                quantile = quantiles[row, place]
+            token = draw_token(logits[row], share, barred, size, field[SHARP] > 0, quantile)
             tokens[row, given + place] = token
             at = field[EMBED] + token * width
             add_to(state[row], a.weights[at : at + width])

@@ -80,6 +80,12 @@ def draw_flows(
             window, part, start, plans.spans * window_ns,
             stretch=math.inf if allowed else STRETCH,
         )  # fmt: skip
+    quantiles = level.couplings.draw(
+        skeleton, window, start, window_ns=window_ns,
+        normal=lambda _: torch.randn(
+            start.shape, generator=random, device=device, dtype=torch.float64
+        ),
+    )  # fmt: skip
     parts = []
     for at in range(0, window.numel(), 16384):
         piece = slice(at, at + 16384)
@@ -89,8 +95,9 @@ def draw_flows(
         times = TimeRoom(level.fields, (window_ns - 1 - start[piece]).clamp(min=0))
         parts.append(
             level.details.sample(
-                hidden, skeleton[piece], random=random, allowed=allowed, room=times.room
-            )
+                hidden, skeleton[piece], random=random, allowed=allowed, room=times.room,
+                quantiles={name: values[piece] for name, values in quantiles.items()},
+            )  # fmt: skip
         )
     return DrawnFlows(
         window=window, start_ns=start, tokens=torch.cat([skeleton, torch.cat(parts)], dim=1)

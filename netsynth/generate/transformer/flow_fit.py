@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.couplings import FlowScores
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import fastest_rates
 from netsynth.generate.transformer.plan import Plans, part_edges, parts_of
@@ -28,6 +29,7 @@ class FlowData:
 
     Attributes:
         tokens: int64 [F, K].
+        start_ns: float64 [F].
         clock: float32 [F, CLOCK_WIDTH].
         share: float64 [F], share of the window's time that is gone.
         held_out: bool [F], flows that decide when to stop.
@@ -40,6 +42,7 @@ class FlowData:
     """
 
     tokens: Tensor
+    start_ns: Tensor
     clock: Tensor
     share: Tensor
     held_out: Tensor
@@ -108,6 +111,7 @@ def flow_data(
     ]
     return FlowData(
         tokens=tokens,
+        start_ns=start.double(),
         share=gone,
         edges=edges,
         until=(until[0], until[1]),
@@ -182,8 +186,27 @@ def fit_flows(
         control=control,
     )
     level.set_counts(tokens, choose=False)
+    level.couplings.learn(
+        [_scores(level, window) for window in data], window_ns=traces[0].window_ns
+    )
     level.fastest = torch.as_tensor(fastest_rates(traces), device=device)
     return outcome
+
+
+@torch.no_grad()
+def _scores(level: FlowLevel, data: FlowData) -> FlowScores:
+    """Tell where the details of the flows of a window lie in their distributions."""
+    level.eval()
+    found = []
+    for at in range(0, data.tokens.shape[0], CHUNK):
+        tokens, situation, first, _, real = data.chunk(level.plans, at, CHUNK)
+        place = torch.tensor([at], device=tokens.device)
+        score, spread = level.scores(
+            tokens[None], situation[None], first[None], place == 0, place
+        )
+        found.append((score[0, real[1:]], spread[0, real[1:]]))
+    score, spread = (torch.cat(part) for part in zip(*found, strict=True))
+    return FlowScores(tokens=data.tokens, start_ns=data.start_ns, score=score, spread=spread)
 
 
 def _places(

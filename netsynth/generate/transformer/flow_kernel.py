@@ -238,6 +238,7 @@ def _draw_skeletons(
         lanes.left, a.volume, ruling, a.shape_column, a.responder_column, lanes.large, a.book
     )
     endless = np.full(height, np.inf)
+    anywhere = np.full((height, columns), -1.0)
     count = 0
     for _ in range(steps):
         rows = lanes.alive[0]
@@ -248,8 +249,9 @@ def _draw_skeletons(
         )
         working[:rows] = state[:rows]
         draw_fields(
-            a.skeleton, working, tokens, 0, rows, allowed, plan, a.times, endless, lanes.streams
-        )
+            a.skeleton, working, tokens, 0, rows, allowed, plan, a.times, endless, anywhere,
+            lanes.streams,
+        )  # fmt: skip
         kept = 0
         for row in range(rows):
             gap = from_token(a.gap, 0, tokens[row, 0], next_uniform(lanes.streams, row))
@@ -374,6 +376,7 @@ def draw_details(
     tokens: Array,
     window_ns: float,
     allowed: Array,
+    quantiles: Array,
     streams: Array,
 ) -> None:
     """Draw the columns of flows that follow from their skeletons.
@@ -385,6 +388,7 @@ def draw_details(
         tokens: int64 [F, K], the skeleton filled; the rest is set.
         window_ns: Length of a window.
         allowed: uint8, see `field_arrays.pack_allowed`.
+        quantiles: float64 [F, K - 6], see `draw_fields`.
         streams: uint64 [F].
     """
     width = a.begin.size
@@ -418,5 +422,6 @@ def draw_details(
             nothing,
             a.times,
             left_ns[first : first + rows],
+            quantiles[first : first + rows],
             streams[first : first + rows],
         )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.couplings import Couplings, normal_scores
 from netsynth.generate.transformer.layers import (
     CausalTransformer,
     FieldDecoder,
@@ -82,6 +83,11 @@ CATEGORIES = (
     "initiator_port", "meta_forward", "meta_reverse", "other_meta_forward", "other_meta_reverse",
     "opening_forward", "opening_reverse",
 )  # fmt: skip
+# Columns whose quantiles go on from flow to flow.
+COUPLED = (
+    "packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse",
+    "answer", "reply", "stretch", "duration",
+)  # fmt: skip
 CLOCK_RATES = 5  # the place in the window is told by sines of 1, 2 .. 16 periods a window
 CLOCK_WIDTH = 2 * CLOCK_RATES + 3
 
@@ -122,6 +128,7 @@ class FlowLevel(nn.Module):
             categories=CATEGORIES,
             sharp=("answer", "reply", "stretch", "duration"),
         )
+        self.couplings = Couplings(tuple(f.name for f in fields), COUPLED)
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("fastest", torch.full((OCTAVES,), torch.inf, dtype=torch.float64))
         self.fastest: Tensor  # bytes/s, see limits.fastest_rates
@@ -167,22 +174,37 @@ class FlowLevel(nn.Module):
             Loss per flow and skeleton column [B, T, 6], and per detail column [B, T, K - 6].
         """
         count = len(SKELETON)
+        flat, detail_state, target = self._states(tokens, situation, first, is_start, position)
+        skeleton = self.skeleton.loss(flat, target[:, :count], target[:, :0])
+        details = self.details.loss(detail_state, target[:, count:], target[:, :count])
+        shape = tokens.shape[0], tokens.shape[1] - 1
+        return skeleton.view(*shape, -1), details.view(*shape, -1)
+
+    def scores(
+        self, tokens: Tensor, situation: Tensor, first: Tensor, is_start: Tensor, position: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Normal scores and their spread of the columns COUPLED, float64 [B, T, D]; see `loss`."""
+        count = len(SKELETON)
+        _, state, target = self._states(tokens, situation, first, is_start, position)
+        given, own = target[:, :count], target[:, count:]
+        found = self.details.scores(state, own, given, COUPLED)
+        shape = tokens.shape[0], tokens.shape[1] - 1
+        score, spread = (torch.stack(part, dim=1) for part in zip(*found, strict=True))
+        return score.view(*shape, -1), spread.view(*shape, -1)
+
+    def _states(
+        self, tokens: Tensor, situation: Tensor, first: Tensor, is_start: Tensor, position: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """States of transformer and details [B * T, H], and the flows' tokens [B * T, K]."""
+        count = len(SKELETON)
         x = self.inputs(tokens[:, :-1, :count], situation[:, :-1])
         begin = self.begin + self.clock(first)
         x = torch.cat([torch.where(is_start[:, None], begin, x[:, 0])[:, None], x[:, 1:]], dim=1)
         state = self.transformer(self.dropout(x), first_position=position)  # (B, T, H)
         flat = state.reshape(-1, state.shape[-1])
         target = tokens[:, 1:].reshape(flat.shape[0], -1)
-        none = target[:, :0]
-        skeleton = self.skeleton.loss(flat, target[:, :count], none)
-        detail_state = self.detail_state(
-            flat,
-            target[:, :count],
-            situation[:, 1:, :CLOCK_WIDTH].reshape(flat.shape[0], -1),
-        )
-        details = self.details.loss(detail_state, target[:, count:], target[:, :count])
-        shape = tokens.shape[0], tokens.shape[1] - 1
-        return skeleton.view(*shape, -1), details.view(*shape, -1)
+        clock = situation[:, 1:, :CLOCK_WIDTH].reshape(flat.shape[0], -1)
+        return flat, self.detail_state(flat, target[:, :count], clock), target
 
     def detail_state(self, state: Tensor, skeleton: Tensor, clock: Tensor) -> Tensor:
         """State of the detail decoder [M, H] from the transformer's and the skeleton."""

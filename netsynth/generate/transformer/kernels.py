@@ -199,6 +199,11 @@ def seed_streams(key: int, rows: Array) -> Array:
     return np.asarray(z)
 
 
+def uniforms(streams: Array) -> Array:
+    """Draw one number from each of `streams`, uint64 [M], in 0..1 without its ends: float64 [M]."""
+    return np.asarray(((streams >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53)
+
+
 @reduced
 def _largest(x: Array) -> np.float32:
     largest = np.float32(x[0])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from netsynth.generate.transformer.counts import CountPrior
+from netsynth.generate.transformer.couplings import normal_scores
 from netsynth.tables import TokenField
 
 
@@ -295,12 +296,30 @@ class FieldDecoder(nn.Module):
             state = state + self.dropout(self.embed[place](target))
         return torch.stack(losses, dim=1)
 
+    def scores(
+        self, state: Tensor, tokens: Tensor, given: Tensor, names: tuple[str, ...]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Tell where tokens [M, K] lie in their distributions, for each of the columns `names`.
+
+        The distributions are those of counts without the row itself; see `normal_scores`.
+        """
+        seen = torch.cat([given, tokens], dim=1)
+        found = {}
+        for place, item in enumerate(self.fields):
+            target = tokens[:, place]
+            if item.name in names:
+                logits = self.logits(place, state, seen, left_out=target)
+                found[item.name] = normal_scores(logits, target)
+            state = state + self.embed[place](target)
+        return [found[name] for name in names]
+
     def sample(
         self,
         state: Tensor,
         given: Tensor,
         *,
         random: torch.Generator,
+        quantiles: Mapping[str, Tensor] | None = None,
         allowed: dict[str, Tensor] | None = None,
         room: Callable[[str, Tensor], Tensor | None] = lambda *_: None,
     ) -> Tensor:
@@ -310,6 +329,7 @@ class FieldDecoder(nn.Module):
             state: [M, H].
             given: int64 [M, G], columns that are known.
             random: Source of randomness.
+            quantiles: Of each row, float64 [M] by a column's name; drawn where there are none.
             allowed: Tokens that a column may take, bool [size] by its name.
             room: Told a column's name and the tokens so far, returns those it may take in each
                 row, bool [M, size], or None.
@@ -331,7 +351,10 @@ class FieldDecoder(nn.Module):
                 logits = logits.masked_fill(~possible, -1e8)
             if item.name in self.sharp:
                 logits = likely(logits)
-            token = draw(logits, random)
+            if quantiles and item.name in quantiles:
+                token = at_quantile(logits, quantiles[item.name])
+            else:
+                token = draw(logits, random)
             seen = torch.cat([seen, token[:, None]], dim=1)
             state = state + self.embed[place](token)
         return seen[:, given.shape[1] :]
@@ -352,6 +375,14 @@ def likely(logits: Tensor) -> Tensor:
     """Rule out the tokens of logits [M, V] that are far less likely than the likeliest."""
     least = logits.max(dim=1, keepdim=True).values + math.log(UNLIKELY)
     return logits.masked_fill(logits < least, -1e9)
+
+
+def at_quantile(logits: Tensor, quantile: Tensor) -> Tensor:
+    """Return the token of each row of logits [M, V] at a quantile [M] in 0..1: int64 [M]."""
+    share = torch.softmax(logits.double(), dim=1).cumsum(1)
+    token = torch.searchsorted(share, (quantile * share[:, -1])[:, None], right=True)[:, 0]
+    last = (logits > -1e7).long() * torch.arange(logits.shape[1], device=logits.device)
+    return torch.minimum(token, last.max(dim=1).values)
 
 
 def draw(logits: Tensor, random: torch.Generator) -> Tensor:
