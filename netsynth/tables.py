@@ -7,12 +7,18 @@ nanoseconds since the epoch, sizes are bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.errors import TableError
-from netsynth.numbers import Array, IntArray, NumberCodec
+from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Numbers = TypeVar("Numbers", FloatArray, "Tensor")
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58  # IANA protocol numbers
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128  # RFC 9293 section 3.1
@@ -228,6 +234,7 @@ class TokenField:
             the name of a group (service and record kind share "protocol") may only occur together
             where the classes agree; -1 agrees with any.
         vectors: float32 [size, V], Word2Vec vectors of the tokens, or None.
+        rulers: float64 [size, 2] of services, see `ruler_ns`; or None.
     """
 
     name: str
@@ -235,6 +242,21 @@ class TokenField:
     number: NumberCodec | None = None
     groups: dict[str, IntArray] = field(default_factory=dict)
     vectors: NDArray[np.float32] | None = None
+    rulers: FloatArray | None = None
+
+
+def ruler_ns(trip_ns: Numbers, ruler: Numbers) -> Numbers:
+    """Unit of durations: a power of the trip, which a median trip is left as it is by.
+
+    Args:
+        trip_ns: float64 [M].
+        ruler: float64 [M, 2], power in 0..1 and median trip, ns.
+
+    Returns:
+        float64 [M], ns; 0 where the trip is.
+    """
+    power, typical = ruler[..., 0], ruler[..., 1]
+    return (trip_ns > 0) * trip_ns**power * typical ** (1 - power)
 
 
 SERIES_CHANNELS = ("packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse")

@@ -34,7 +34,7 @@ from netsynth.encode.static import StaticCodec, static_columns
 from netsynth.encode.vocabulary import Vocabulary
 from netsynth.encode.windows import cut_windows
 from netsynth.errors import ConfigError, ModelError
-from netsynth.numbers import Array, IntArray, NumberCodec
+from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec
 from netsynth.steps import REST
 from netsynth.tables import TCP, UDP, EncodedTrace, FlowTable, TokenField
 
@@ -88,7 +88,7 @@ class Codec:
     numbers: dict[str, NumberCodec]
     records: RecordCodec
     lone_pairs: Vocabulary  # rows (service, initiator, responder) of flows whose ports are fixed
-    trip_services: NDArray[np.bool_]  # services whose durations are told in round trips
+    rulers: FloatArray  # [S, 2], what durations of services are measured by, see `fit_rulers`
     least_sizes: IntArray  # smallest payloads of services [S, 2], see `fit_least_sizes`
     speakers: NDArray[np.int8]  # who speaks first on services [S], see `fit_speakers`
     load: Load  # that no window exceeds
@@ -110,6 +110,7 @@ class Codec:
                 size=self.services.size,
                 groups={**service_groups, "any_port": has_port},
                 vectors=self.static.ports.encode_rows(services) if self.static else None,
+                rulers=self.rulers,
             ),
             TokenField(
                 name="shape",
@@ -257,7 +258,8 @@ class Codec:
         answered = columns.answer_ns >= 0
         answer = np.where(answered, 1 + number["answer"].encode(columns.answer_ns), 0)
         until_end = lasting(columns, flows, first_ns=first_ns, length_ns=length_ns)
-        by_trip = in_trips(columns, service, self.trip_services) & (until_end < 0)
+        by_trip = in_trips(columns, service, self.rulers) & (until_end < 0)
+        stretch = stretches(columns, service, self.rulers)
         duration = REST.size + number["duration"].encode(columns.duration_ns)
         duration = np.where(until_end < 0, duration, 1 + until_end)
         replied = columns.reply_ns >= 0
@@ -280,7 +282,7 @@ class Codec:
             "bytes_reverse": number["bytes"].encode(totals[:, 3]),
             "answer": answer,
             "reply": reply,
-            "stretch": np.where(by_trip, 1 + number["stretch"].encode(stretches(columns)), 0),
+            "stretch": np.where(by_trip, 1 + number["stretch"].encode(stretch), 0),
             "duration": np.where(by_trip, 0, duration),
         }
         return np.stack([token[f.name] for f in self.token_fields], axis=1).astype(np.int32)
@@ -332,7 +334,7 @@ class Codec:
         arrays: dict[str, Array] = {"hosts.addresses": self.hosts.addresses}
         arrays["hosts.networks"] = self.hosts.networks
         arrays["hosts.network_counts"] = self.hosts.network_counts
-        arrays["trip_services"] = self.trip_services.astype(np.uint8)
+        arrays["rulers"] = self.rulers
         arrays["least_sizes"] = self.least_sizes
         arrays["speakers"] = self.speakers
         arrays |= self.load.to_arrays("load")
@@ -385,13 +387,9 @@ class Codec:
                 source_ports=SourcePortCodec.from_arrays("source_ports", arrays),
                 numbers=number,
                 lone_pairs=Vocabulary.from_arrays("lone_pairs", arrays),
-                trip_services=arrays["trip_services"] > 0,
-                speakers=arrays.get(
-                    "speakers", np.zeros(arrays["trip_services"].size, dtype=np.int8)
-                ),
-                least_sizes=arrays.get(
-                    "least_sizes", np.zeros((arrays["trip_services"].size, 2), dtype=np.int64)
-                ),
+                rulers=arrays["rulers"].reshape(-1, 2),
+                speakers=arrays["speakers"],
+                least_sizes=arrays["least_sizes"],
                 load=Load.from_arrays("load", arrays),
                 records=RecordCodec(
                     kinds=Vocabulary.from_arrays("records.kinds", arrays), **record

@@ -1,8 +1,10 @@
-"""What durations of flows are measured in: ns, or units of the flow's own round trip.
+"""What durations of flows are measured in: ns, or a power of the flow's own round trip.
 
-A handshake or a query lasts as many round trips whatever the path, a session as many seconds. Which
-of the two it is differs from service to service, and is learned: the unit in which equal flows
-between the same hosts differ less.
+A handshake or a query lasts as many round trips whatever the path, a session as many seconds. A
+flow's first trip is also one measurement of a delay, noise included, and what was lost in one
+queue is won in the next: where a trip is twice as long, the flow then lasts less than twice as
+long. Which power of the trip it is differs from service to service, and is learned: the one by
+which equal flows between the same hosts differ least.
 
 A flow that lasts (a keep-alive, a subscription, a query repeated for days) has no duration of its
 own in a window: it goes on until the window ends. What is told of it is how much of the rest of
@@ -17,21 +19,29 @@ from numpy.typing import NDArray
 from netsynth.encode.columns import FlowColumns
 from netsynth.numbers import FloatArray, IntArray
 from netsynth.steps import REST
-from netsynth.tables import FlowTable
+from netsynth.tables import FlowTable, ruler_ns
 
 LASTING = 0.05  # of the window, at least
 FEW = 3  # packets that show no repetition
 REPEATS = 2.0  # longest gaps of the flow that may be missing at the end, at most
 LEAST_FREEDOM = 8  # flows beyond the first of their group, below which trips are the unit
+POWERS = (1.0, 0.75, 0.5, 0.25, 0.0)  # of the trip that durations may go by
 
 
-def stretches(columns: FlowColumns) -> FloatArray:
-    """Duration of each flow in units of its answer and reply, at least 1: float64 [F].
+def stretches(columns: FlowColumns, service: IntArray, rulers: FloatArray) -> FloatArray:
+    """Duration of each flow in units of its ruler: float64 [F].
 
-    Flows without an answer, or whose answer and reply took no time, give 1.
+    Flows without an answer, or whose answer and reply took no time, give 1; so do those that the
+    answer ends.
+
+    Args:
+        columns: Of F flows.
+        service: int64 [F], token of each.
+        rulers: float64 [services, 2], see `fit_rulers`.
     """
-    trip = trips(columns)
-    return np.where(trip > 0, np.maximum(columns.duration_ns / np.maximum(trip, 1), 1.0), 1.0)
+    unit = ruler_ns(trips(columns).astype(np.float64), rulers[service])
+    plain = (unit <= 0) | (columns.totals[:, :2].sum(axis=1) == 2)
+    return np.where(plain, 1.0, columns.duration_ns / np.maximum(unit, 1e-9))
 
 
 def trips(columns: FlowColumns) -> IntArray:
@@ -39,19 +49,11 @@ def trips(columns: FlowColumns) -> IntArray:
     return np.maximum(columns.answer_ns, 0) + np.maximum(columns.reply_ns, 0)
 
 
-def in_trips(
-    columns: FlowColumns, service: IntArray, by_service: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Tell whose duration is told in trips: bool [F].
-
-    Args:
-        columns: Of F flows.
-        service: int64 [F], token of each.
-        by_service: bool [services], see `fit_units`.
-    """
+def in_trips(columns: FlowColumns, service: IntArray, rulers: FloatArray) -> NDArray[np.bool_]:
+    """Tell whose duration is told by the trip: bool [F]; arguments as in `stretches`."""
     timed = trips(columns) > 0  # else the clock was too coarse for a trip
     exact = columns.totals[:, :2].sum(axis=1) == 2  # the answer ends it
-    return np.asarray(timed & (by_service[service] | exact), dtype=np.bool_)
+    return np.asarray(timed & ((rulers[service, 0] > 0) | exact), dtype=np.bool_)
 
 
 def lasting(columns: FlowColumns, flows: FlowTable, *, first_ns: int, length_ns: int) -> IntArray:
@@ -78,10 +80,10 @@ def lasting(columns: FlowColumns, flows: FlowTable, *, first_ns: int, length_ns:
     return np.where(found, np.clip(place, 0, REST.size - 2), -1)
 
 
-def fit_units(
+def fit_rulers(
     columns: list[FlowColumns], services: list[IntArray], keys: list[IntArray], *, size: int
-) -> NDArray[np.bool_]:
-    """Learn which services' durations go by the trip.
+) -> FloatArray:
+    """Learn what the durations of services are measured by.
 
     Args:
         columns: Of each window.
@@ -90,21 +92,29 @@ def fit_units(
         size: Number of services.
 
     Returns:
-        bool [size].
+        float64 [size, 2], power of the trip and median trip in ns, see `tables.ruler_ns`.
     """
     duration = np.concatenate([c.duration_ns for c in columns]).astype(np.float64)
-    ratio = np.concatenate([stretches(c) for c in columns])
+    trip = np.concatenate([trips(c) for c in columns]).astype(np.float64)
     used = np.concatenate([(trips(c) > 0) & (c.totals[:, :2].sum(1) > 2) for c in columns])
     service = np.concatenate(services)[used]
     group = np.concatenate([service[:, None], np.concatenate(keys)[used]], axis=1)
     _, code = np.unique(group, axis=0, return_inverse=True)
     code = code.ravel()
-    spread = [_scatter(np.log(v[used] + 1e-9), code) for v in (np.maximum(duration, 1), ratio)]
-    by_ns, by_trip = (np.bincount(service, s, minlength=size) for s in spread)
+    log_duration, log_trip = np.log(np.maximum(duration[used], 1)), np.log(trip[used])
+    spread = [
+        np.bincount(service, _scatter(log_duration - power * log_trip, code), minlength=size)
+        for power in POWERS
+    ]
     freedom = np.bincount(service, minlength=size) - np.bincount(
         service[np.unique(code, return_index=True)[1]], minlength=size
     )
-    return np.asarray((by_trip <= by_ns) | (freedom < LEAST_FREEDOM), dtype=np.bool_)
+    best = np.array(POWERS)[np.argmin(spread, axis=0)]
+    rulers = np.ones((size, 2))
+    rulers[freedom >= LEAST_FREEDOM, 0] = best[freedom >= LEAST_FREEDOM]
+    for token in np.unique(service):
+        rulers[token, 1] = np.median(trip[used][service == token])
+    return rulers
 
 
 def _scatter(values: FloatArray, code: IntArray) -> FloatArray:

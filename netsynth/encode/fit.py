@@ -6,12 +6,11 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netsynth.encode.classes import ANY_PORT, service_rows, service_tokens, shape_rows
 from netsynth.encode.codec import Codec, EncodeConfig
 from netsynth.encode.columns import FlowColumns, flow_columns
-from netsynth.encode.durations import fit_units, in_trips, stretches
+from netsynth.encode.durations import fit_rulers, in_trips, stretches
 from netsynth.encode.hosts import HostCodec, as_keys, fit_host_codec
 from netsynth.encode.least_sizes import fit_least_sizes
 from netsynth.encode.load import fit_load
@@ -24,7 +23,7 @@ from netsynth.encode.static import fit_static_codec
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.encode.windows import cut_windows, window_length_ns
 from netsynth.errors import CaptureError
-from netsynth.numbers import IntArray, NumberCodec, fit_number_codec
+from netsynth.numbers import FloatArray, IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import FlowTable
 
 
@@ -70,7 +69,7 @@ def fit_codec(
     tokens = [
         service_tokens(service, service_rows(t, c)) for t, c in zip(tables, columns, strict=True)
     ]
-    by_service = fit_units(
+    rulers = fit_rulers(
         columns,
         tokens,
         [
@@ -79,7 +78,15 @@ def fit_codec(
         ],
         size=service.size,
     )
-    by_trip = [in_trips(c, s, by_service) for c, s in zip(columns, tokens, strict=True)]
+    stretched = np.concatenate(
+        [
+            stretches(c, s, rulers)[in_trips(c, s, rulers)]
+            for c, s in zip(columns, tokens, strict=True)
+        ]
+    )
+    alone = np.concatenate(
+        [c.duration_ns[~in_trips(c, s, rulers)] for c, s in zip(columns, tokens, strict=True)]
+    )
     gaps = [np.diff(c.start_ns, prepend=a) for (a, _, _), c in zip(pieces, columns, strict=True)]
     codec = Codec(
         config=config,
@@ -110,12 +117,12 @@ def fit_codec(
             "port": fit_number_codec(
                 unknown if unknown.size else np.zeros(1), bin_count=96, largest_ratio=4.0
             ),
-            **_fit_flow_numbers(columns, by_trip),
+            **_fit_flow_numbers(columns, stretched, alone),
             **_fit_series_numbers(series),
         },
         records=fit_record_codec(tables, columns),
         lone_pairs=NO_PAIRS,
-        trip_services=by_service,
+        rulers=rulers,
         least_sizes=fit_least_sizes(tables, tokens, size=service.size),
         speakers=fit_speakers(tables, tokens, size=service.size),
         load=fit_load(flow_tables),
@@ -136,13 +143,10 @@ def _lone_pairs(codec: Codec, tables: list[FlowTable], services: list[IntArray])
 
 
 def _fit_flow_numbers(
-    columns: list[FlowColumns], by_trip: list[NDArray[np.bool_]]
+    columns: list[FlowColumns], stretch: FloatArray, alone: IntArray
 ) -> dict[str, NumberCodec]:
     totals = np.concatenate([c.totals for c in columns])
     answer = np.concatenate([c.answer_ns for c in columns])
-    trip = np.concatenate(by_trip)
-    alone = np.concatenate([c.duration_ns for c in columns])[~trip]
-    stretch = np.concatenate([stretches(c) for c in columns])[trip]
     answer = answer[answer >= 0]
     reply = np.concatenate([c.reply_ns for c in columns])
     reply = reply[reply >= 0]

@@ -4,8 +4,11 @@ import numpy as np
 from encode_flows import make_flows
 
 from netsynth.encode.columns import NO_ANSWER, flow_columns
-from netsynth.encode.durations import fit_units, in_trips, lasting, stretches, trips
+from netsynth.encode.durations import fit_rulers, in_trips, lasting, stretches, trips
 from netsynth.steps import REST
+from netsynth.tables import ruler_ns
+
+TRIPS = np.array([[1.0, 1.0]])  # of one service, whose durations go by the trip
 
 
 def test_answer_and_reply_by_hand() -> None:
@@ -21,7 +24,7 @@ def test_answer_and_reply_by_hand() -> None:
     assert columns.answer_ns.tolist() == [30, NO_ANSWER]
     assert columns.reply_ns.tolist() == [40, NO_ANSWER]
     assert trips(columns).tolist() == [70, 0]
-    assert stretches(columns).tolist() == [1.0, 1.0]
+    assert stretches(columns, np.zeros(2, dtype=np.int64), TRIPS).tolist() == [1.0, 1.0]
 
 
 def dialogue(at: int, answer: int, reply: int, rest: int) -> list[tuple[int, int, int]]:
@@ -45,9 +48,34 @@ def test_the_steadier_unit_is_chosen() -> None:
     columns = flow_columns(flows)
     service = (columns.service_port == 80).astype(np.int64)
     keys = np.zeros((len(flows), 1), dtype=np.int64)
-    units = fit_units([columns], [service], [keys], size=3)
-    assert units.tolist() == [False, True, True]  # the third has no flows: trips
-    assert (in_trips(columns, service, units) == (columns.service_port == 80)).all()
+    rulers = fit_rulers([columns], [service], [keys], size=3)
+    assert rulers[:, 0].tolist() == [0.0, 1.0, 1.0]  # the third has no flows: trips
+    assert (in_trips(columns, service, rulers) == (columns.service_port == 80)).all()
+    assert np.allclose(stretches(columns, service, rulers)[service == 1], 4.0, rtol=1e-3)
+
+
+def test_half_of_what_a_trip_adds_is_told_by_its_root() -> None:
+    """Flows last 10 ms times the root of their trip in units of 1 ms."""
+    rng = np.random.default_rng(0)
+    rows, packets = [], []
+    for index in range(80):
+        trip = int(rng.integers(100_000, 9_000_000))
+        rest = int(10_000_000 * np.sqrt(trip / 1e6)) - trip
+        rows.append({"initiator_port": 1000 + index})
+        packets.append(dialogue(index * 1_000_000_000, trip // 2, trip - trip // 2, max(rest, 0)))
+    columns = flow_columns(make_flows(rows, packets))
+    service = np.zeros(80, dtype=np.int64)
+    rulers = fit_rulers([columns], [service], [np.zeros((80, 1), dtype=np.int64)], size=1)
+    assert rulers[0].tolist() == [0.5, np.median(trips(columns))]
+    expected = 10 / np.sqrt(rulers[0, 1] / 1e6)
+    short = trips(columns) < 5e6
+    assert np.allclose(stretches(columns, service, rulers)[short], expected, rtol=1e-3)
+
+
+def test_a_ruler_leaves_the_median_trip_as_it_is() -> None:
+    ruler = np.array([[1.0, 9.0], [0.5, 9.0], [0.0, 9.0], [0.5, 9.0]])
+    found = ruler_ns(np.array([4.0, 4.0, 4.0, 0.0]), ruler)
+    assert found.tolist() == [4.0, 6.0, 9.0, 0.0]
 
 
 def test_a_trip_that_the_clock_cannot_see_is_no_unit() -> None:
@@ -56,8 +84,8 @@ def test_a_trip_that_the_clock_cannot_see_is_no_unit() -> None:
     flows = make_flows([row], [[(0, 0, 5), (0, 1, 5), (0, 0, 5), (1_000_000_000, 0, 5)]])
     columns = flow_columns(flows)
     service = np.zeros(1, dtype=np.int64)
-    assert stretches(columns).tolist() == [1.0]
-    assert not in_trips(columns, service, np.array([True])).any()
+    assert stretches(columns, service, TRIPS).tolist() == [1.0]
+    assert not in_trips(columns, service, TRIPS).any()
 
 
 def test_flows_that_last_are_told_by_the_rest_they_leave() -> None:

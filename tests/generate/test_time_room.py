@@ -15,7 +15,8 @@ def fields() -> tuple[TokenField, ...]:
     number = fit_number_codec(TIMES, bin_count=4, atom_count=8, atom_share=0.1)
     assert number.low.tolist() == [0.0, 10.0, 20.0, 40.0]
     times = (TokenField(name=n, size=5, number=number) for n in NAMES)
-    return TokenField(name="service", size=2), *times
+    rulers = np.array([[1.0, 1.0], [0.5, 10.0]])
+    return TokenField(name="service", size=2, rulers=rulers), *times
 
 
 def test_a_time_fits_or_it_does_not() -> None:
@@ -43,3 +44,14 @@ def test_a_stretch_counts_in_answers_and_replies() -> None:
     found = room("stretch", torch.tensor([[0, 2, 0], [0, 2, 3]]))  # 10, and 10 + 20
     assert found is not None
     assert found.tolist() == [[True] * 4 + [False], [True, True, True, False, False]]
+
+
+def test_a_stretch_counts_in_the_services_ruler() -> None:
+    """40 ns are 20 where durations go by the root of the trip and 10 is the median."""
+    room = TimeRoom(fields(), torch.tensor([300.0, 300.0], dtype=torch.float64)).room
+    found = room("stretch", torch.tensor([[0, 2, 3], [1, 3, 3]]))  # 10 + 20, and 20 + 20
+    assert found is not None
+    assert found.tolist() == [[True, True, True, False, False], [True, True, True, False, False]]
+    found = room("stretch", torch.tensor([[0, 3, 3], [1, 3, 3]]))
+    assert found is not None
+    assert found.tolist()[0] == [True, True, False, False, False]

@@ -18,24 +18,28 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from netsynth.numbers import FloatArray, IntArray
+from netsynth.numbers import Array, FloatArray, IntArray
 
-# Flows that share a process: those with the same tokens in these columns.
-GROUPS = (
-    (),
+# Flows that share a process: those with the same tokens in these columns. What flows of different
+# services have in common is told by SHARED alone, what is left between those of one by OWN.
+SHARED = ((), ("initiator",), ("responder",))
+OWN = (
     ("service",),
-    ("initiator",),
-    ("responder",),
+    ("service", "initiator"),
     ("service", "responder"),
     ("service", "initiator", "responder"),
 )
+GROUPS = SHARED + OWN
 SCALES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 100.0)  # windows that likeness lasts
 LAGS = (1, 2, 3, 5, 8, 13, 21, 34)  # flows of a group between two that are compared
-PAIRS = 200_000  # that are compared
-CERTAIN = 3.0  # standard errors below which likeness is taken for chance
+PAIRS = 300_000  # that are compared
+ENOUGH = 100  # flows of a service that are told by themselves
+CERTAIN = 4.0  # standard errors below which likeness is taken for chance
 MOST = 0.98  # of a score's variance that processes make up
+NOTHING = 1e-9  # what is kept of a score that it no longer moves
 LEAST = 0.01  # weight below which a process is left out
 
 
@@ -83,19 +87,21 @@ def normal_scores(logits: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
 class Couplings(nn.Module):
     """Weights of the processes that the details of flows follow."""
 
-    def __init__(self, names: tuple[str, ...], details: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], details: tuple[str, ...], *, services: int) -> None:
         """Make couplings of nothing.
 
         Args:
             names: The columns of a flow's tokens.
             details: Those of them that may be coupled; their tokens are in order.
+            services: Tokens of the column "service".
         """
         super().__init__()
         self.groups = [[names.index(name) for name in group] for group in GROUPS]
+        self.service = names.index("service")
         self.details = details
-        shape = (len(details), len(GROUPS), len(SCALES))
-        self.register_buffer("weights", torch.zeros(shape, dtype=torch.float64))
-        self.weights: Tensor  # [D, G, S], shares of the variance
+        shape = (services, len(details), len(GROUPS), len(SCALES))
+        self.register_buffer("weights", torch.zeros(shape))
+        self.weights: Tensor  # [services, D, G, S], shares of the variance
 
     def learn(self, windows: list[FlowScores], *, window_ns: int) -> None:
         """Find how alike flows are that follow one another.
@@ -103,30 +109,34 @@ class Couplings(nn.Module):
         Products of the scores of two flows have the covariance of their processes as their mean;
         its weights are those of least squares that are not negative, drawn to 0 by what chance
         explains (Lawson and Hanson, "Solving Least Squares Problems", 1974, chapter 23; Tibshirani,
-        "Regression Shrinkage and Selection via the Lasso", 1996).
+        "Regression Shrinkage and Selection via the Lasso", 1996). Flows of different services tell
+        of the processes that services share, then flows of one of what is left.
         """
-        count = len(GROUPS) * len(SCALES)
-        width = len(self.details)
-        square = np.zeros((width, count, count))
-        product = np.zeros((width, count))
-        total = sum(len(w.tokens) for w in windows)
-        for window in windows:
-            codes = [self._codes(window.tokens, g).cpu().numpy() for g in range(len(GROUPS))]
-            time = window.start_ns.double().cpu().numpy()
-            first, second = _pairs(codes, time, limit=PAIRS * len(time) // max(total, 1) + 1)
-            apart = np.abs(time[first] - time[second]) / window_ns
-            decay = np.exp(-apart[:, None] / np.array(SCALES))
-            alike = np.concatenate(
-                [(code[first] == code[second])[:, None] * decay for code in codes], axis=1
-            )
-            score, spread = window.score.cpu().numpy(), window.spread.cpu().numpy()
-            for d in range(width):
-                weight = spread[first, d] * spread[second, d]
-                square[d] += (alike * weight[:, None]).T @ alike
-                product[d] += alike.T @ (score[first, d] * score[second, d])
-        weights = np.stack([_shrunk(square[d], product[d]) for d in range(width)])
-        weights = weights.reshape(tuple(self.weights.shape))
-        self.weights = torch.as_tensor(weights, device=self.weights.device)
+        pairs = _compared(windows, self, window_ns=window_ns)
+        service = torch.cat([w.tokens[:, self.service] for w in windows]).cpu().numpy()
+        count = np.bincount(service, minlength=self.weights.shape[0])
+        shared = len(SHARED) * len(SCALES)
+        weights = np.zeros((*self.weights.shape[:2], len(GROUPS) * len(SCALES)))
+        unlike = pairs.service[0] != pairs.service[1]
+        for d in range(len(self.details)):
+            common = pairs.fit(d, unlike, pairs.alike[:, :shared])
+            told = pairs.alike[:, :shared] @ common.astype(np.float32)
+            features = np.column_stack([told, pairs.alike[:, shared:]])
+            kinds = [(slice(None), ~unlike)]
+            kinds += [
+                (token, ~unlike & (pairs.service[0] == token))
+                for token in np.flatnonzero(count >= ENOUGH)
+            ]
+            for tokens, some in kinds:
+                part = pairs.fit(d, some, features)
+                weights[tokens, d, :shared] = common * min(part[0], 1.0)
+                weights[tokens, d, shared:] = part[1:]
+        total = weights.sum(axis=2, keepdims=True)
+        weights *= np.minimum(1.0, MOST / np.maximum(total, 1e-9))
+        self.weights = torch.as_tensor(
+            weights.reshape(tuple(self.weights.shape)),
+            dtype=torch.float32, device=self.weights.device,
+        )  # fmt: skip
 
     def draw(
         self,
@@ -149,33 +159,63 @@ class Couplings(nn.Module):
         Returns:
             By name of a column float64 [F] in 0..1; columns without couplings are missing.
         """
-        drawn = {}
-        source = iter(range(1 << 30))
-        for d, name in enumerate(self.details):
-            weights = self.weights[d].cpu().numpy()
-            if weights.sum() <= 0:
+        service = tokens[:, self.service]
+        used = (self.weights > 0).any(dim=0)  # [D, G, S]
+        score = {
+            name: normal(d) * (1 - self.weights[service, d].double().sum((1, 2))).sqrt()
+            for d, name in enumerate(self.details)
+            if used[d].any()
+        }
+        source = len(self.details)
+        for g in range(len(GROUPS)):
+            if not used[:, g].any():
                 continue
-            score = normal(next(source)) * math.sqrt(1 - weights.sum())
-            for g, s in np.argwhere(weights > 0):
-                code = window * (1 << 32) + torch.unique(
-                    self._codes(tokens, g), return_inverse=True
-                )[1]
-                order = torch.argsort(start_ns, stable=True)
-                order = order[torch.argsort(code[order], stable=True)]
-                apart = start_ns[order].diff() / (SCALES[s] * window_ns)
-                keep = torch.exp(-apart).masked_fill(code[order].diff() != 0, 0.0)
-                keep = torch.cat([keep.new_zeros(min(order.numel(), 1)), keep])
-                noise = normal(next(source))[order] * (1 - keep.square()).clamp(min=0).sqrt()
-                score[order] += math.sqrt(weights[g, s]) * decaying_sums(keep, noise)
-            drawn[name] = torch.special.ndtr(score)
-        return drawn
+            group = torch.unique(
+                torch.stack([window, self.codes(tokens, g)], dim=1), dim=0, return_inverse=True
+            )[1]
+            order = torch.argsort(start_ns, stable=True)
+            order = order[torch.argsort(group[order], stable=True)]
+            apart, follows = start_ns[order].diff() / window_ns, group[order].diff() == 0
+            for d, s in torch.nonzero(used[:, g]).tolist():
+                keep = torch.exp(-apart / SCALES[s]).where(follows, 0.0)
+                keep = torch.cat([keep.new_zeros(1), keep])
+                noise = normal(source)[order] * (1 - keep.square()).clamp(min=0).sqrt()
+                share = self.weights[service[order], d, g, s].double().sqrt()
+                score[self.details[d]][order] += share * decaying_sums(keep, noise)
+                source += 1
+        return {name: torch.special.ndtr(values) for name, values in score.items()}
 
-    def _codes(self, tokens: Tensor, group: int) -> Tensor:
+    def codes(self, tokens: Tensor, group: int) -> Tensor:
         """One number a tuple of the tokens that make up a group: int64 [F]."""
         code = torch.zeros_like(tokens[:, 0])
         for column in self.groups[group]:
             code = code * 100_003 + tokens[:, column]
         return code
+
+
+@dataclass(slots=True)
+class _Pairs:
+    """Pairs of flows that are compared.
+
+    Attributes:
+        service: int64 [2, P].
+        alike: float32 [P, G * S], covariance that each process gives to the two.
+        product: float64 [P, D], of their scores.
+        weight: float64 [P, D], of their spreads.
+    """
+
+    service: IntArray
+    alike: Array
+    product: FloatArray
+    weight: FloatArray
+
+    def fit(self, d: int, some: NDArray[np.bool_], alike: Array) -> FloatArray:
+        """Weights [C] by which `alike` [P, C] tells products of detail d, from `some` pairs."""
+        own = alike[some].astype(np.float64)
+        weight, product = self.weight[some, d], self.product[some, d]
+        square = (own * weight[:, None]).T @ own
+        noise = np.maximum(np.square(own).T @ np.square(product), np.diag(square))
+        return _shrunk(square, own.T @ product - CERTAIN * np.sqrt(noise))
 
 
 def decaying_sums(keep: Tensor, added: Tensor) -> Tensor:
@@ -186,11 +226,36 @@ def decaying_sums(keep: Tensor, added: Tensor) -> Tensor:
     """
     keep, total = keep.clone(), added.clone()
     step = 1
-    while step < keep.numel() and bool((keep[step:] > 0).any()):
+    while step < keep.numel() and bool((keep[step:] > NOTHING).any()):
         total[step:] = total[step:] + keep[step:] * total[:-step]
         keep[step:] = keep[step:] * keep[:-step]
         step *= 2
     return total
+
+
+def _compared(windows: list[FlowScores], couplings: Couplings, *, window_ns: int) -> _Pairs:
+    """Compare flows of each window."""
+    total = sum(len(w.tokens) for w in windows)
+    parts: list[tuple[Array, ...]] = []
+    for window in windows:
+        codes = [couplings.codes(window.tokens, g).cpu().numpy() for g in range(len(GROUPS))]
+        service = window.tokens[:, couplings.service].cpu().numpy()
+        time = window.start_ns.double().cpu().numpy()
+        first, second = _pairs(codes, time, limit=PAIRS * len(time) // max(total, 1) + 1)
+        apart = np.abs(time[first] - time[second]) / window_ns
+        decay = np.exp(-apart[:, None] / np.array(SCALES)).astype(np.float32)
+        alike = [(code[first] == code[second])[:, None] * decay for code in codes]
+        score, spread = window.score.cpu().numpy(), window.spread.cpu().numpy()
+        parts.append(
+            (
+                np.stack([service[first], service[second]]).T,
+                np.concatenate(alike, axis=1),
+                score[first] * score[second],
+                spread[first] * spread[second],
+            )
+        )
+    service, *rest = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return _Pairs(service.T, *rest)
 
 
 def _pairs(codes: list[IntArray], time: FloatArray, *, limit: int) -> tuple[IntArray, IntArray]:
@@ -210,18 +275,17 @@ def _pairs(codes: list[IntArray], time: FloatArray, *, limit: int) -> tuple[IntA
     return pairs // max(count, 1), pairs % max(count, 1)
 
 
-def _shrunk(square: FloatArray, product: FloatArray) -> FloatArray:
-    """Minimise w A w / 2 - (b - CERTAIN sqrt(diag A)) w over w >= 0 by coordinate descent: [C]."""
+def _shrunk(square: FloatArray, pull: FloatArray) -> FloatArray:
+    """Minimise w A w / 2 - b w over w >= 0 by coordinate descent; A [C, C], b and w [C]."""
     diagonal = np.diag(square)
-    pull = product - CERTAIN * np.sqrt(diagonal)
-    weights = np.zeros_like(product)
+    weights = np.zeros_like(pull)
     used = np.flatnonzero(diagonal > 0)
     for _ in range(300):
         before = weights.copy()
         for k in used:
             rest = pull[k] - square[k] @ weights + diagonal[k] * weights[k]
             weights[k] = max(rest / diagonal[k], 0.0)
-        if np.abs(weights - before).max() < 1e-5:
+        if np.abs(weights - before).max(initial=0.0) < 1e-5:
             break
     weights[weights < LEAST] = 0.0
-    return weights * min(1.0, MOST / max(weights.sum(), 1e-9))
+    return weights

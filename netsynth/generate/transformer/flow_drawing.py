@@ -95,9 +95,13 @@ def draw_flows(
         times = TimeRoom(level.fields, (window_ns - 1 - start[piece]).clamp(min=0))
         parts.append(
             level.details.sample(
-                hidden, skeleton[piece], random=random, allowed=allowed, room=times.room,
+                hidden,
+                skeleton[piece],
+                random=random,
+                allowed=allowed,
+                room=times.room,
                 quantiles={name: values[piece] for name, values in quantiles.items()},
-            )  # fmt: skip
+            )
         )
     return DrawnFlows(
         window=window, start_ns=start, tokens=torch.cat([skeleton, torch.cat(parts)], dim=1)

@@ -201,9 +201,7 @@ def _scores(level: FlowLevel, data: FlowData) -> FlowScores:
     for at in range(0, data.tokens.shape[0], CHUNK):
         tokens, situation, first, _, real = data.chunk(level.plans, at, CHUNK)
         place = torch.tensor([at], device=tokens.device)
-        score, spread = level.scores(
-            tokens[None], situation[None], first[None], place == 0, place
-        )
+        score, spread = level.scores(tokens[None], situation[None], first[None], place == 0, place)
         found.append((score[0, real[1:]], spread[0, real[1:]]))
     score, spread = (torch.cat(part) for part in zip(*found, strict=True))
     return FlowScores(tokens=data.tokens, start_ns=data.start_ns, score=score, spread=spread)

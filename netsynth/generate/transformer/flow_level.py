@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from netsynth.generate.transformer.config import TransformerConfig
-from netsynth.generate.transformer.couplings import Couplings, normal_scores
+from netsynth.generate.transformer.couplings import Couplings
 from netsynth.generate.transformer.layers import (
     CausalTransformer,
     FieldDecoder,
@@ -128,7 +128,9 @@ class FlowLevel(nn.Module):
             categories=CATEGORIES,
             sharp=("answer", "reply", "stretch", "duration"),
         )
-        self.couplings = Couplings(tuple(f.name for f in fields), COUPLED)
+        self.couplings = Couplings(
+            tuple(f.name for f in fields), COUPLED, services=fields[SKELETON.index("service")].size
+        )
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("fastest", torch.full((OCTAVES,), torch.inf, dtype=torch.float64))
         self.fastest: Tensor  # bytes/s, see limits.fastest_rates

@@ -11,7 +11,7 @@ from netsynth.generate.transformer.pace import LATE, run_ns
 from netsynth.generate.transformer.record_level import AROUND, RECENT, RecordContext
 from netsynth.numbers import Array, FloatArray, IntArray
 from netsynth.steps import REST
-from netsynth.tables import EncodedTrace
+from netsynth.tables import EncodedTrace, ruler_ns
 
 HINT = 0.3  # natural logs by which the durations told to records are off
 
@@ -158,10 +158,13 @@ def _drawn_durations(
     numbers = [trace.token_fields[column[name]].number for name in ("stretch", "duration")]
     assert numbers[0] is not None
     assert numbers[1] is not None
+    service = trace.tokens[:, column["service"]]
+    rulers = trace.token_fields[column["service"]].rulers
+    assert rulers is not None
     trip = np.maximum(answer_ns, 0) + np.maximum(reply_ns, 0)
     drawn, longest = np.zeros((2, len(trace)))
     for number, token, first, unit in (
-        (numbers[0], stretch, 1, trip.astype(np.float64)),
+        (numbers[0], stretch, 1, ruler_ns(trip.astype(np.float64), rulers[service])),
         (numbers[1], alone, REST.size, np.ones(len(trace))),
     ):
         rows = np.flatnonzero(token >= first)

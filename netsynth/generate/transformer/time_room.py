@@ -15,7 +15,7 @@ from torch import Tensor
 
 from netsynth.generate.transformer.kernels import compiled
 from netsynth.numbers import Array
-from netsynth.tables import TokenField
+from netsynth.tables import TokenField, ruler_ns
 
 ANSWER, REPLY, STRETCH, DURATION = 0, 1, 2, 3
 NAMES = ("answer", "reply", "stretch", "duration")
@@ -26,6 +26,8 @@ class TimeColumns(NamedTuple):
 
     column: Array  # int64 [4], place of each of NAMES among all columns
     least: Array  # float64 [4, largest size], least value of each token; 0 for "none"
+    service: int  # place of the service
+    rulers: Array  # float64 [services, 2], see `tables.ruler_ns`
 
 
 def time_columns(fields: tuple[TokenField, ...]) -> TimeColumns:
@@ -36,7 +38,10 @@ def time_columns(fields: tuple[TokenField, ...]) -> TimeColumns:
         number = fields[place].number
         assert number is not None
         least[row, fields[place].size - number.size : fields[place].size] = number.low
-    return TimeColumns(np.array(column, dtype=np.int64), least)
+    service = [f.name for f in fields].index("service")
+    rulers = fields[service].rulers
+    assert rulers is not None
+    return TimeColumns(np.array(column, dtype=np.int64), least, service, rulers)
 
 
 class TimeRoom:
@@ -46,6 +51,7 @@ class TimeRoom:
         """Take the flow level's columns and the time left of M flows, float64 [M]."""
         self._times = time_columns(fields)
         self._least = torch.as_tensor(self._times.least, device=left_ns.device)
+        self._rulers = torch.as_tensor(self._times.rulers, device=left_ns.device)
         self._sizes = [f.size for f in fields]
         self._left = left_ns
 
@@ -59,7 +65,8 @@ class TimeRoom:
         if part in (REPLY, STRETCH):
             before = self._least[ANSWER, seen[:, answer]]
         if part == STRETCH:
-            unit = before + self._least[REPLY, seen[:, reply]]
+            trip = before + self._least[REPLY, seen[:, reply]]
+            unit = ruler_ns(trip, self._rulers[seen[:, self._times.service]])
             before = torch.zeros_like(unit)
         return before[:, None] + least * unit[:, None] <= self._left[:, None]
 
@@ -74,7 +81,9 @@ def ends_late(a: TimeColumns, column: int, tokens: Array, token: int, left_ns: f
         if part in (REPLY, STRETCH):
             before = a.least[ANSWER, tokens[a.column[ANSWER]]]
         if part == STRETCH:
-            unit = before + a.least[REPLY, tokens[a.column[REPLY]]]
+            trip = before + a.least[REPLY, tokens[a.column[REPLY]]]
+            power, typical = a.rulers[tokens[a.service], 0], a.rulers[tokens[a.service], 1]
+            unit = trip**power * typical ** (1 - power) if trip > 0 else 0.0
             before = 0.0
         return bool(before + a.least[part, token] * unit > left_ns)
     return False

@@ -12,7 +12,7 @@ from netsynth.generate.transformer.limits import shortest_ns
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.generate.transformer.pace import LATE
 from netsynth.steps import REST
-from netsynth.tables import TokenField
+from netsynth.tables import TokenField, ruler_ns
 
 
 class FlowNumbers(Protocol):
@@ -80,13 +80,18 @@ def draw_totals(
     totals[none, 0] = 1
     totals[:, 2:] = torch.minimum(totals[:, 2:], totals[:, :2] * largest_payload)
     trip = answer.masked_fill(answer_token == 0, 0.0) + reply
+    rulers = level.fields[place["service"]].rulers
+    assert rulers is not None
+    ruler = torch.as_tensor(rulers, device=trip.device)[flows.tokens[:, place["service"]]]
+    unit = ruler_ns(trip, ruler)
     tables = level.number("stretch"), level.number("duration")
     longest = torch.where(
         stretch_token > 0,
-        trip * tables[0].rows[(stretch_token - 1).clamp(min=0), -1],
+        unit * tables[0].rows[(stretch_token - 1).clamp(min=0), -1],
         tables[1].rows[(alone_token - REST.size).clamp(min=0), -1],
     )
-    duration = torch.where(stretch_token > 0, trip * stretch, torch.maximum(alone, trip))
+    duration = torch.maximum(torch.where(stretch_token > 0, unit * stretch, alone), trip)
+    longest = torch.maximum(longest, trip)
     duration = torch.maximum(duration, shortest_ns(totals, level.fastest))
     longest = longest * LATE
     room = (window_ns - 1 - flows.start_ns).clamp(min=0)
