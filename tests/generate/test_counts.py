@@ -80,6 +80,17 @@ def test_the_smoothing_follows_what_left_out_flows_ask_for() -> None:
     assert silent.strength.item() >= 30
 
 
+def test_neighbours_do_not_tell_what_others_will_do() -> None:
+    """Runs of 16 flows have a parent and a token of their own: the next run's is another."""
+    random = torch.Generator().manual_seed(0)
+    run = torch.arange(4000) // 16
+    tokens = torch.randint(0, 4, (250,), generator=random)[run]
+    prior = CountPrior(4, ((100,),))
+    parents = torch.randint(0, 100, (250,), generator=random)[run][:, None]
+    prior.set_counts(tokens, [parents], choose=True)
+    assert prior.strength.item() >= 30
+
+
 def test_blurred_counts_reach_the_tokens_near_by() -> None:
     """Numbers 100, 110, 120 and 9,000: three flows of 100 speak for 120, not for 9,000."""
     values = torch.tensor([100.0, 110.0, 120.0, 9000.0], dtype=torch.float64).log()

@@ -1,8 +1,8 @@
 """What counting alone tells of a column, given columns before it: a prior for the network.
 
 A service with four flows teaches a network nothing before it stops, yet its flows may carry most
-of the bytes. Counts know it at once. They are smoothed from fine to coarse, by as much as flows
-left out in turn ask for, and the network learns what they miss.
+of the bytes. Counts know it at once. They are smoothed from fine to coarse, by as much as blocks of
+flows left out in turn ask for, and the network learns what they miss.
 
 References:
     Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling", 1999
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 ENOUGH = 10  # flows under the same parents, after which what never occurred is ruled out
 LARGEST_TABLE = 4_000_000  # counts of a level, at most; rarer keys fall back to the level before
+FOLDS = 4  # parts of the flows, each judged by counts of the others
+BLOCK = 32  # flows that follow one another and belong to the same part
+JUDGED = 5000  # flows of a part that judge, about
 
 
 NEAR = 0.35  # natural logs over which blurred counts reach
@@ -76,7 +79,10 @@ class CountPrior(nn.Module):
             self.register_buffer(f"rows_{level}", torch.zeros(1, size))
 
     def set_counts(self, tokens: Tensor, parents: list[Tensor], *, choose: bool) -> None:
-        """Count tokens [M] under parents (one [M, P] a level); `choose` sets the smoothing too."""
+        """Count tokens [M], in order of time, under parents, one [M, P] a level.
+
+        `choose` sets the smoothing, too.
+        """
         self._memory = None
         self.base = torch.bincount(tokens, minlength=self.size).float()
         if self.values is not None and any(self.blurred):
@@ -98,25 +104,39 @@ class CountPrior(nn.Module):
                 rows = rows @ self._blur_of(tokens.device)
             setattr(self, f"keys_{level}", keys)
             setattr(self, f"rows_{level}", rows)
-            if choose:
-                self._choose_strength(level, tokens, parents[: level + 1])
+        if choose:
+            self._choose_strength(tokens, parents)
 
-    def _choose_strength(self, level: int, tokens: Tensor, parents: list[Tensor]) -> None:
-        """Take the smoothing under which flows left out are likeliest."""
-        some = torch.arange(0, tokens.numel(), max(tokens.numel() // 20_000, 1))
-        some = some.to(tokens.device)
-        best = -float("inf")
-        for strength in STRENGTHS:
-            before = self.strength[level].clone()
-            self.strength[level] = strength
-            logs = self(
-                [p[some] for p in parents], left_out=tokens[some], level_count=level + 1
-            ).gather(1, tokens[some][:, None])
-            total = float(logs.mean())
-            if total > best:
-                best = total
-            else:
-                self.strength[level] = before
+    def _choose_strength(self, tokens: Tensor, parents: list[Tensor]) -> None:
+        """Take the smoothing under which blocks of flows are likeliest that others are counted for.
+
+        Flows that follow one another are alike, so that each alone would be told by its neighbours.
+        """
+        block = min(max(tokens.numel() // 40, 1), BLOCK)
+        fold = torch.arange(tokens.numel(), device=tokens.device) // block % FOLDS
+        parts = []
+        for number in range(FOLDS):
+            rest, own = fold != number, torch.nonzero(fold == number)[:, 0]
+            own = own[:: max(own.numel() // JUDGED, 1)]
+            if own.numel() == 0 or not bool(rest.any()):
+                continue
+            part = CountPrior(self.size, self.sizes, values=self.values, blurred=self.blurred)
+            part.to(tokens.device)
+            part.set_counts(tokens[rest], [p[rest] for p in parents], choose=False)
+            parts.append((part, tokens[own], [p[own] for p in parents]))
+        for level in range(len(self.sizes)):
+            best = -float("inf")
+            for strength in STRENGTHS:
+                total = 0.0
+                for part, own_tokens, own_parents in parts:
+                    part.strength[level] = strength
+                    logs = part(own_parents, level_count=level + 1)
+                    total += float(logs.gather(1, own_tokens[:, None]).sum())
+                if total > best:
+                    best, chosen = total, strength
+            self.strength[level] = chosen
+            for part, _, _ in parts:
+                part.strength[level] = chosen
 
     def _blur_of(self, device: torch.device) -> Tensor:
         assert self._blur is not None
@@ -195,16 +215,22 @@ class CountPrior(nn.Module):
     def seen(self, parents: list[Tensor]) -> Tensor:
         """Tell which tokens occurred under the closest parents that were met often: [M, size].
 
-        Under parents met fewer than ENOUGH times, all tokens count as seen.
+        Where no parents were met ENOUGH times, all tokens count as seen.
         """
-        keys: Tensor = getattr(self, f"keys_{len(self.sizes) - 1}")
-        rows: Tensor = getattr(self, f"rows_{len(self.sizes) - 1}")
-        code = self._code(len(self.sizes) - 1, parents[-1])
-        place = torch.searchsorted(keys, code).clamp(max=max(keys.numel() - 1, 0))
-        if keys.numel():
-            place = torch.where(keys[place] == code, place, keys.numel())
-        count = rows[place]
-        return (count > 0) | (count.sum(1, keepdim=True) < ENOUGH)
+        found = torch.ones(
+            parents[-1].shape[0], self.size, dtype=torch.bool, device=self.base.device
+        )
+        for level in range(len(self.sizes)):
+            keys: Tensor = getattr(self, f"keys_{level}")
+            rows: Tensor = getattr(self, f"rows_{level}")
+            code = self._code(level, parents[level])
+            place = torch.searchsorted(keys, code).clamp(max=max(keys.numel() - 1, 0))
+            if keys.numel():
+                place = torch.where(keys[place] == code, place, keys.numel())
+            count = rows[place]
+            often = count.sum(1, keepdim=True) >= ENOUGH
+            found = torch.where(often, count > 0, found)
+        return found
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: object, **kwargs: object

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ class Couplings(nn.Module):
             common = pairs.fit(d, unlike, pairs.alike[:, :shared])
             told = pairs.alike[:, :shared] @ common.astype(np.float32)
             features = np.column_stack([told, pairs.alike[:, shared:]])
-            kinds = [(slice(None), ~unlike)]
+            kinds: list[tuple[Any, Any]] = [(slice(None), ~unlike)]
             kinds += [
                 (token, ~unlike & (pairs.service[0] == token))
                 for token in np.flatnonzero(count >= ENOUGH)

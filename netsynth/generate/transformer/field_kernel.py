@@ -180,10 +180,12 @@ def bar_tokens(a: FieldArrays, place: int, tokens: Array, allowed: Array, barred
     size, base = field[SIZE], field[BASE]
     unseen = np.uint8(0)
     row = -1
-    if field[CATEGORY] > 0 and field[LEVELS] > 0:
-        row = _find_row(a, field[LEVEL] + field[LEVELS] - 1, tokens)
-        if row >= 0 and a.row_total[row] >= ENOUGH:
-            unseen = np.uint8(UNSEEN)
+    if field[CATEGORY] > 0:
+        for level in range(field[LEVEL] + field[LEVELS] - 1, field[LEVEL] - 1, -1):
+            row = _find_row(a, level, tokens)
+            if row >= 0 and a.row_total[row] >= ENOUGH:
+                unseen = np.uint8(UNSEEN)
+                break
     for i in range(size):
         barred[i] = unseen if allowed[base + i] else unseen | np.uint8(FORBIDDEN)
     if unseen:
