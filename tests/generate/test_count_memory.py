@@ -11,11 +11,12 @@ def test_remembered_rows_are_those_computed_anew() -> None:
     random = torch.Generator().manual_seed(1)
     parents = torch.randint(0, 5, (400, 2), generator=random)
     tokens = (parents[:, 0] + torch.randint(0, 2, (400,), generator=random)) % 7
-    prior = CountPrior(7, ((5,), (5, 5)))
-    levels = [parents[:, :1], parents]
+    other = torch.randint(0, 3, (400, 1), generator=random)  # which the finest do not decide
+    prior = CountPrior(7, ((5,), (3,), (5, 5)))
+    levels = [parents[:, :1], other, parents]
     prior.set_counts(tokens, levels, choose=True)
     prior.eval()
-    plain = prior(levels, level_count=2)
+    plain = prior(levels, level_count=3)
     for start in (0, 40, 100):  # partly known, partly new keys
         part = [p[start : start + 150] for p in levels]
         assert torch.allclose(prior(part), plain[start : start + 150])

@@ -94,11 +94,14 @@ def check_columns(
     numbers = streams.copy()
     everything = (*decoder.given, *decoder.fields)
     endless = np.full(rows, np.inf) if left_ns is None else left_ns.numpy()
-    nowhere = TimeColumns(np.full(4, -1), np.zeros((4, 1)))
+    nowhere = TimeColumns(np.full(4, -1), np.zeros((4, 1)), 0, np.ones((1, 2)))
+    quantiles = np.full((rows, count), -1.0)
+    told = np.random.default_rng(2).random(rows)
+    quantiles[:, count - 1] = np.where(told < 0.5, told, -1.0)  # of every other row
     times = nowhere if left_ns is None else time_columns(everything)
     draw_fields(
         arrays, state.numpy().copy(), tokens, given.shape[1], rows, allowed, plan, times, endless,
-        streams,
+        quantiles, streams,
     )  # fmt: skip
     room = left.room if left is not None else lambda *_: None
     if left_ns is not None:
@@ -108,6 +111,7 @@ def check_columns(
         if item.size == 1:
             continue
         uniform = np.array([next_uniform(numbers, row) for row in range(rows)])
+        uniform = np.where(quantiles[:, place] >= 0, quantiles[:, place], uniform)
         before = seen[:, : given.shape[1] + place]
         with torch.no_grad():
             logits = decoder.logits(place, state, before)

@@ -22,6 +22,7 @@ BLOCK = 32  # flows that follow one another and belong to the same part
 JUDGED = 5000  # flows of a part that judge, about
 
 
+HASH = 0x5851F42D4C957F2D  # odd, of Knuth's MMIX generator
 NEAR = 0.35  # natural logs over which blurred counts reach
 FAR = 4.0  # times that, beyond which they do not
 
@@ -188,9 +189,11 @@ class CountPrior(nn.Module):
         return share.log()
 
     def _remembered(self, parents: list[Tensor]) -> Tensor:
-        """`forward`, each row computed once: the finest parents decide the coarser ones."""
+        """`forward`, each row computed once, known again by a hash of all its parents."""
         levels = len(self.sizes)
-        code = self._code(levels - 1, parents[-1])
+        code = torch.zeros_like(parents[-1][:, 0])
+        for level, given in enumerate(parents):
+            code = (code + self._code(level, given)) * HASH  # modulo 2**64
         if self._memory is None:
             self._memory = code[:0], self.base.new_zeros(0, self.size)
         known, table = self._memory
