@@ -155,7 +155,7 @@ def _fit_flow_numbers(
             totals[:, :2], bin_count=48, atom_count=64, atom_share=1.0, exact_below=33
         ),
         "bytes": fit_number_codec(
-            totals[:, 2:], bin_count=96, atom_count=256, atom_share=0.0005, exact_below=1
+            totals[:, 2:], bin_count=96, atom_count=768, atom_share=0.0, exact_below=1
         ),
         **{
             name: fit_number_codec(

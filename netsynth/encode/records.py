@@ -63,7 +63,7 @@ def fit_record_codec(flow_tables: list[FlowTable], columns: list[FlowColumns]) -
     return RecordCodec(
         kinds=fit_vocabulary(rows, limit=512),
         length=fit_number_codec(
-            length, bin_count=64, atom_count=384, atom_share=2e-5, exact_below=2
+            length, bin_count=64, atom_count=768, atom_share=2e-5, exact_below=2
         ),
         window=fit_number_codec(
             window if window.size else np.zeros(1), bin_count=64, atom_count=192, atom_share=2e-4
