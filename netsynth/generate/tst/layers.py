@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from netsynth.generate.tst.config import TstConfig
+from netsynth.generate.tst.values import ValueCodec
+
 SMALLEST_SCALE = -4.0  # of a logistic distribution, log of standard deviations
 
 
@@ -89,10 +92,11 @@ class NumberHead(nn.Module):
         mixtures: int,
         low: float = -math.inf,
         high: float = math.inf,
+        has_zeros: bool = True,
     ) -> None:
         super().__init__()
         self.mixtures = mixtures
-        self.low, self.high = low, high
+        self.low, self.high, self.has_zeros = low, high, has_zeros
         self.project = nn.Linear(inputs, 2 + 3 * mixtures)
         with torch.no_grad():
             self.project.weight.mul_(0.1)
@@ -110,8 +114,10 @@ class NumberHead(nn.Module):
         gate, share, mean, scale = self._parts(hidden)
         away = (number[:, None] - mean) * (-scale).exp()
         density = share - away - scale - 2 * functional.softplus(-away)
-        of_gate = functional.cross_entropy(gate, token, reduction="none")
-        return of_gate - density.logsumexp(1) * (token > 0)
+        of_number = -density.logsumexp(1)
+        if not self.has_zeros:
+            return of_number
+        return functional.cross_entropy(gate, token, reduction="none") + of_number * (token > 0)
 
     def sample(self, hidden: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw tokens [M] and numbers [M], between `low` and `high`.
@@ -121,12 +127,24 @@ class NumberHead(nn.Module):
         """
         gate, share, mean, scale = self._parts(hidden)
         token, which = draw(gate, random), draw(share, random)[:, None]
+        token = token if self.has_zeros else torch.ones_like(token)
         middle, width = mean.gather(1, which), scale.gather(1, which).exp()
         below, above = (((side - middle) / width).sigmoid() for side in (self.low, self.high))
         uniform = torch.rand(which.shape, generator=random, device=hidden.device)
         uniform = (below + (above - below) * uniform).clamp(1e-6, 1 - 1e-6)
         number = (middle + width * torch.logit(uniform)).clamp(self.low, self.high)
         return token, number[:, 0] * (token > 0)
+
+
+def number_head(value: ValueCodec, config: TstConfig) -> NumberHead:
+    """Make the head of a measurement that is told as numbers."""
+    return NumberHead(
+        inputs=config.hidden,
+        mixtures=config.mixtures,
+        low=value.low,
+        high=value.high,
+        has_zeros=value.has_zeros,
+    )
 
 
 def draw(logits: Tensor, random: torch.Generator) -> Tensor:

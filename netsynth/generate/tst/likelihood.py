@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from netsynth.generate.transformer.layers import sinusoids
 from netsynth.generate.tst.config import TstConfig
-from netsynth.generate.tst.layers import Block, Cache, NumberHead, draw
+from netsynth.generate.tst.layers import Block, Cache, NumberHead, draw, number_head
 from netsynth.generate.tst.rhythm import Rhythm
 from netsynth.generate.tst.tokens import SeriesTokens
 
@@ -75,9 +75,7 @@ class SeriesTransformer(nn.Module):
         self.decode_norm = nn.ModuleList(nn.LayerNorm(width) for _ in tokens.values)
         self.hidden = nn.ModuleList(nn.Linear(width, config.hidden) for _ in tokens.values)
         self.heads = nn.ModuleList(
-            NumberHead(inputs=config.hidden, mixtures=config.mixtures, low=v.low, high=v.high)
-            if v.has_number
-            else nn.Linear(config.hidden, v.size)
+            number_head(v, config) if v.has_number else nn.Linear(config.hidden, v.size)
             for v in tokens.values
         )
         self.dropout = nn.Dropout(config.dropout)

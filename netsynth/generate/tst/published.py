@@ -175,7 +175,8 @@ def guard_memory(
     if needed > config.memory_share * free and next(network.parameters()).device.type == "cpu":
         raise ConfigError(
             f"a step of {batch} series of {steps} records takes about {needed / 1e9:.1f} GB, but "
-            f"{free / 1e9:.1f} GB are free; lower published.batch or published.window, or set "
+            f"may take {config.memory_share:.0%} of the {free / 1e9:.1f} GB that are free; "
+            "lower published.batch or published.window, or set "
             "published.preset=small"
         )
 

@@ -151,6 +151,18 @@ def test_numbers_are_drawn_within_bounds_without_piling_up_there() -> None:
     assert drawn.median().item() == pytest.approx(logistic.ppf(middle, loc=2), abs=0.03)
 
 
+def test_where_no_zero_was_learned_none_is_drawn_and_the_gate_costs_nothing() -> None:
+    head = NumberHead(inputs=1, mixtures=1, has_zeros=False)
+    with torch.no_grad():
+        head.project.weight.zero_()
+        head.project.bias.copy_(torch.tensor([50.0, -50.0, 0.0, 0.0, 0.0]))  # the gate says zero
+    token, drawn = head.sample(torch.zeros(1000, 1), torch.Generator().manual_seed(0))
+    assert (token == 1).all()
+    assert drawn.unique().numel() > 990
+    loss = head.loss(torch.zeros(1, 1), torch.ones(1, dtype=torch.int64), torch.zeros(1))
+    assert loss.item() == pytest.approx(np.log(4))  # the logistic density at 0 is 1/4
+
+
 def test_totals_are_ranks_within_their_group() -> None:
     codec = TotalCodec(
         group_place=0,
