@@ -7,9 +7,9 @@ from generate_traces import layout, office
 from torch import Tensor
 
 from netsynth.generate.transformer import TransformerConfig
+from netsynth.generate.transformer.attention import CausalTransformer, sinusoids
 from netsynth.generate.transformer.flow_fit import flow_data
 from netsynth.generate.transformer.flow_level import SKELETON, FlowLevel
-from netsynth.generate.transformer.layers import CausalTransformer, sinusoids
 from netsynth.generate.transformer.plan_left import left_after
 from netsynth.generate.transformer.series_level import PARTS, SeriesLevel
 

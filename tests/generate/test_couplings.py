@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from netsynth.generate.transformer.choosing import at_quantile
 from netsynth.generate.transformer.couplings import (
     GROUPS,
     SCALES,
@@ -14,7 +15,6 @@ from netsynth.generate.transformer.couplings import (
     decaying_sums,
     normal_scores,
 )
-from netsynth.generate.transformer.layers import at_quantile
 
 NAMES = ("gap", "label", "service", "shape", "responder", "initiator")
 WINDOW_NS = 1_000_000_000

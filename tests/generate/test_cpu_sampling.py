@@ -9,16 +9,14 @@ import torch
 from generate_traces import check_trace, layout, office
 
 from netsynth.generate.transformer import TransformerConfig, TransformerGenerator
+from netsynth.generate.transformer.choosing import likely
 from netsynth.generate.transformer.field_arrays import pack_allowed, pack_fields
 from netsynth.generate.transformer.field_kernel import PlanArrays, draw_fields
-from netsynth.generate.transformer.flow_kernel import (
-    draw_skeletons,
-    pack_flow_level,
-    start_windows,
-)
+from netsynth.generate.transformer.fields import FieldDecoder
+from netsynth.generate.transformer.flow_arrays import pack_flow_level
+from netsynth.generate.transformer.flow_kernel import draw_skeletons, start_windows
 from netsynth.generate.transformer.flow_level import SKELETON, FlowLevel, clock_features
 from netsynth.generate.transformer.kernels import next_uniform, seed_streams
-from netsynth.generate.transformer.layers import FieldDecoder, likely
 from netsynth.generate.transformer.plan import WindowPlans
 from netsynth.generate.transformer.plan_left import Left
 from netsynth.generate.transformer.record_level import RecordLevel

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from netsynth.generate.cascade.plan import FlowsLeft
 from netsynth.generate.cascade.start_level import DETAILS, FLOWS_BEFORE, SKELETON, StartLevel
+from netsynth.generate.transformer.choosing import draw, likely
+from netsynth.generate.transformer.fields import FieldDecoder
 from netsynth.generate.transformer.flow_level import clock_features
-from netsynth.generate.transformer.layers import FieldDecoder, draw, likely
 from netsynth.generate.transformer.limits import shortest_ns
 from netsynth.numbers import KNOTS
 

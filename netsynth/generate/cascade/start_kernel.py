@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from netsynth.generate.cascade.start_drawing import StartRequest
 from netsynth.generate.cascade.start_level import FLOWS_BEFORE, SKELETON, StartLevel
+from netsynth.generate.transformer.clock_kernel import add_clock, clock_features
 from netsynth.generate.transformer.field_arrays import (
     EMBED,
     HEAD,
@@ -27,7 +28,6 @@ from netsynth.generate.transformer.field_arrays import (
     pack_fields,
 )
 from netsynth.generate.transformer.field_kernel import matrix, prior_shares
-from netsynth.generate.transformer.flow_kernel import add_clock, clock_features
 from netsynth.generate.transformer.flow_level import CLOCK_WIDTH
 from netsynth.generate.transformer.kernels import (
     LANES,

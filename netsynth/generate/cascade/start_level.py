@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from netsynth.generate.cascade.flow_data import CONDITIONS
+from netsynth.generate.transformer.fields import FieldDecoder, FieldEmbedding
 from netsynth.generate.transformer.flow_level import CLOCK_WIDTH
-from netsynth.generate.transformer.layers import FieldDecoder, FieldEmbedding
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import TokenField

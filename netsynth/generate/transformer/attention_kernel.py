@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netsynth.generate.transformer.attention import Block, CausalTransformer
 from netsynth.generate.transformer.field_arrays import Packer, as_float32
 from netsynth.generate.transformer.field_kernel import matrix
 from netsynth.generate.transformer.kernels import (
@@ -20,7 +21,6 @@ from netsynth.generate.transformer.kernels import (
     linear,
     normalise,
 )
-from netsynth.generate.transformer.layers import Block, CausalTransformer
 from netsynth.numbers import Array
 
 

@@ -15,16 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from netsynth.generate.transformer.detail_kernel import draw_details
 from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnSeries, DrawnTotals
 from netsynth.generate.transformer.excess import share_excess
 from netsynth.generate.transformer.field_arrays import as_float32, embedding_table, pack_allowed
+from netsynth.generate.transformer.flow_arrays import pack_flow_level
 from netsynth.generate.transformer.flow_drawing import LATEST
-from netsynth.generate.transformer.flow_kernel import (
-    draw_details,
-    draw_skeletons,
-    pack_flow_level,
-    start_windows,
-)
+from netsynth.generate.transformer.flow_kernel import draw_skeletons, start_windows
 from netsynth.generate.transformer.flow_level import SKELETON, FlowLevel
 from netsynth.generate.transformer.kernels import (
     add_to,

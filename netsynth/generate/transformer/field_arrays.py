@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netsynth.generate.transformer.counts import CountPrior
-from netsynth.generate.transformer.layers import FieldDecoder, FieldEmbedding
+from netsynth.generate.transformer.fields import FieldDecoder, FieldEmbedding
 from netsynth.numbers import Array
 
 # columns of FieldArrays.fields

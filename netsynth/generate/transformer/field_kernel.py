@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netsynth.generate.transformer.choosing import UNLIKELY
 from netsynth.generate.transformer.counts import ENOUGH
 from netsynth.generate.transformer.field_arrays import (
     BASE,
@@ -34,7 +35,6 @@ from netsynth.generate.transformer.kernels import (
     normalise,
     pick,
 )
-from netsynth.generate.transformer.layers import UNLIKELY
 from netsynth.generate.transformer.time_room import TimeColumns, ends_late
 from netsynth.numbers import Array
 

@@ -1,66 +1,27 @@
-"""The flow level on a CPU: the loop over the flows of a few windows, and their details."""
+"""The flow level on a CPU: the loop over the flows of a few windows."""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from netsynth.generate.transformer.attention_kernel import (
-    AttentionArrays,
     AttentionCache,
     attention_step,
     make_cache,
-    pack_attention,
     padded,
 )
-from netsynth.generate.transformer.field_arrays import (
-    FieldArrays,
-    as_float32,
-    embedding_table,
-    pack_fields,
-)
+from netsynth.generate.transformer.clock_kernel import add_clock, clock_features, plan_features
 from netsynth.generate.transformer.field_kernel import PlanArrays, draw_fields
-from netsynth.generate.transformer.flow_level import CLOCK_RATES, CLOCK_WIDTH, FlowLevel
+from netsynth.generate.transformer.flow_arrays import FlowArrays
 from netsynth.generate.transformer.kernels import (
     add_to,
     compiled,
-    gelu,
-    linear,
     next_uniform,
 )
-from netsynth.generate.transformer.number_arrays import NumberArrays, from_token, pack_numbers
-from netsynth.generate.transformer.time_room import TimeColumns, time_columns
+from netsynth.generate.transformer.number_arrays import from_token
 from netsynth.numbers import Array, FloatArray, IntArray
-
-DETAIL_ROWS = 64  # flows whose details are drawn together
-
-
-class FlowArrays(NamedTuple):
-    """A FlowLevel as arrays."""
-
-    attention: AttentionArrays
-    skeleton: FieldArrays
-    details: FieldArrays
-    table: Array  # float32 [sum of sizes, H], embeddings of the skeleton
-    starts: Array  # int64 [6], first row of each column's
-    clock: Array  # float32 [CLOCK_WIDTH + P, H], P numbers tell what is left of the plan
-    clock_bias: Array  # float32 [H]
-    begin: Array  # float32 [H]
-    gap: NumberArrays
-    detail_table: Array
-    detail_starts: Array
-    detail_clock: Array
-    detail_clock_bias: Array
-    join: Array  # float32 [H, H]
-    join_bias: Array  # float32 [H]
-    volume: Array  # int64 [shapes], volume of each shape
-    service_column: int
-    shape_column: int
-    responder_column: int
-    book: Array  # int64 [K, 3], see `plan.Plans.large`
-    times: TimeColumns
 
 
 class WindowLanes(NamedTuple):
@@ -90,35 +51,6 @@ class DrawnSkeletons(NamedTuple):
     start_ns: FloatArray  # [F]
     tokens: IntArray  # [F, 6]
     state: Array  # float32 [F, H], of the transformer
-
-
-def pack_flow_level(level: FlowLevel) -> FlowArrays:
-    """Copy what `level` learned to arrays."""
-    table, starts = embedding_table(level.embed)
-    detail_table, detail_starts = embedding_table(level.detail_embed)
-    return FlowArrays(
-        attention=pack_attention(level.transformer),
-        skeleton=pack_fields(level.skeleton),
-        details=pack_fields(level.details),
-        table=table,
-        starts=starts,
-        clock=as_float32(level.clock.weight.T),
-        clock_bias=as_float32(level.clock.bias),
-        begin=as_float32(level.begin),
-        gap=pack_numbers((level.gap,)),
-        detail_table=detail_table,
-        detail_starts=detail_starts,
-        detail_clock=as_float32(level.detail_clock.weight.T),
-        detail_clock_bias=as_float32(level.detail_clock.bias),
-        join=as_float32(level.join.weight.T),
-        join_bias=as_float32(level.join.bias),
-        volume=level.plans.volume.cpu().numpy().astype(np.int64),
-        service_column=level.plans.places[0],
-        shape_column=level.plans.places[1],
-        responder_column=level.plans.places[2],
-        book=level.plans.large.cpu().numpy(),
-        times=time_columns(level.fields),
-    )
 
 
 def start_windows(
@@ -317,111 +249,3 @@ def next_part(
         part += 1
         left[:] = plan[part]
     return part
-
-
-@compiled
-def clock_features(time: float, window: float, features: Array) -> None:
-    """`flow_level.clock_features` of one time."""
-    share = np.float32(min(max(time / window, 0.0), 1.0))
-    for k in range(CLOCK_RATES):
-        angle = share * np.float32(2 * math.pi * 2**k)
-        features[k] = np.float32(math.sin(angle))
-        features[CLOCK_RATES + k] = np.float32(math.cos(angle))
-    features[2 * CLOCK_RATES] = share
-    left = max((np.float32(1) - share) * np.float32(1e6), np.float32(0))
-    features[2 * CLOCK_RATES + 1] = np.float32(math.log1p(left)) / np.float32(14)
-    gone = share * np.float32(1e6)
-    features[2 * CLOCK_RATES + 2] = np.float32(math.log1p(gone)) / np.float32(14)
-
-
-@compiled
-def plan_features(left: Array, share_left: float, features: Array) -> None:
-    """`Plans.features` of one plan, behind those of the clock."""
-    at = CLOCK_WIDTH
-    services, volumes = left.shape
-    total = np.float32(0)
-    for service in range(services):
-        number = np.float32(0)
-        for volume in range(volumes):
-            number += left[service, volume]
-        total += number
-        features[at] = np.float32(math.log1p(number)) / np.float32(4)
-        at += 1
-    for volume in range(volumes):
-        number = np.float32(0)
-        for service in range(services):
-            number += left[service, volume]
-        features[at] = np.float32(math.log1p(number)) / np.float32(4)
-        at += 1
-    features[at] = np.float32(math.log1p(total)) / np.float32(4)
-    share = max(np.float32(share_left), np.float32(1e-7))
-    features[at + 1] = np.float32(math.log(share / (total + np.float32(1)))) / np.float32(8)
-
-
-@compiled
-def add_clock(x: Array, features: Array, weight: Array, bias: Array) -> None:
-    """Add the linear map of `features` to x [H]."""
-    for i in range(features.size):
-        line, share = weight[i], features[i]
-        for j in range(x.size):
-            x[j] = x[j] + share * line[j]
-    add_to(x, bias)
-
-
-@compiled
-def draw_details(
-    a: FlowArrays,
-    state: Array,
-    start_ns: Array,
-    tokens: Array,
-    window_ns: float,
-    allowed: Array,
-    quantiles: Array,
-    streams: Array,
-) -> None:
-    """Draw the columns of flows that follow from their skeletons.
-
-    Args:
-        a: The flow level.
-        state: float32 [F, H], of the transformer.
-        start_ns: float64 [F].
-        tokens: int64 [F, K], the skeleton filled; the rest is set.
-        window_ns: Length of a window.
-        allowed: uint8, see `field_arrays.pack_allowed`.
-        quantiles: float64 [F, K - 6], see `draw_fields`.
-        streams: uint64 [F].
-    """
-    width = a.begin.size
-    given = a.starts.size
-    joined = np.zeros((DETAIL_ROWS, width), dtype=np.float32)
-    features = np.zeros(CLOCK_WIDTH, dtype=np.float32)
-    source = np.zeros((DETAIL_ROWS, width), dtype=np.float32)
-    no_large = np.zeros((0, 0), dtype=np.float32)
-    nothing = PlanArrays(
-        np.zeros((0, 0, 0), dtype=np.float32), a.volume, -1, -1, -1, no_large, a.book
-    )
-    left_ns = np.maximum(window_ns - 1 - start_ns, 0.0)
-    for first in range(0, start_ns.size, DETAIL_ROWS):
-        rows = min(DETAIL_ROWS, start_ns.size - first)
-        source[:rows] = state[first : first + rows]
-        linear(source, rows, a.join, a.join_bias, joined)
-        gelu(joined, rows, width)
-        for row in range(rows):
-            x = joined[row]
-            for column in range(given):
-                add_to(x, a.detail_table[a.detail_starts[column] + tokens[first + row, column]])
-            clock_features(start_ns[first + row], window_ns, features)
-            add_clock(x, features, a.detail_clock, a.detail_clock_bias)
-        draw_fields(
-            a.details,
-            joined,
-            tokens[first : first + rows],
-            given,
-            rows,
-            allowed,
-            nothing,
-            a.times,
-            left_ns[first : first + rows],
-            quantiles[first : first + rows],
-            streams[first : first + rows],
-        )

@@ -12,13 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from netsynth.generate.transformer.attention import CausalTransformer
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.couplings import Couplings
-from netsynth.generate.transformer.layers import (
-    CausalTransformer,
-    FieldDecoder,
-    FieldEmbedding,
-)
+from netsynth.generate.transformer.fields import FieldDecoder, FieldEmbedding
 from netsynth.generate.transformer.limits import OCTAVES
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.generate.transformer.plan import Plans

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from netsynth.generate.transformer.layers import draw, likely
+from netsynth.generate.transformer.choosing import draw, likely
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.generate.transformer.timers import Timers
 from netsynth.numbers import NumberCodec

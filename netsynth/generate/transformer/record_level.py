@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from netsynth.generate.transformer.choosing import draw
 from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.fields import FieldEmbedding
 from netsynth.generate.transformer.gaps import GapDecoder
-from netsynth.generate.transformer.layers import FieldEmbedding, draw
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.generate.transformer.pace import RUNS
 from netsynth.tables import TokenField

@@ -10,8 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from netsynth.generate.transformer.attention import Cache, CausalTransformer
+from netsynth.generate.transformer.choosing import draw
 from netsynth.generate.transformer.config import TransformerConfig
-from netsynth.generate.transformer.layers import Cache, CausalTransformer, FieldEmbedding, draw
+from netsynth.generate.transformer.fields import FieldEmbedding
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.tables import TokenField
 

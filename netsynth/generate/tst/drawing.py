@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from netsynth.dataset import COUNT, SeriesDataset
-from netsynth.generate.transformer.layers import FieldDecoder
+from netsynth.generate.transformer.fields import FieldDecoder
 from netsynth.generate.tst.fit import steered
 from netsynth.generate.tst.layers import draw
 from netsynth.generate.tst.likelihood import LAGS, SeriesTransformer, progress_features

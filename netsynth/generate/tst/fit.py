@@ -11,7 +11,7 @@ from torch import Tensor
 
 from netsynth.dataset import SeriesDataset
 from netsynth.generate.transformer.config import TransformerConfig
-from netsynth.generate.transformer.layers import FieldDecoder
+from netsynth.generate.transformer.fields import FieldDecoder
 from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
 from netsynth.generate.tst.config import TstConfig
 from netsynth.generate.tst.likelihood import Batch, SeriesTransformer, progress_features

@@ -15,7 +15,7 @@ from torch import nn
 
 from netsynth.dataset import SeriesDataset, SeriesSchema
 from netsynth.errors import ConfigError, ModelError
-from netsynth.generate.transformer.layers import FieldDecoder
+from netsynth.generate.transformer.fields import FieldDecoder
 from netsynth.generate.transformer.training import FitControl, FitOutcome
 from netsynth.generate.tst.config import PublishedConfig, TstConfig
 from netsynth.generate.tst.drawing import draw_prefix, draw_values, known_prefix, meet_totals

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from netsynth.generate.transformer.layers import sinusoids
+from netsynth.generate.transformer.attention import sinusoids
 from netsynth.generate.tst.config import TstConfig
 from netsynth.generate.tst.layers import Block, Cache, NumberHead, draw, number_head
 from netsynth.generate.tst.rhythm import Rhythm

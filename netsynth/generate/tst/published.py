@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from netsynth.errors import ConfigError, ModelError
 from netsynth.generate.doppelganger.encoding import EncodedSeries
-from netsynth.generate.transformer.layers import sinusoids
+from netsynth.generate.transformer.attention import sinusoids
 from netsynth.generate.tst.config import PublishedConfig
 from netsynth.numbers import IntArray
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from generate_traces import layout
 
-from netsynth.generate.transformer.layers import FieldDecoder, FieldEmbedding, draw
+from netsynth.generate.transformer.choosing import draw
+from netsynth.generate.transformer.fields import FieldDecoder, FieldEmbedding
 from netsynth.tables import TokenField
 
 

@@ -1,8 +1,7 @@
-"""Blocks that the three levels share: causal attention with a cache, and a decoder of fields.
+"""Token columns: what embeds them, and what predicts them one after the other.
 
 References:
-    TST, arXiv 2506.07312 (encoder-only, causal mask, linear input embedding, sinusoidal
-    positions); Uria et al., "Neural Autoregressive Distribution Estimation", JMLR 17, 2016.
+    Uria et al., "Neural Autoregressive Distribution Estimation", JMLR 17, 2016.
 """
 
 from __future__ import annotations
@@ -14,115 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from netsynth.generate.transformer.choosing import at_quantile, draw, likely
 from netsynth.generate.transformer.counts import CountPrior
 from netsynth.generate.transformer.couplings import normal_scores
 from netsynth.tables import TokenField
-
-
-class Cache:
-    """Keys and values of the last `context` positions of every layer, a ring."""
-
-    def __init__(self, *, layer_count: int, context: int) -> None:
-        self.keys: list[Tensor | None] = [None] * layer_count
-        self.values: list[Tensor | None] = [None] * layer_count
-        self.context = context
-        self.position = 0
-
-    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store key and value [B, nh, 1, hs] of the newest position; return all that is kept."""
-        kept_key, kept_value = self.keys[layer], self.values[layer]
-        if kept_key is None or kept_value is None:
-            shape = (*key.shape[:2], self.context, key.shape[3])
-            kept_key = self.keys[layer] = key.new_zeros(shape)
-            kept_value = self.values[layer] = value.new_zeros(shape)
-        place = self.position % self.context
-        kept_key[:, :, place] = key[:, :, 0]
-        kept_value[:, :, place] = value[:, :, 0]
-        count = min(self.position + 1, self.context)
-        return kept_key[:, :, :count], kept_value[:, :, :count]
-
-    def keep(self, rows: Tensor) -> None:
-        """Keep the sequences `rows` of the batch alone."""
-        self.keys = [None if k is None else k[rows] for k in self.keys]
-        self.values = [None if v is None else v[rows] for v in self.values]
-
-
-class Block(nn.Module):
-    """Pre-norm attention and feed-forward, each added to its input."""
-
-    def __init__(self, *, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.dropout = dropout
-        self.norm_attention = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.project = nn.Linear(width, width)
-        self.norm_forward = nn.LayerNorm(width)
-        self.expand = nn.Linear(width, 4 * width)
-        self.contract = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor, *, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
-        """Map x [B, T, H] to [B, T, H]; with a cache, T is 1 and all kept positions are seen."""
-        batch, steps, width = x.shape
-        qkv = self.qkv(self.norm_attention(x)).view(batch, steps, 3, self.heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # three [B, nh, T, hs]
-        if cache is not None:
-            key, value = cache.extend(layer, key, value)
-        drop = self.dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, dropout_p=drop
-        )
-        mixed = mixed.transpose(1, 2).reshape(batch, steps, width)
-        x = x + functional.dropout(self.project(mixed), drop, self.training)
-        hidden = functional.gelu(self.expand(self.norm_forward(x)))
-        return x + functional.dropout(self.contract(hidden), drop, self.training)
-
-
-class CausalTransformer(nn.Module):
-    """Encoder-only transformer; each position sees itself and the `context - 1` before it."""
-
-    def __init__(
-        self, *, width: int, heads: int, layer_count: int, context: int, dropout: float
-    ) -> None:
-        super().__init__()
-        self.context = context
-        self.blocks = nn.ModuleList(
-            Block(width=width, heads=heads, dropout=dropout) for _ in range(layer_count)
-        )
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, x: Tensor, *, first_position: Tensor) -> Tensor:
-        """Map x [B, T, H] to [B, T, H]; first_position [B] places the sequences."""
-        steps, width = x.shape[1], x.shape[2]
-        index = torch.arange(steps, device=x.device)
-        ahead = index[None, :] - index[:, None]
-        mask = (ahead <= 0) & (ahead > -self.context)  # [T, T]
-        x = x + sinusoids(first_position[:, None] + index, width).to(x.dtype)
-        for layer, block in enumerate(self.blocks):
-            x = block(x, mask=mask, cache=None, layer=layer)
-        return self.norm(x)  # type: ignore[no-any-return]
-
-    def start(self) -> Cache:
-        """Return an empty cache for `step`."""
-        return Cache(layer_count=len(self.blocks), context=self.context)
-
-    def step(self, x: Tensor, cache: Cache) -> Tensor:
-        """Map the newest position x [B, H] to [B, H], seeing what the cache keeps."""
-        place = torch.tensor([cache.position], device=x.device)
-        x = (x + sinusoids(place, x.shape[1]).to(x.dtype))[:, None]  # [B, 1, H]
-        for layer, block in enumerate(self.blocks):
-            x = block(x, mask=None, cache=cache, layer=layer)
-        cache.position += 1
-        return self.norm(x)[:, 0]  # type: ignore[no-any-return]
-
-
-def sinusoids(positions: Tensor, width: int) -> Tensor:
-    """Sinusoidal positions [..., H] of positions [...] (Vaswani et al. 2017, section 3.5)."""
-    rates = torch.exp(
-        torch.arange(0, width, 2, device=positions.device) * (-math.log(10000.0) / width)
-    )
-    angles = positions[..., None].float() * rates
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
 
 
 class FieldEmbedding(nn.Module):
@@ -366,26 +260,3 @@ def log_values(item: TokenField) -> Tensor:
     middle = torch.as_tensor((item.number.low + item.number.high) / 2)
     none = torch.full((item.size - item.number.size,), torch.nan, dtype=torch.float64)
     return torch.cat([none, torch.log(middle.clamp(min=0) + 1)])
-
-
-UNLIKELY = 0.002  # of the likeliest token; those below are noise that a flow would not survive
-
-
-def likely(logits: Tensor) -> Tensor:
-    """Rule out the tokens of logits [M, V] that are far less likely than the likeliest."""
-    least = logits.max(dim=1, keepdim=True).values + math.log(UNLIKELY)
-    return logits.masked_fill(logits < least, -1e9)
-
-
-def at_quantile(logits: Tensor, quantile: Tensor) -> Tensor:
-    """Return the token of each row of logits [M, V] at a quantile [M] in 0..1: int64 [M]."""
-    share = torch.softmax(logits.double(), dim=1).cumsum(1)
-    token = torch.searchsorted(share, (quantile * share[:, -1])[:, None], right=True)[:, 0]
-    last = (logits > -1e7).long() * torch.arange(logits.shape[1], device=logits.device)
-    return torch.minimum(token, last.max(dim=1).values)
-
-
-def draw(logits: Tensor, random: torch.Generator) -> Tensor:
-    """Draw a token of each row of logits [M, V] by the Gumbel trick: int64 [M]."""
-    noise = torch.rand(logits.shape, generator=random, device=logits.device)
-    return (logits.float() - torch.log(-torch.log(noise.clamp_(1e-20, 1 - 1e-7)))).argmax(dim=1)
