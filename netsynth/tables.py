@@ -7,7 +7,7 @@ nanoseconds since the epoch, sizes are bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 from netsynth.errors import TableError
 from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Numbers = TypeVar("Numbers", FloatArray, "Tensor")
+Numbers = TypeVar("Numbers", bound=Any)  # an array of numpy or a tensor
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58  # IANA protocol numbers
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128  # RFC 9293 section 3.1
