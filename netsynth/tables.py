@@ -253,7 +253,8 @@ def ruler_ns(trip_ns: Numbers, ruler: Numbers) -> Numbers:
         float64 [M], ns; 0 where the trip is.
     """
     power, typical = ruler[..., 0], ruler[..., 1]
-    return (trip_ns > 0) * trip_ns**power * typical ** (1 - power)
+    unit: Numbers = (trip_ns > 0) * trip_ns**power * typical ** (1 - power)
+    return unit
 
 
 SERIES_CHANNELS = ("packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse")
