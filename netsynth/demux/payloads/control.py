@@ -140,7 +140,18 @@ DHCP = Template(
     usual=300,
 )
 DHCP6 = Template(build_dhcp6, _SIZES, patches=(Patch(1, 3, "exchange"),), shortest=4, usual=40)
-NTP = Template(build_ntp, _SIZES, shortest=12, usual=48)
+NTP = Template(
+    build_ntp,
+    _SIZES,
+    patches=(
+        Patch(16, 4, "asked_time", sender="server"),  # its clock was set in that second
+        Patch(24, 8, "asked_time", sender="server"),
+        Patch(32, 8, "time", sender="server"),
+        Patch(40, 8, "time"),
+    ),
+    shortest=12,
+    usual=48,
+)
 SNMP = Template(build_snmp, _SIZES, patches=(Patch(21, 3, "exchange"),))
 SYSLOG = Template(build_syslog, _SIZES, shortest=5, usual=60)
 STUN = Template(build_stun, _SIZES, patches=(Patch(8, 12, "exchange"),), shortest=4, usual=20)

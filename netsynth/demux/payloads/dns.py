@@ -8,14 +8,17 @@ References:
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from netsynth.demux.payloads.shape import Patch, Shape, Template
 from netsynth.demux.payloads.words import text, wire_name
 
-_A, _CNAME, _PTR, _TXT, _AAAA, _OPT, _HTTPS = 1, 5, 12, 16, 28, 41, 65
+A, AAAA = 1, 28  # types of records
+RECORD_SIZE = {A: 16, AAAA: 28}  # of an address, with a pointer for its name
+_CNAME, _PTR, _TXT, _OPT, _HTTPS = 5, 12, 16, 41, 65
+_LIFETIMES_S = (300, 60, 3600, 120, 30, 600, 1800, 20)
 _HEADER = 12  # bytes of a message without questions and answers
 _TO_QUESTION = b"\xc0\x0c"
-_RECORD_SIZE = {_A: 16, _AAAA: 28}
 
 
 def build_dns(shape: Shape) -> bytes:
@@ -31,6 +34,38 @@ def build_dns(shape: Shape) -> bytes:
     answers, count, options = _answers(shape.size - 12 - len(question), question, shape.variant)
     header = struct.pack(">6H", 0, 0x8180, 1, count, 0, 1 if options[:3] == b"\0\0\x29" else 0)
     return header + question + answers + options
+
+
+@lru_cache(maxsize=4096)
+def asked_name(size: int, variant: int) -> str:
+    """Return the name that a query of `size` bytes asks for, "" if it is too short to ask."""
+    if size < 17:
+        return ""
+    rest, labels = _question(size, variant)[0][:-4], []
+    while rest[0]:
+        labels.append(rest[1 : 1 + rest[0]].decode())
+        rest = rest[1 + rest[0] :]
+    return ".".join(labels)
+
+
+@lru_cache(maxsize=4096)
+def holds_address(size: int, asked_size: int, variant: int) -> bool:
+    """Whether the answer of `size` bytes to a query of `asked_size` has room for an address."""
+    shape = Shape(size=size, asked_size=asked_size, is_client=False, variant=variant)
+    return find_address(build_dns(shape))[1] > 0
+
+
+def find_address(answer: bytes) -> tuple[int, int]:
+    """Find the first address of an answer that `build_dns` built: its place and bytes, or 0, 0."""
+    if len(answer) < _HEADER or answer[6:8] == b"\0\0":
+        return 0, 0
+    place = answer.index(b"\0", _HEADER) + 5
+    while place + 12 <= len(answer) and answer[place] >= 0xC0:  # a pointer for the name
+        kind, width = struct.unpack_from(">H6xH", answer, place + 2)
+        if kind in RECORD_SIZE:
+            return (place + 12, width) if place + 12 + width <= len(answer) else (0, 0)
+        place += 12 + width
+    return 0, 0
 
 
 def build_dns_over_tcp(shape: Shape) -> bytes:
@@ -85,7 +120,7 @@ def build_netbios_datagram(shape: Shape) -> bytes:
 
 def _question(size: int, variant: int) -> tuple[bytes, bytes]:
     """Return the question of a query of `size` bytes, and what fills the query up."""
-    kind = (_A, _AAAA, _A, _HTTPS)[variant % 4]
+    kind = (A, AAAA, A, _HTTPS)[variant % 4]
     has_options = size >= 12 + 4 + 11 + 15  # lets an answer be a few bytes longer
     room = size - 12 - 4 - (11 if has_options else 0)
     name_size = room
@@ -114,24 +149,26 @@ def _options(room: int) -> bytes:
 def _answers(room: int, question: bytes, variant: int) -> tuple[bytes, int, bytes]:
     """Return records that answer a question, their number, and what fills `room` up."""
     kind = struct.unpack(">H", question[-4:-2])[0]
-    if kind not in _RECORD_SIZE or room < _RECORD_SIZE[kind]:
+    if kind not in RECORD_SIZE or room < RECORD_SIZE[kind]:
         return b"", 0, _options(room)
-    size = _RECORD_SIZE[kind]
+    size, lifetime_s = RECORD_SIZE[kind], _LIFETIMES_S[variant]
     count, rest = divmod(room, size)
+    options = rest if count == 1 and rest >= 11 else 0  # an alias would leave no address
+    rest -= options
     owner, records = _TO_QUESTION, b""
     if rest:
         label = text(size + rest - 15, variant).encode()
         alias = bytes([len(label)]) + label + _TO_QUESTION
-        records = owner + struct.pack(">2HIH", _CNAME, 1, 300, len(alias)) + alias
+        records = owner + struct.pack(">2HIH", _CNAME, 1, lifetime_s, len(alias)) + alias
         owner = struct.pack(">H", 0xC000 | (12 + len(question) + 12))
         count -= 1
     for number in range(count):
         host = (variant * 29 + number) % 250 + 1
         address = bytes([192, 0, 2, host])
-        if kind == _AAAA:
+        if kind == AAAA:
             address = bytes.fromhex("20010db8") + bytes(10) + struct.pack(">H", host)
-        records += owner + struct.pack(">2HIH", kind, 1, 300, len(address)) + address
-    return records, count + (1 if rest else 0), b""
+        records += owner + struct.pack(">2HIH", kind, 1, lifetime_s, len(address)) + address
+    return records, count + (1 if rest else 0), _options(options)
 
 
 def _strings(room: int, variant: int) -> bytes:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from netsynth.demux.hashing import Words, mix
 from netsynth.demux.messages import RECORD_SIZE, MessageTable, copy_ranges, find_messages
+from netsynth.demux.payloads.dns import DNS
+from netsynth.demux.payloads.keys import Keys
+from netsynth.demux.payloads.lookups import Lookups, find_lookups, name_hosts, write_addresses
 from netsynth.demux.payloads.registry import (
     IGMP,
     all_templates,
@@ -62,51 +65,58 @@ def build_prefixes(flows: FlowTable, data_at: IntArray, *, words: Words) -> Pref
     asked = np.where(is_client, -1, messages.asked)  # a client's message begins an exchange
     exchange = np.where(asked >= 0, asked, np.arange(len(messages)))
     place = (messages.turn * 2 + messages.side).astype(np.uint64)  # unique in a flow
-    keys = _Keys(words[messages.flow], place, place[exchange])
-    shapes = _shapes(flows, messages, is_client, asked, of_message, keys, icmp)
+    rows = np.flatnonzero(messages.of_packet >= 0)
+    first_row = np.zeros(len(messages), dtype=np.int64)  # [M]
+    first_row[messages.of_packet[rows[::-1]]] = rows[::-1]
+    time_ns = flows.packets.time_ns[first_row]
+    keys = Keys(words[messages.flow], place, place[exchange], time_ns, time_ns[exchange], is_client)
+    lookups = find_lookups(
+        flows,
+        messages,
+        is_answer=(of_message == all_templates().index(DNS)) & ~is_client & (messages.side == 1),
+        asked=asked,
+        first_row=first_row,
+        variant=(keys.of("exchange") % np.uint64(VARIANT_COUNT)).astype(np.int64),
+    )
+    hosts = name_hosts(flows, messages.flow, is_swapped)
+    shapes = _shapes(flows, messages, asked, of_message, keys, icmp, lookups, hosts)
     heads, head_start, head_length = _build_heads(of_message, shapes)
     data, head_start = _patch(flows, messages, of_message, keys, heads, head_start, head_length)
+    write_addresses(flows, lookups.served, data, head_start, head_length)
     prefixes = Prefixes(data, *_slice(flows, messages, head_start, head_length))
     prefixes = _add_records(flows, messages, of_message, prefixes)
     return _add_neutral(flows, template, prefixes)
 
 
-class _Keys(NamedTuple):
-    """What the ids of a message are derived from."""
-
-    flows: Words  # [M], a word of each message's flow
-    own: Words  # [M], place of the message in its flow
-    exchange: Words  # [M], place of the message that began the exchange
-
-    def of(self, source: str) -> Words:
-        """Return a random word for each message, uint64 [M], the same where the source is."""
-        if source == "message":
-            return mix(self.flows ^ self.own, 1)
-        return mix(self.flows ^ self.exchange, 2) if source == "exchange" else mix(self.flows, 3)
-
-
 def _shapes(
     flows: FlowTable,
     messages: MessageTable,
-    is_client: NDArray[np.bool_],
     asked: IntArray,
     of_message: IntArray,
-    keys: _Keys,
+    keys: Keys,
     icmp: NDArray[np.uint16],
+    lookups: Lookups,
+    hosts: tuple[IntArray, IntArray],
 ) -> IntArray:
     """Return the fields of Shape for each message, int64 [M, len(Shape._fields)]."""
     flow = messages.flow
     first = flows.offsets[flow]
+    query = lookups.query[flow]
+    has_name = keys.is_client & (query >= 0)
     columns = {
         "size": messages.size,
         "first_size": messages.first_size,
         "lead_size": messages.lead_size,
         "asked_size": np.where(asked >= 0, messages.size[asked], 0) if asked.size else asked,
-        "is_client": is_client,
+        "is_client": keys.is_client,
         "turn": np.minimum(messages.turn, TURN_LIMIT),
         "is_opening": (flows.packets.tcp_flags[first] & SYN != 0) | (flows.protocol[flow] != TCP),
-        "variant": keys.of("exchange") % np.uint64(VARIANT_COUNT),
+        "variant": lookups.variant,
         "icmp": icmp,
+        "server": hosts[0],
+        "client": np.where(keys.is_client, hosts[1], 0),
+        "name_size": np.where(has_name, messages.size[query], 0) if query.size else query,
+        "name_variant": np.where(has_name, lookups.variant[query], 0) if query.size else query,
     }
     shapes = np.stack([columns[name].astype(np.int64) for name in Shape._fields], axis=1)
     for number, template in enumerate(all_templates()):
@@ -152,7 +162,7 @@ def _patch(
     flows: FlowTable,
     messages: MessageTable,
     of_message: IntArray,
-    keys: _Keys,
+    keys: Keys,
     heads: NDArray[np.uint8],
     start: IntArray,
     length: IntArray,
@@ -177,7 +187,7 @@ def _patch(
 def _write_ids(
     flows: FlowTable,
     messages: MessageTable,
-    keys: _Keys,
+    keys: Keys,
     template: Template,
     rows: IntArray,
     copies: NDArray[np.uint8],
@@ -189,12 +199,17 @@ def _write_ids(
         fits = length >= patch.offset + patch.width
         if patch.first_turn_only:
             fits &= messages.turn[rows] == 0
+        if patch.sender:
+            fits &= keys.is_client[rows] == (patch.sender == "client")
         where = (start[fits] + patch.offset)[:, None] + np.arange(patch.width)
         if patch.source in ("source", "target"):
             is_own = (messages.side[rows[fits]] == 0) == (patch.source == "source")
             flow = messages.flow[rows[fits]]
             ends = np.where(is_own, flows.initiator[flow], flows.responder[flow])
             copies[where] = flows.packets.addresses[ends][:, 16 - patch.width :]
+            continue
+        if patch.source in ("time", "asked_time"):
+            copies[where] = keys.ntp_times(patch.source)[rows[fits], : patch.width]
             continue
         word = keys.of(patch.source)[rows[fits]]
         words = [mix(word, patch.offset + k) for k in range((patch.width + 7) // 8)]

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 VARIANT_COUNT = 8
+SERVER_COUNT = 64
+CLIENT_COUNT = 4
+NAMES = ("name_size", "name_variant")  # fields of Shape that tell a name
 TURN_LIMIT = 7  # later turns count as this one
 
 
@@ -22,6 +25,10 @@ class Shape(NamedTuple):
         is_opening: Whether the connection was seen from its start.
         variant: 0 to VARIANT_COUNT - 1, the same for a question and its answer.
         icmp: Type << 8 | code of an ICMP message.
+        server: 0 to SERVER_COUNT - 1, the same for all messages to and from a server.
+        client: 0 to CLIENT_COUNT - 1, the same for all that a client sends; 0 for a server's.
+        name_size: Bytes of the DNS query that asked for the server's name; 0 where none did.
+        name_variant: The variant of that query.
     """
 
     size: int
@@ -33,6 +40,10 @@ class Shape(NamedTuple):
     is_opening: bool = True
     variant: int = 0
     icmp: int = 0
+    server: int = 0
+    client: int = 0
+    name_size: int = 0
+    name_variant: int = 0
 
 
 class Patch(NamedTuple):
@@ -42,14 +53,17 @@ class Patch(NamedTuple):
         offset: Where in the message.
         width: Bytes.
         source: "exchange" is the same for a question and its answer, "flow" for a whole flow,
-            "message" for one message; "source" and "target" are its addresses' last bytes.
+            "message" for one message; "source" and "target" are its addresses' last bytes; "time"
+            and "asked_time" when it was sent, and when what it answers was, as NTP writes them.
         first_turn_only: Leave later messages of the side as they are.
+        sender: Who sends the messages concerned; "" for both.
     """
 
     offset: int
     width: int
-    source: Literal["exchange", "flow", "message", "source", "target"]
+    source: Literal["exchange", "flow", "message", "source", "target", "time", "asked_time"]
     first_turn_only: bool = False
+    sender: Literal["", "client", "server"] = ""
 
 
 class Template(NamedTuple):

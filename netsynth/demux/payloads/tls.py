@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 
-from netsynth.demux.payloads.shape import Patch, Shape, Template
+from netsynth.demux.payloads.dns import asked_name
+from netsynth.demux.payloads.shape import NAMES, Patch, Shape, Template
 from netsynth.demux.payloads.words import text
 
 _CHANGE_CIPHER = bytes.fromhex("140303000101")
@@ -22,7 +23,8 @@ def build_tls(shape: Shape) -> bytes:
     """Build the hellos, then the headers of records of application data."""
     if shape.is_opening and shape.turn == 0:
         if shape.is_client and shape.lead_size >= _HELLO_SIZE + 2:
-            return _client_hello(min(shape.lead_size, 16_000), shape.variant)
+            name = asked_name(shape.name_size, shape.name_variant) or _name(shape.server)
+            return _client_hello(min(shape.lead_size, 16_000), shape.variant, name)
         if not shape.is_client and shape.lead_size >= _SERVER_HELLO_SIZE:
             return _server_hello(shape.lead_size)
         if not shape.is_client and shape.lead_size == 7:
@@ -37,10 +39,13 @@ def application_record(size: int) -> bytes:
     return struct.pack(">BHH", 23, 0x0303, min(max(size - 5, 0), 16_384))[:size]
 
 
-def _client_hello(size: int, variant: int) -> bytes:
+def _name(server: int) -> str:
+    return f"{text(8 + server % 8, server)}.example.com"
+
+
+def _client_hello(size: int, variant: int, name: str) -> bytes:
     suites = _SUITES if size >= _HELLO_SIZE + len(_SUITES) + 60 else _SUITES[:2]
     room = size - _HELLO_SIZE - len(suites)
-    name = text(8 + variant, variant) + ".example.com"
     extensions = b""
     for extension in (
         bytes.fromhex("002b0003020304"),  # supported versions: 1.3
@@ -93,7 +98,7 @@ def _server_hello(size: int) -> bytes:
 
 TLS = Template(
     build_tls,
-    frozenset({"lead_size", "is_client", "turn", "is_opening", "variant"}),
+    frozenset(("lead_size", "is_client", "turn", "is_opening", "variant", "server", *NAMES)),
     uses_later=frozenset({"lead_size"}),
     opening_turns=2,
     patches=(

@@ -6,10 +6,12 @@ References:
 
 from __future__ import annotations
 
-from netsynth.demux.payloads.shape import Shape, Template
+from netsynth.demux.payloads.dns import asked_name
+from netsynth.demux.payloads.shape import NAMES, Shape, Template
 from netsynth.demux.payloads.words import WORDS, host, line, text
 
 _AGENTS = ("Mozilla/5.0 (X11; Linux x86_64)", "curl/8.5.0", "Wget/1.21.4", "python-requests/2.32")
+_SERVERS = ("nginx", "Apache", "nginx/1.24.0", "Apache/2.4.58", "lighttpd/1.4.73", "Caddy")
 _KINDS = ("text/html; charset=utf-8", "application/octet-stream", "text/plain")
 _LONGEST_QUESTION = 2500  # longer ones are taken for uploads
 
@@ -41,7 +43,7 @@ def _build_request(shape: Shape) -> bytes:
     if shape.size > _LONGEST_QUESTION:
         size = shape.first_size if 200 <= shape.first_size <= 800 else 300
         body_size = shape.size - size
-    name = host(shape.variant)
+    name = asked_name(shape.name_size, shape.name_variant) or host(shape.server)
     target = f"/{WORDS[shape.variant * 3]}"
     lines = [f"{'POST' if body_size else 'GET'} {target} HTTP/1.1", f"Host: {name}"]
     if _length(lines) > size:
@@ -49,7 +51,7 @@ def _build_request(shape: Shape) -> bytes:
     if body_size:
         lines += [f"Content-Length: {body_size}", "Content-Type: application/octet-stream"]
     for header in (
-        f"User-Agent: {_AGENTS[shape.variant % len(_AGENTS)]}",
+        f"User-Agent: {_AGENTS[shape.client % len(_AGENTS)]}",
         "Accept: */*",
         "Accept-Language: en-GB,en;q=0.5",
         "Connection: keep-alive",
@@ -69,7 +71,11 @@ def _build_response(shape: Shape) -> bytes:
     if shape.size < 60:
         return _build_empty_response(shape.size, shape.variant)
     kind = _KINDS[shape.variant % len(_KINDS)]
-    lines = ["HTTP/1.1 200 OK", f"Server: {WORDS[shape.variant]}/1.0", f"Content-Type: {kind}"]
+    lines = [
+        "HTTP/1.1 200 OK",
+        f"Server: {_SERVERS[shape.server % len(_SERVERS)]}",
+        f"Content-Type: {kind}",
+    ]
     head = _length(lines) + 40
     if head > shape.size:
         lines = lines[:1]
@@ -114,5 +120,8 @@ def _join(lines: list[str]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-HTTP = Template(build_http, frozenset({"size", "first_size", "is_client", "variant"}))
+HTTP = Template(
+    build_http,
+    frozenset(("size", "first_size", "is_client", "variant", "server", "client", *NAMES)),
+)
 SSDP = Template(build_ssdp, frozenset({"size", "is_client", "variant"}))
