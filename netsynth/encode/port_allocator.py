@@ -33,6 +33,7 @@ from netsynth.encode.source_ports import (
 from netsynth.encode.vocabulary import Vocabulary
 from netsynth.numbers import FloatArray, IntArray
 
+LATEST = 2  # times the longest time learned after which a 5-tuple is taken again
 MOST_TRIED = 256  # ports that a flow may return to which are looked at
 MOST_REMEMBERED = 100_000  # 5-tuples of earlier windows that are not given out again
 Tuple = tuple[int, ...]
@@ -197,7 +198,8 @@ class PortAllocator:
         if is_free:
             port = self._follow(token, port, leap, of_host, of_pair)
             if back and of_pair in self.recent:
-                port = self._return(token, of_pair, port, begin, spare)
+                before = self._return(token, of_pair, begin, spare)
+                port, begin = (port, -np.inf) if before is None else (before, begin)
         elif FIRST_NAMED <= token < self.codec.start_token and port >= CHOSEN.start:
             port = self._scan_from(host, of_pair, port, spare)
             port = self._other_scan(host, of_pair, port)
@@ -242,11 +244,11 @@ class PortAllocator:
             return leap
         return before + self.step.get(of_pair, 2)  # it never jumped: it goes on
 
-    def _return(self, token: int, of_pair: Tuple, port: int, begin: float, spare: int) -> int:
-        """Port of the pair that was not used for as long as `token` says, and is not in use; the
-        nearest such port where all of those are; `port` where all are."""
+    def _return(self, token: int, of_pair: Tuple, begin: float, spare: int) -> int | None:
+        """Port of the pair that was not used for as long as `token` says; the nearest such port
+        where those are in use, or over for much longer than learned; None where all are."""
         if begin == -np.inf:  # such a flow takes no used tuple
-            return port
+            return None
         recent = list(reversed(self.recent[of_pair]))
         place = 0 if token == FIRST_PAIR_STEP else token - FIRST_RETURN + 1
         ends = (0, *RETURNS, len(recent))
@@ -256,8 +258,12 @@ class PortAllocator:
         ranks = (*range(turn, last), *range(first, turn), *range(last, len(recent)),
                  *range(first - 1, -1, -1))  # fmt: skip
         tried = (recent[r] for r in ranks[:MOST_TRIED])
-        idle = (p for p in tried if not self._taken(of_pair, p, begin))
-        return next(idle, port)
+        oldest = begin + self.codec.reuse_ns - LATEST * self.codec.longest_reuse_ns
+        idle = (
+            p for p in tried
+            if not self._taken(of_pair, p, begin) and self._free_from(of_pair, p) >= oldest
+        )  # fmt: skip
+        return next(idle, None)
 
     def _scan_from(self, host: int, of_pair: Tuple, named: int, spare: int) -> int:
         """Port that stands for a scanner's `named` one; another where the 5-tuple is an old one."""
@@ -299,7 +305,11 @@ class PortAllocator:
 
     def _taken(self, of_pair: Tuple, port: int, begin: float = -np.inf) -> bool:
         """Whether the 5-tuple is in use when a flow begins."""
+        return begin < self._free_from(of_pair, port)
+
+    def _free_from(self, of_pair: Tuple, port: int) -> float:
+        """When the 5-tuple may be used, -inf where it never was."""
         whole = (*of_pair, port)
         until = self.used.get(whole)
         until = self.used_before.get(whole) if until is None else until
-        return until is not None and begin < until
+        return -np.inf if until is None else until

@@ -57,6 +57,7 @@ class SourcePortCodec:
         paths: The same for all ports of busy pairs; see `port_paths`.
         reuse_ns: Shortest time after which a connection was seen to take the 5-tuple of one that
             was over, ns; NEVER where none did.
+        longest_reuse_ns: Longest such time, ns.
     """
 
     named: Vocabulary
@@ -64,10 +65,13 @@ class SourcePortCodec:
     jumps: Vocabulary
     paths: Vocabulary = NO_PATHS
     reuse_ns: int = NEVER
+    longest_reuse_ns: int = NEVER
 
     def to_arrays(self, name: str) -> dict[str, Array]:
         """Return what was learned as named arrays, for a model file."""
-        arrays: dict[str, Array] = {f"{name}.reuse_ns": np.array([self.reuse_ns])}
+        arrays: dict[str, Array] = {
+            f"{name}.reuse_ns": np.array([self.reuse_ns, self.longest_reuse_ns])
+        }
         for key in ("named", "starts", "jumps", "paths"):
             arrays |= getattr(self, key).to_arrays(f"{name}.{key}")
         return arrays
@@ -76,9 +80,11 @@ class SourcePortCodec:
     def from_arrays(name: str, arrays: dict[str, Array]) -> SourcePortCodec:
         """Inverse of `to_arrays`."""
         keys = ("named", "starts", "jumps", "paths")
+        shortest, longest = arrays[f"{name}.reuse_ns"].tolist()
         return SourcePortCodec(
             **{key: Vocabulary.from_arrays(f"{name}.{key}", arrays) for key in keys},
-            reuse_ns=int(arrays[f"{name}.reuse_ns"][0]),
+            reuse_ns=shortest,
+            longest_reuse_ns=longest,
         )
 
     @property
@@ -168,12 +174,14 @@ def fit_source_port_codec(
     if begun.shape[0] == 0:
         begun = np.zeros((len(DYNAMIC) // BLOCK, 4), dtype=np.int64)
         begun[:, 3] = np.arange(DYNAMIC.start, DYNAMIC.stop, BLOCK) // BLOCK * 2
+    waits = _reuses(flow_tables)
     return SourcePortCodec(
         named=named,
         starts=fit_vocabulary(begun, limit=PLACES),
         jumps=fit_vocabulary(jumped, limit=PLACES) if jumped.shape[0] else NOWHERE,
         paths=fit_paths(all_chosen[:, :3], all_chosen[:, 3]),
-        reuse_ns=_shortest_reuse(flow_tables),
+        reuse_ns=int(waits.min()) if waits.size else NEVER,
+        longest_reuse_ns=int(waits.max()) if waits.size else NEVER,
     )
 
 
@@ -233,9 +241,9 @@ def remember(recent: dict[int, None], port: int) -> None:
         del recent[next(iter(recent))]
 
 
-def _shortest_reuse(flow_tables: list[FlowTable]) -> int:
-    """See `SourcePortCodec.reuse_ns`."""
-    shortest = NEVER
+def _reuses(flow_tables: list[FlowTable]) -> IntArray:
+    """Times after which connections took the 5-tuple of one that was over: int64 [R] ns."""
+    found = [np.zeros(0, dtype=np.int64)]
     for flows in flow_tables:
         first = flows.offsets[:-1]
         opened = flows.packets.tcp_flags[first] & SYN > 0
@@ -249,7 +257,5 @@ def _shortest_reuse(flow_tables: list[FlowTable]) -> int:
         order = np.lexsort((start, group))
         same = group[order][1:] == group[order][:-1]
         waits = (start[order][1:] - end[order][:-1])[same]
-        waits = waits[waits > 0]
-        if waits.size and (shortest == NEVER or waits.min() < shortest):
-            shortest = int(waits.min())
-    return shortest
+        found.append(waits[waits > 0])
+    return np.concatenate(found)

@@ -73,7 +73,7 @@ def test_ports_used_long_ago_are_told_by_the_octave() -> None:
     assert (tokens[:40] < FIRST_RETURN).sum() + (tokens[:40] == codec.start_token).sum() == 40
     assert (tokens[40:] == FIRST_RETURN + RETURNS.index(32)).all()
     ports = allocate(
-        PortAllocator(codec=codec), tokens.tolist(), lives([1000 * i for i in range(80)], 1)
+        PortAllocator(codec=codec), tokens.tolist(), lives([12 * i for i in range(80)], 1)
     )
     assert np.unique(ports[:40]).size == 40
     when = {int(p): i for i, p in enumerate(ports[:40])}
@@ -87,7 +87,7 @@ def test_what_is_not_told_to_return_takes_no_used_tuple() -> None:
     """Steps that lead to a port used before go past it, however long ago that was."""
     codec = fit(connections(TURNS))
     tokens = [codec.start_token, FIRST_PAIR_STEP + 2, FIRST_RETURN, FIRST_PAIR_STEP + 2]
-    ports = allocate(PortAllocator(codec=codec), tokens, lives([0, 200, 400, 600], 1))
+    ports = allocate(PortAllocator(codec=codec), tokens, lives([0, 20, 40, 600], 1))
     assert ports[2] == ports[0]
     assert np.unique(ports).size == 3
 
@@ -99,10 +99,21 @@ def test_the_shortest_time_before_a_tuple_is_taken_again_is_learned() -> None:
     assert SourcePortCodec.from_arrays("x", codec.to_arrays("x")).reuse_ns == 29 * S
 
 
+def test_a_tuple_is_not_taken_again_much_later_than_learned() -> None:
+    """29 s were learned: after 50 s a port is returned to, after 100 s a new one is taken."""
+    codec = fit(connections(TURNS))
+    assert codec.longest_reuse_ns == 29 * S
+    assert SourcePortCodec.from_arrays("x", codec.to_arrays("x")).longest_reuse_ns == 29 * S
+    for later, count in ((50, 1), (100, 2)):
+        tokens = [codec.start_token, FIRST_PAIR_STEP]
+        ports = allocate(PortAllocator(codec=codec), tokens, lives([0, 1 + later], 1))
+        assert np.unique(ports).size == count
+
+
 def test_a_host_with_three_ports_keeps_to_three() -> None:
     codec = fit(connections(TURNS))
     tokens = [codec.start_token] * 3 + [FIRST_RETURN + 1] * 9
-    ports = allocate(PortAllocator(codec=codec), tokens, lives([40 * i for i in range(12)], 1))
+    ports = allocate(PortAllocator(codec=codec), tokens, lives([15 * i for i in range(12)], 1))
     assert np.array_equal(ports, np.tile(ports[:3], 4))
     assert np.unique(ports).size == 3
 
