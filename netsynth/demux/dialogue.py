@@ -56,8 +56,8 @@ def _find_answer(
 ) -> int:
     """Return the row of the SYN-ACK of a flow that begins with a SYN, or -1.
 
-    Where none is, the peer's first segment becomes it, if it carries no data, or if nothing but
-    SYNs went before it. Otherwise the SYN-ACK counts as missed by the capture.
+    Where none is, or not the first, the peer's first segment becomes it, if it carries no data, or
+    if nothing but SYNs went before it. Otherwise the SYN-ACK counts as missed by the capture.
     """
     if tcp_flags[first] & 22 != 2:
         return -1
@@ -67,11 +67,15 @@ def _find_answer(
         flags = np.int64(tcp_flags[i])
         if reverse[i] == reverse[first]:
             has_gone_on = has_gone_on or flags & 6 == 0
+            if flags & 4 != 0:  # it refuses an acknowledgement of a connection before
+                bare = -1
             continue
         if flags & 4 != 0:
             continue
         if flags & 18 == 18:
-            return i
+            if bare < 0:
+                return i
+            break
         is_data = payload_length[i] > 0 or flags & 1 != 0
         if bare < 0 and (not is_data or not has_gone_on):
             bare = i

@@ -192,14 +192,17 @@ def state_bits(protocol: Array, reverse: Array, flags: Array) -> IntArray:
 
 
 def are_over(state: IntArray) -> NDArray[np.bool_]:
-    """Whether connections of STATE_* bits, int64 [F], ended: by a reset, or FINs both ways.
+    """Whether connections of STATE_* bits [F] ended: by FINs both ways, or a reset without any.
+
+    A reset after one FIN may miss the number that the closing side expects, and is not heard then.
 
     References:
         RFC 9293 sections 3.6 and 3.10.7.4.
     """
-    closes = STATE_FIN_FORWARD | STATE_FIN_REVERSE
+    closes = state & (STATE_FIN_FORWARD | STATE_FIN_REVERSE)
     has_reset = (state & (STATE_RST_FORWARD | STATE_RST_REVERSE)) > 0
-    return np.asarray(has_reset | (state & closes == closes))
+    is_closed = closes == STATE_FIN_FORWARD | STATE_FIN_REVERSE
+    return np.asarray(is_closed | (has_reset & (closes == 0)))
 
 
 def _state(flows: FlowTable) -> IntArray:

@@ -19,6 +19,7 @@ from netsynth.tables import (
     OPTION_TIMESTAMPS,
     OPTION_WINDOW_SCALE,
     RETRANSMIT,
+    RST,
     SYN,
     UDP,
 )
@@ -199,6 +200,16 @@ def test_data_from_a_server_without_a_syn_ack_get_one() -> None:
     assert p.payload_length[8:].tolist() == [0, 0, 0, 9, 20]
     assert int(p.ack[9]) - int(p.seq[8]) == int(p.ack[10]) - int(p.seq[9]) == 1
     assert p.src[9] == p.src[12]
+
+
+def test_the_first_answer_to_a_syn_is_its_syn_ack() -> None:
+    """An acknowledgement before it would be of nothing; one that is reset is of an older one."""
+    late = [Action("S"), Action("A", True), Action("S"), Action("SA", True), Action("A")]
+    flags = compile_flows(flow_table([late]), seed=1).packets.tcp_flags
+    assert flags.tolist() == [SYN, SYN | ACK, SYN, SYN | ACK, ACK]
+    challenge = [Action("S"), Action("A", True), Action("R"), *HANDSHAKE]
+    flags = compile_flows(flow_table([challenge]), seed=1).packets.tcp_flags
+    assert flags.tolist() == [SYN, ACK, RST, SYN, SYN | ACK, ACK]
 
 
 def test_a_second_fin_of_what_is_acknowledged_is_none() -> None:

@@ -178,7 +178,8 @@ def test_a_port_with_a_name_is_not_taken_again() -> None:
     assert (ports == 45_000).all()
 
 
-# RFC 9293 section 3.6: a connection is over once both sides closed it, or either reset it
+# RFC 9293 section 3.6: a connection is over once both sides closed it, or either reset it; a reset
+# that answers a FIN may not be heard
 @pytest.mark.parametrize(
     ("flags", "over"),
     [
@@ -187,6 +188,7 @@ def test_a_port_with_a_name_is_not_taken_again() -> None:
         ([SYN, SYN | ACK, ACK | FIN, ACK | FIN], True),
         ([SYN, RST | ACK], True),
         ([SYN, SYN | ACK, RST], True),
+        ([SYN, SYN | ACK, ACK, ACK | FIN, RST], False),
     ],
 )
 def test_connections_left_open_keep_their_tuple(flags: list[int], over: bool) -> None:
