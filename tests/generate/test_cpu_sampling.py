@@ -10,6 +10,8 @@ from generate_traces import check_trace, layout, office
 
 from netsynth.generate.transformer import TransformerConfig, TransformerGenerator
 from netsynth.generate.transformer.choosing import likely
+from netsynth.generate.transformer.cpu_sampling import CpuRecords
+from netsynth.generate.transformer.drawn import DrawnFlows, DrawnSeries, DrawnTotals
 from netsynth.generate.transformer.field_arrays import pack_allowed, pack_fields
 from netsynth.generate.transformer.field_kernel import PlanArrays, draw_fields
 from netsynth.generate.transformer.fields import FieldDecoder
@@ -19,7 +21,7 @@ from netsynth.generate.transformer.flow_level import SKELETON, FlowLevel, clock_
 from netsynth.generate.transformer.kernels import next_uniform, seed_streams
 from netsynth.generate.transformer.plan import WindowPlans
 from netsynth.generate.transformer.plan_left import Left
-from netsynth.generate.transformer.record_level import RecordLevel
+from netsynth.generate.transformer.record_level import RecordLevel, strays
 from netsynth.generate.transformer.time_room import TimeColumns, TimeRoom, time_columns
 from netsynth.tables import EncodedTrace
 
@@ -215,3 +217,55 @@ def test_threads_change_nothing(generator: TransformerGenerator, two_threads: No
             first, second = getattr(one, item.name), getattr(two, item.name)
             if isinstance(first, np.ndarray):
                 assert (first == second).all(), item.name
+
+
+def test_flows_that_do_not_end_as_told_are_drawn_again(generator: TransformerGenerator) -> None:
+    """With retries, more flows show all their flags and carry the bytes that are told exactly."""
+    flows, records = generator.levels["flows"], generator.levels["records"]
+    assert isinstance(flows, FlowLevel)
+    assert isinstance(records, RecordLevel)
+    sampler = CpuRecords(records)
+    trace = office()[1]
+    some = np.flatnonzero(np.diff(trace.record_offsets) <= 12)[:200]
+    tokens = torch.as_tensor(trace.tokens[some].astype(np.int64))
+    drawn = DrawnFlows(
+        window=torch.zeros(some.size, dtype=torch.int64),
+        start_ns=torch.as_tensor(trace.start_ns[some].astype(np.float64)),
+        tokens=tokens,
+    )
+    totals = DrawnTotals(
+        packets_and_bytes=torch.as_tensor(trace.totals[some]),
+        answer_ns=torch.full((some.size,), -1.0, dtype=torch.float64),
+        reply_ns=torch.full((some.size,), -1.0, dtype=torch.float64),
+        duration_ns=torch.as_tensor(trace.duration_ns[some].astype(np.float64)),
+        longest_ns=torch.as_tensor(trace.duration_ns[some].astype(np.float64)),
+    )
+    counts = np.diff(trace.series_offsets)[some]
+    rows = np.concatenate([np.arange(*trace.series_offsets[i : i + 2]) for i in some])
+    series = DrawnSeries(
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        step=trace.series_step[rows].astype(np.int64),
+        values=trace.series_values[rows],
+    )
+    exact = records.exact(tokens).numpy()
+    state = records.shape_state[tokens[:, records.shape_place]].numpy()
+    strayed = []
+    for retries in (0, 5):
+        made = sampler.draw_records(
+            drawn, totals, series, first_flow=0, window_ns=trace.window_ns,
+            step_count=trace.step_count, seed=1, retries=retries,
+        )  # fmt: skip
+        of = np.repeat(np.arange(some.size), np.diff(made.offsets))
+        kind = made.tokens[:, 0]
+        back = records.kind_reverse.numpy()[kind]
+        sums = np.stack(
+            [np.bincount(of, made.size_bytes * (back == way), some.size) for way in (0, 1)], axis=1
+        )
+        shown = np.zeros(some.size, dtype=np.int64)
+        np.bitwise_or.at(shown, of, records.kind_state.numpy()[kind])
+        owed = torch.as_tensor(state & ~shown)
+        left = torch.as_tensor(trace.totals[some, 2:] - sums.astype(np.int64))
+        found = strays(owed, left, torch.as_tensor(exact))
+        assert (found.numpy() == (((left.numpy() != 0) & exact).any(1) | (owed.numpy() != 0))).all()
+        strayed.append(int(found.sum()))
+    assert 0 < strayed[1] < strayed[0] - 5

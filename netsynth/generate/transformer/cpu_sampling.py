@@ -37,7 +37,7 @@ from netsynth.generate.transformer.record_arrays import pack_record_level
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_kernel import draw_rows
 from netsynth.generate.transformer.record_lanes import DrawnRows, FlowsToDraw
-from netsynth.generate.transformer.record_level import RecordLevel, _count_bucket
+from netsynth.generate.transformer.record_level import RETRIES, RecordLevel, _count_bucket
 from netsynth.generate.transformer.series_drawing import wait_for_replies
 from netsynth.generate.transformer.series_kernel import draw_series_rows, pack_series_level
 from netsynth.generate.transformer.series_level import PHASES, SeriesLevel
@@ -224,6 +224,7 @@ class CpuRecords:
         window_ns: int,
         step_count: int,
         seed: int,
+        retries: int = RETRIES,
     ) -> DrawnRecords:
         """Draw the records of all flows; see `record_drawing`, and `draw_series` here."""
         tokens, start_ns = flows.tokens.numpy(), flows.start_ns.numpy()
@@ -260,7 +261,7 @@ class CpuRecords:
         def draw(rows: IntArray) -> None:
             draw_rows(
                 self._records, everything, order[rows], self._count_bucket,
-                window_ns / step_count, drawn,
+                window_ns / step_count, drawn, retries=retries,
             )  # fmt: skip
 
         on_all_cores(draw, order.size)

@@ -12,7 +12,15 @@ from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnSeries, DrawnTotals
 from netsynth.generate.transformer.pace import run_ns
 from netsynth.generate.transformer.record_data import around_rows
-from netsynth.generate.transformer.record_level import RECENT, WINDOW, RecordContext, RecordLevel
+from netsynth.generate.transformer.record_level import (
+    LONGEST_RETRIED,
+    RECENT,
+    RETRIES,
+    WINDOW,
+    RecordContext,
+    RecordLevel,
+    strays,
+)
 
 
 @dataclass(slots=True)
@@ -74,38 +82,54 @@ def draw_records(
     step_ns = window_ns / step_count
     for at in range(0, order.numel(), config.sample_flows):
         rows = order[at : at + config.sample_flows]
-        lanes = _Lanes(
-            flow=rows,
-            count=packets[rows],
-            vector=level.flow_vector(flows.tokens[rows]),
-            service=flows.tokens[rows, level.service_place],
-            shape=flows.tokens[rows, level.shape_place],
-            owed=level.shape_state[flows.tokens[rows, level.shape_place]],
-            time=flows.start_ns[rows].clone(),
-            end=flows.start_ns[rows] + totals.duration_ns[rows],
-            latest=flows.start_ns[rows] + totals.longest_ns[rows],
-            delays=torch.stack([totals.answer_ns[rows], totals.reply_ns[rows]], dim=1),
-            due=torch.where(
-                totals.answer_ns[rows] < 0, -1.0, flows.start_ns[rows] + totals.answer_ns[rows]
-            ),
-            due_reply=torch.zeros_like(rows, dtype=torch.bool),
-            first_reverse=torch.zeros_like(rows),
-            left=totals.packets_and_bytes[rows, :2].clone(),
-            bytes_left=totals.packets_and_bytes[rows, 2:].clone(),
-            exact=level.exact(flows.tokens[rows]),
-            step_left=values[first_row[rows], :2].clone(),
-            row=first_row[rows].clone(),
-            windows=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
-            history=torch.zeros(
-                rows.numel(), config.record_history, 5, dtype=torch.int64, device=device
-            ),
-        )
-        _draw_lanes(level, lanes, out, starts, step, values, around, step_ns, random)
+        for _ in range(1 + RETRIES):
+            lanes = _begin(level, rows, flows, totals, values, first_row, config.record_history)
+            _draw_lanes(level, lanes, out, starts, step, values, around, step_ns, random)
+            again = strays(lanes.owed, lanes.bytes_left, lanes.exact)
+            rows = rows[again & (lanes.count <= LONGEST_RETRIED)]
+            if rows.numel() == 0:
+                break
     return DrawnRecords(
         offsets=offsets,
         tokens=out["tokens"].cpu().numpy(),
         size_bytes=out["size"].cpu().numpy(),
         time_ns=out["time"].floor().long().cpu().numpy(),
+    )
+
+
+def _begin(
+    level: RecordLevel,
+    rows: Tensor,
+    flows: DrawnFlows,
+    totals: DrawnTotals,
+    values: Tensor,
+    first_row: Tensor,
+    history: int,
+) -> _Lanes:
+    """Lanes of the flows `rows` before their first records."""
+    shape = flows.tokens[rows, level.shape_place]
+    start, answer = flows.start_ns[rows], totals.answer_ns[rows]
+    return _Lanes(
+        flow=rows,
+        count=totals.packets_and_bytes[rows, :2].sum(1),
+        vector=level.flow_vector(flows.tokens[rows]),
+        service=flows.tokens[rows, level.service_place],
+        shape=shape,
+        owed=level.shape_state[shape],
+        time=start.clone(),
+        end=start + totals.duration_ns[rows],
+        latest=start + totals.longest_ns[rows],
+        delays=torch.stack([answer, totals.reply_ns[rows]], dim=1),
+        due=torch.where(answer < 0, -1.0, start + answer),
+        due_reply=torch.zeros_like(rows, dtype=torch.bool),
+        first_reverse=torch.zeros_like(rows),
+        left=totals.packets_and_bytes[rows, :2].clone(),
+        bytes_left=totals.packets_and_bytes[rows, 2:].clone(),
+        exact=level.exact(flows.tokens[rows]),
+        step_left=values[first_row[rows], :2].clone(),
+        row=first_row[rows].clone(),
+        windows=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
+        history=torch.zeros(rows.numel(), history, 5, dtype=torch.int64, device=rows.device),
     )
 
 

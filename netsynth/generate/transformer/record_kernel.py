@@ -34,6 +34,8 @@ from netsynth.generate.transformer.record_level import (
     GAP,
     KIND,
     LENGTH,
+    LONGEST_RETRIED,
+    RETRIES,
     WINDOW,
 )
 from netsynth.numbers import Array
@@ -46,6 +48,8 @@ def draw_rows(
     count_bucket: Array,
     step_ns: float,
     drawn: DrawnRows,
+    *,
+    retries: int = RETRIES,
 ) -> None:
     """Draw the records of the flows `queue` into `drawn`.
 
@@ -56,6 +60,7 @@ def draw_rows(
         count_bucket: int64, bucket of 0, 1, 2 .. packets, the last for all above.
         step_ns: Length of a step.
         drawn: Filled at the places of those flows.
+        retries: How often a flow is drawn again that does not end as its tokens say.
     """
     width = a.flow_bias.size
     lanes = Lanes(
@@ -78,8 +83,9 @@ def draw_rows(
         token=np.zeros((FLOWS, PARTS), dtype=np.int64),
         gap=np.zeros(FLOWS),
         size=np.zeros(FLOWS, dtype=np.int64),
+        tries=np.zeros(FLOWS, dtype=np.int64),
     )
-    _draw_rows(a, lanes, flows, queue, count_bucket, step_ns, drawn)
+    _draw_rows(a, lanes, flows, queue, count_bucket, step_ns, drawn, retries)
 
 
 @compiled
@@ -91,6 +97,7 @@ def _draw_rows(
     count_bucket: Array,
     step_ns: float,
     drawn: DrawnRows,
+    retries: int,
 ) -> None:
     """Draw record after record; a lane whose flow is done takes the next of the queue."""
     width = a.flow_bias.size
@@ -104,6 +111,7 @@ def _draw_rows(
         for place in range(FLOWS):
             if lanes.flow[place] < 0 and waiting < queue.size:
                 _begin(a, lanes, place, flows, queue[waiting])
+                lanes.tries[place] = 0
                 waiting += 1
             if lanes.flow[place] >= 0:
                 lane[rows] = place
@@ -130,7 +138,7 @@ def _draw_rows(
                 for row in range(rows):
                     tell_token(a, lanes, lane[row], part, state[row])
         for row in range(rows):
-            _finish(a, lanes, lane[row], flows, drawn)
+            _finish(a, lanes, lane[row], flows, drawn, retries)
 
 
 @compiled
@@ -161,9 +169,10 @@ def _begin(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: 
 
 @compiled
 def _finish(
-    a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, drawn: DrawnRows
+    a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, drawn: DrawnRows, retries: int
 ) -> None:
-    """Write a record down and move its lane on."""
+    """Write a record down and move its lane on; begin the flow again where it ends otherwise than
+    its tokens say."""
     flow, token = lanes.flow[place], lanes.token[place]
     position = lanes.position[place]
     way = np.int64(a.kind_reverse[token[KIND]])
@@ -194,7 +203,21 @@ def _finish(
     drawn.time_ns[at] = lanes.time[place]
     lanes.position[place] = position + 1
     if at + 1 >= flows.offsets[flow + 1]:
-        lanes.flow[place] = -1
+        again = lanes.tries[place] < retries and position < LONGEST_RETRIED
+        if again and _strays(lanes, place, flows, flow):
+            lanes.tries[place] += 1
+            _begin(a, lanes, place, flows, flow)
+        else:
+            lanes.flow[place] = -1
+
+
+@compiled
+def _strays(lanes: Lanes, place: int, flows: FlowsToDraw, flow: int) -> bool:
+    """Tell whether a flow that is over left bytes or flags over; see `record_level.strays`."""
+    stray = lanes.owed[place] != 0
+    for way in range(2):
+        stray = stray or (flows.exact[flow, way] and lanes.bytes_left[place, way] != 0)
+    return bool(stray)
 
 
 @compiled

@@ -68,6 +68,7 @@ class Lanes(NamedTuple):
     token: Array  # int64 [B, 4], of the record being drawn
     gap: Array  # float64 [B], its gap
     size: Array  # int64 [B], its payload
+    tries: Array  # int64 [B], how often the flow has been begun again
 
 
 @compiled

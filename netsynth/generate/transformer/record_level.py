@@ -29,6 +29,8 @@ RECENT = (8, 32, 128)  # records whose pace is told
 STATES = 64  # combinations of state bits
 FORWARD_STATES, REVERSE_STATES = 1 | 4 | 16, 2 | 8 | 32  # SYN, FIN, RST; see encode's STATE_*
 KIND, GAP, LENGTH, WINDOW = 0, 1, 2, 3
+RETRIES = 5  # times that a flow is drawn again which does not end as its tokens say
+LONGEST_RETRIED = 200  # packets
 
 
 @dataclass(slots=True)
@@ -388,3 +390,13 @@ def _size_bucket(size: Tensor) -> Tensor:
         .long()
         .clamp(0, SIZE_BUCKETS - 1)
     )
+
+
+def strays(owed: Tensor, bytes_left: Tensor, exact: Tensor) -> Tensor:
+    """Tell which flows end otherwise than their tokens say: bool [M].
+
+    What was learned showed all its flags (owed, int64 [M]) and had none of the bytes left (int64
+    [M, 2]) that are told exactly (bool [M, 2]); drawing such a flow again until it does, too, is
+    drawing records given what the levels above say.
+    """
+    return (owed != 0) | ((bytes_left != 0) & exact).any(dim=1)
