@@ -80,6 +80,19 @@ def test_the_smoothing_follows_what_left_out_flows_ask_for() -> None:
     assert silent.strength.item() >= 30
 
 
+def test_a_flow_unlike_all_others_is_not_impossible() -> None:
+    """Six levels of one key each, 50,000 flows alike and one that no block left out judges."""
+    tokens = torch.zeros(50_000, dtype=torch.int64)
+    tokens[1234] = 1
+    prior = CountPrior(3, ((1,),) * 6)
+    parents = [torch.zeros(50_000, 1, dtype=torch.int64)] * 6
+    prior.set_counts(tokens, parents, choose=True)
+    logs = prior([p[:1] for p in parents], left_out=tokens[1234:1235])
+    assert torch.isfinite(logs).all()
+    prior.eval()
+    assert torch.isfinite(prior([p[:1] for p in parents])).all()
+
+
 def test_neighbours_do_not_tell_what_others_will_do() -> None:
     """Runs of 16 flows have a parent and a token of their own: the next run's is another."""
     random = torch.Generator().manual_seed(0)

@@ -15,6 +15,10 @@ from netsynth.generate.transformer.couplings import (
     decaying_sums,
     normal_scores,
 )
+from netsynth.generate.transformer.fields import token_order
+from netsynth.generate.transformer.kernels import uniforms
+from netsynth.numbers import fit_number_codec
+from netsynth.tables import TokenField
 
 NAMES = ("gap", "label", "service", "shape", "responder", "initiator")
 WINDOW_NS = 1_000_000_000
@@ -58,6 +62,46 @@ def test_quantiles_point_at_tokens() -> None:
     assert at_quantile(shares, quantile).tolist() == [0, 0, 1, 2, 2]
     ruled_out = torch.tensor([[0.0, 0.0, -1e9]])
     assert at_quantile(ruled_out, torch.tensor([1.0])).tolist() == [1]
+    too_late = torch.tensor([[-1e9, -1e8, -1e8]])  # all of them, and the first is impossible
+    assert at_quantile(too_late, torch.tensor([0.0])).tolist() == [1]
+
+
+def test_uniform_numbers_have_a_normal_score() -> None:
+    ends = uniforms(np.array([0, 2**64 - 1], dtype=np.uint64))
+    assert (ends > 0).all()
+    assert (ends < 1).all()
+
+
+def test_tokens_lie_in_the_order_of_their_numbers() -> None:
+    """Atoms 5 and 7 come before the bins around them, "none" before all."""
+    values = np.concatenate([np.repeat([5.0, 7.0], 400), np.linspace(1, 40, 300)])
+    number = fit_number_codec(values, bin_count=8, atom_count=2, atom_share=0.1)
+    order = token_order(TokenField(name="x", size=number.size + 1, number=number)).numpy()
+    middle = ((number.low + number.high) / 2)[order[1:] - 1]
+    assert order[0] == 0
+    assert (np.diff(middle) >= 0).all()
+    assert not (order == np.arange(order.size)).all()
+
+
+@pytest.mark.parametrize("beside", [0, 3000])
+def test_a_window_is_drawn_alike_whatever_is_drawn_beside_it(beside: int) -> None:
+    """Beside a window that is 10,000 times as dense, bit for bit."""
+    tokens, start = flows(3000)
+    made = couplings()
+    made.weights[:, 0, :3] = 0.02
+    noise = torch.randn(40, 6000, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    window = torch.zeros_like(tokens[:, 0])
+    alone = made.draw(
+        tokens, window, start, window_ns=WINDOW_NS, normal=lambda source: noise[source, :3000]
+    )["answer"]
+    several = made.draw(
+        tokens.repeat(2, 1)[: 3000 + beside],
+        torch.cat([window, window + 1])[: 3000 + beside],
+        torch.cat([start, start / 10_000])[: 3000 + beside],
+        window_ns=WINDOW_NS,
+        normal=lambda source: noise[source, : 3000 + beside],
+    )["answer"]
+    assert torch.equal(alone, several[:3000])
 
 
 def flows(count: int, *, services: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -146,8 +190,23 @@ def test_a_service_of_its_own_kind_is_told_by_itself() -> None:
     quantile = drawn(true, tokens, start)["answer"]
     found.learn([scores(quantile, tokens, start)], window_ns=WINDOW_NS)
     sums = found.weights[:, 0].sum((1, 2))
-    assert float(sums[0]) > 0.45
+    assert float(sums[0]) > 0.4
     assert float(sums[1]) < 0.1
+
+
+def test_rare_services_take_no_likeness_from_others() -> None:
+    """Two services that go on, one of 40 flows that does not."""
+    tokens, start = flows(6000)
+    rare = torch.arange(6000) % 150 == 7
+    tokens[rare, NAMES.index("service")] = 2
+    true = couplings(3)
+    true.weights[:2, 0, GROUPS.index(("service",)), SCALES.index(1e-2)] = 0.7
+    quantile = drawn(true, tokens, start)["answer"]
+    found = couplings(3)
+    found.learn([scores(quantile, tokens, start)], window_ns=WINDOW_NS)
+    sums = found.weights[:, 0].sum((1, 2))
+    assert float(sums[:2].min()) > 0.4
+    assert float(sums[2]) < 0.1
 
 
 def test_windows_share_no_process() -> None:

@@ -20,7 +20,8 @@ def at_quantile(logits: Tensor, quantile: Tensor) -> Tensor:
     """Return the token of each row of logits [M, V] at a quantile [M] in 0..1: int64 [M]."""
     share = torch.softmax(logits.double(), dim=1).cumsum(1)
     token = torch.searchsorted(share, (quantile * share[:, -1])[:, None], right=True)[:, 0]
-    last = (logits > -1e7).long() * torch.arange(logits.shape[1], device=logits.device)
+    possible = logits > logits.max(dim=1, keepdim=True).values - 1e7
+    last = possible.long() * torch.arange(logits.shape[1], device=logits.device)
     return torch.minimum(token, last.max(dim=1).values)
 
 

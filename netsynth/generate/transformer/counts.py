@@ -20,6 +20,7 @@ LARGEST_TABLE = 4_000_000  # counts of a level, at most; rarer keys fall back to
 FOLDS = 4  # parts of the flows, each judged by counts of the others
 BLOCK = 32  # flows that follow one another and belong to the same part
 JUDGED = 5000  # flows of a part that judge, about
+LEAST_SHARE = 1e-12  # of any token: what no block left out showed may come all the same
 
 
 HASH = 0x5851F42D4C957F2D  # odd, of Knuth's MMIX generator
@@ -125,19 +126,43 @@ class CountPrior(nn.Module):
             part.to(tokens.device)
             part.set_counts(tokens[rest], [p[rest] for p in parents], choose=False)
             parts.append((part, tokens[own], [p[own] for p in parents]))
+        shares = [part.base_share()[None, :] for part, _, _ in parts]
         for level in range(len(self.sizes)):
-            best = -float("inf")
+            best, chosen = -float("inf"), STRENGTHS[-1]
+            counts = [part._counts(level, own_parents[level]) for part, _, own_parents in parts]
             for strength in STRENGTHS:
                 total = 0.0
-                for part, own_tokens, own_parents in parts:
-                    part.strength[level] = strength
-                    logs = part(own_parents, level_count=level + 1)
-                    total += float(logs.gather(1, own_tokens[:, None]).sum())
+                for (part, own, _), count, share in zip(parts, counts, shares, strict=True):
+                    made = part._mixed(level, count, share, strength)
+                    total += float(made.gather(1, own[:, None]).clamp(min=LEAST_SHARE).log().sum())
                 if total > best:
                     best, chosen = total, strength
             self.strength[level] = chosen
-            for part, _, _ in parts:
-                part.strength[level] = chosen
+            shares = [
+                part._mixed(level, count, share, chosen)
+                for (part, _, _), count, share in zip(parts, counts, shares, strict=True)
+            ]
+
+    def base_share(self) -> Tensor:
+        """Share of each token without parents: float32 [size]."""
+        return (self.base + 0.1) / (self.base.sum() + 0.1 * self.size)
+
+    def _counts(self, level: int, given: Tensor) -> Tensor:
+        """Counts of a level under parent tokens [M, P]: float32 [M, size]."""
+        keys: Tensor = getattr(self, f"keys_{level}")
+        rows: Tensor = getattr(self, f"rows_{level}")
+        code = self._code(level, given)
+        place = torch.searchsorted(keys, code).clamp(max=max(keys.numel() - 1, 0))
+        if keys.numel():
+            place = torch.where(keys[place] == code, place, keys.numel())
+        return rows[place]
+
+    def _mixed(self, level: int, count: Tensor, share: Tensor, strength: Tensor | float) -> Tensor:
+        """Smooth counts [M, size] of a level by the shares of the coarser ones."""
+        pseudo: Tensor | float = strength
+        if not self.blurred[level]:
+            pseudo = strength * (count > 0).sum(1, keepdim=True).clamp(min=1)
+        return (count + pseudo * share) / (count.sum(1, keepdim=True) + pseudo)
 
     def _blur_of(self, device: torch.device) -> Tensor:
         assert self._blur is not None
@@ -172,21 +197,12 @@ class CountPrior(nn.Module):
         count = self.base[None, :] if one is None else (self.base[None, :] - one).clamp(min=0)
         share = (count + 0.1) / (count.sum(1, keepdim=True) + 0.1 * self.size)
         for level in range(len(self.sizes) if level_count is None else level_count):
-            keys: Tensor = getattr(self, f"keys_{level}")
-            rows: Tensor = getattr(self, f"rows_{level}")
-            code = self._code(level, parents[level])
-            place = torch.searchsorted(keys, code).clamp(max=max(keys.numel() - 1, 0))
-            if keys.numel():
-                place = torch.where(keys[place] == code, place, keys.numel())
-            count = rows[place]
+            count = self._counts(level, parents[level])
             if one is not None and left_out is not None:
                 own = self._blur_of(count.device)[left_out] if self.blurred[level] else one
                 count = (count - own).clamp(min=0)
-            strength = self.strength[level]
-            if not self.blurred[level]:
-                strength = strength * (count > 0).sum(1, keepdim=True).clamp(min=1)
-            share = (count + strength * share) / (count.sum(1, keepdim=True) + strength)
-        return share.log()
+            share = self._mixed(level, count, share, self.strength[level])
+        return share.clamp(min=LEAST_SHARE).log()
 
     def _remembered(self, parents: list[Tensor]) -> Tensor:
         """`forward`, each row computed once, known again by a hash of all its parents."""
@@ -224,13 +240,7 @@ class CountPrior(nn.Module):
             parents[-1].shape[0], self.size, dtype=torch.bool, device=self.base.device
         )
         for level in range(len(self.sizes)):
-            keys: Tensor = getattr(self, f"keys_{level}")
-            rows: Tensor = getattr(self, f"rows_{level}")
-            code = self._code(level, parents[level])
-            place = torch.searchsorted(keys, code).clamp(max=max(keys.numel() - 1, 0))
-            if keys.numel():
-                place = torch.where(keys[place] == code, place, keys.numel())
-            count = rows[place]
+            count = self._counts(level, parents[level])
             often = count.sum(1, keepdim=True) >= ENOUGH
             found = torch.where(often, count > 0, found)
         return found

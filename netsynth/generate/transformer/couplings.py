@@ -62,11 +62,11 @@ class FlowScores:
 
 
 def normal_scores(logits: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
-    """Tell where tokens lie in their distributions, in the order of the tokens.
+    """Tell where tokens lie in their distributions.
 
     Args:
-        logits: [M, size].
-        token: int64 [M].
+        logits: [M, size], of tokens in the order of what they stand for.
+        token: int64 [M], places in that order.
 
     Returns:
         Mean normal score over the quantiles of each token, and its mean square under the
@@ -93,7 +93,7 @@ class Couplings(nn.Module):
 
         Args:
             names: The columns of a flow's tokens.
-            details: Those of them that may be coupled; their tokens are in order.
+            details: Those of them that may be coupled.
             services: Tokens of the column "service".
         """
         super().__init__()
@@ -123,10 +123,10 @@ class Couplings(nn.Module):
             common = pairs.fit(d, unlike, pairs.alike[:, :shared])
             told = pairs.alike[:, :shared] @ common.astype(np.float32)
             features = np.column_stack([told, pairs.alike[:, shared:]])
-            kinds: list[tuple[Any, Any]] = [(slice(None), ~unlike)]
+            rare = count < ENOUGH
+            kinds: list[tuple[Any, Any]] = [(rare, ~unlike & rare[pairs.service[0]])]
             kinds += [
-                (token, ~unlike & (pairs.service[0] == token))
-                for token in np.flatnonzero(count >= ENOUGH)
+                (token, ~unlike & (pairs.service[0] == token)) for token in np.flatnonzero(~rare)
             ]
             for tokens, some in kinds:
                 part = pairs.fit(d, some, features)
@@ -163,7 +163,7 @@ class Couplings(nn.Module):
         service = tokens[:, self.service]
         used = (self.weights > 0).any(dim=0)  # [D, G, S]
         score = {
-            name: normal(d) * (1 - self.weights[service, d].double().sum((1, 2))).sqrt()
+            name: normal(d) * (1 - self.weights[:, d].double().sum((1, 2)))[service].sqrt()
             for d, name in enumerate(self.details)
             if used[d].any()
         }
@@ -225,11 +225,12 @@ def decaying_sums(keep: Tensor, added: Tensor) -> Tensor:
     References:
         Hillis, Steele, "Data parallel algorithms", CACM 29, 1986.
     """
-    keep, total = keep.clone(), added.clone()
+    keep, total = keep.where(keep > NOTHING, 0.0), added.clone()
     step = 1
-    while step < keep.numel() and bool((keep[step:] > NOTHING).any()):
+    while step < keep.numel() and bool((keep[step:] > 0).any()):
         total[step:] = total[step:] + keep[step:] * total[:-step]
-        keep[step:] = keep[step:] * keep[:-step]
+        both = keep[step:] * keep[:-step]
+        keep[step:] = both.where(both > NOTHING, 0.0)  # or what others draw beside would matter
         step *= 2
     return total
 
@@ -237,6 +238,7 @@ def decaying_sums(keep: Tensor, added: Tensor) -> Tensor:
 def _compared(windows: list[FlowScores], couplings: Couplings, *, window_ns: int) -> _Pairs:
     """Compare flows of each window."""
     total = sum(len(w.tokens) for w in windows)
+    bias = _biases(windows, couplings)
     parts: list[tuple[Array, ...]] = []
     for window in windows:
         codes = [couplings.codes(window.tokens, g).cpu().numpy() for g in range(len(GROUPS))]
@@ -246,7 +248,7 @@ def _compared(windows: list[FlowScores], couplings: Couplings, *, window_ns: int
         apart = np.abs(time[first] - time[second]) / window_ns
         decay = np.exp(-apart[:, None] / np.array(SCALES)).astype(np.float32)
         alike = [(code[first] == code[second])[:, None] * decay for code in codes]
-        score, spread = window.score.cpu().numpy(), window.spread.cpu().numpy()
+        score, spread = window.score.cpu().numpy() - bias[service], window.spread.cpu().numpy()
         parts.append(
             (
                 np.stack([service[first], service[second]]).T,
@@ -259,20 +261,34 @@ def _compared(windows: list[FlowScores], couplings: Couplings, *, window_ns: int
     return _Pairs(service.T, *rest)
 
 
+def _biases(windows: list[FlowScores], couplings: Couplings) -> FloatArray:
+    """Mean score of each service, by which the model is off: float64 [services, D]."""
+    service = torch.cat([w.tokens[:, couplings.service] for w in windows]).cpu().numpy()
+    score = torch.cat([w.score for w in windows]).cpu().numpy()
+    size = couplings.weights.shape[0]
+    count = np.maximum(np.bincount(service, minlength=size), 1)
+    sums = [np.bincount(service, column, minlength=size) for column in score.T]
+    return np.asarray(np.stack(sums, axis=1) / count[:, None])
+
+
 def _pairs(codes: list[IntArray], time: FloatArray, *, limit: int) -> tuple[IntArray, IntArray]:
     """Pairs of flows, LAGS apart in one of the groups, `limit` at most: int64 [P] each."""
     count = time.size
+    random = np.random.default_rng(0)
+    most = 2 * limit // (len(codes) * len(LAGS)) + 1  # of a group and lag: many are the same
     found = []
     for code in codes:
         order = np.lexsort((time, code))
         for lag in LAGS:
             first, second = order[:-lag], order[lag:]
-            same = code[first] == code[second]
+            same = np.flatnonzero(code[first] == code[second])
+            if same.size > most:
+                same = random.permutation(same)[:most]
             low = np.minimum(first[same], second[same])
             found.append(low * count + np.maximum(first[same], second[same]))
     pairs = np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
     if pairs.size > limit:
-        pairs = pairs[np.random.default_rng(0).permutation(pairs.size)[:limit]]
+        pairs = random.permutation(pairs)[:limit]
     return pairs // max(count, 1), pairs % max(count, 1)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netsynth.generate.transformer.counts import CountPrior
-from netsynth.generate.transformer.fields import FieldDecoder, FieldEmbedding
+from netsynth.generate.transformer.fields import FieldDecoder, FieldEmbedding, token_order
 from netsynth.numbers import Array
 
 # columns of FieldArrays.fields
@@ -37,6 +37,7 @@ class FieldArrays(NamedTuple):
     token: Array  # int32
     times: Array  # float32, how often
     base: Array  # float32, share of each token without parents
+    order: Array  # int64, laid out as `base`, the tokens of each column by what they stand for
     pairs: Array  # int64 [Q, 2], earlier column, place in `masks`
     masks: Array  # uint8 [size_earlier, size] each, 1: may occur together
     hidden_width: int
@@ -130,14 +131,15 @@ def pack_fields(decoder: FieldDecoder) -> FieldArrays:
     packer, counts = Packer(), _Counts()
     fields = np.zeros((len(decoder.fields), 13), dtype=np.int64)
     base, masks = [np.zeros(0, dtype=np.float32)], [np.zeros(0, dtype=np.uint8)]
+    order = [np.zeros(0, dtype=np.int64)]
     pairs: list[tuple[int, int]] = []
     for place, item in enumerate(decoder.fields):
         prior, embed = decoder.priors[place], decoder.embed[place]
         assert isinstance(prior, CountPrior)
         assert isinstance(embed, nn.Embedding)
         base_at = sum(part.size for part in base)
-        share = (prior.base + 0.1) / (prior.base.sum() + 0.1 * prior.size)
-        base.append(as_float32(share))
+        base.append(as_float32(prior.base_share()))
+        order.append(token_order(item).numpy().astype(np.int64))
         level, pair = len(counts.levels), len(pairs)
         counts.add(decoder, place)
         for earlier, name in decoder.masks[place]:
@@ -171,6 +173,7 @@ def pack_fields(decoder: FieldDecoder) -> FieldArrays:
         token=np.concatenate(counts.tokens),
         times=np.concatenate(counts.counts).astype(np.float32),
         base=np.concatenate(base),
+        order=np.concatenate(order),
         pairs=np.array(pairs, dtype=np.int64).reshape(-1, 2),
         masks=np.concatenate(masks),
         hidden_width=first.out_features,

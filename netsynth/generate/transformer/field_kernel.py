@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netsynth.generate.transformer.choosing import UNLIKELY
-from netsynth.generate.transformer.counts import ENOUGH
+from netsynth.generate.transformer.counts import ENOUGH, LEAST_SHARE
 from netsynth.generate.transformer.field_arrays import (
     BASE,
     CATEGORY,
@@ -39,6 +39,7 @@ from netsynth.generate.transformer.time_room import TimeColumns, ends_late
 from netsynth.numbers import Array
 
 LIKELY = np.float32(UNLIKELY)
+LEAST = np.float32(LEAST_SHARE)
 # why a token is not to be drawn; what exceeds the plan or the window is used up
 MASKED, UNSEEN, FORBIDDEN, USED_UP = 1, 2, 4, 8
 
@@ -123,10 +124,11 @@ def draw_fields(
             for token in range(size if is_time else 0):
                 if ends_late(times, given + place, tokens[row], token, left_ns[row]):
                     barred[token] |= np.uint8(USED_UP)
-            quantile = next_uniform(streams, row)
+            quantile, order = next_uniform(streams, row), a.order[:0]
             if quantiles[row, place] >= 0:
                 quantile = quantiles[row, place]
-            token = draw_token(logits[row], share, barred, size, field[SHARP] > 0, quantile)
+                order = a.order[field[BASE] : field[BASE] + size]
+            token = draw_token(logits[row], share, barred, size, field[SHARP] > 0, quantile, order)
             tokens[row, given + place] = token
             at = field[EMBED] + token * width
             add_to(state[row], a.weights[at : at + width])
@@ -171,6 +173,8 @@ def prior_shares(a: FieldArrays, place: int, tokens: Array, share: Array) -> Non
             share[i] = share[i] * kept
         for i in range(a.row_start[row], a.row_start[row + 1]):
             share[a.token[i]] += a.times[i] / total
+    for i in range(size):
+        share[i] = max(share[i], LEAST)
 
 
 @compiled
@@ -230,9 +234,18 @@ def _bar_used_up(
 
 @compiled
 def draw_token(
-    logits: Array, share: Array, barred: Array, size: int, sharp: bool, uniform: float
+    logits: Array,
+    share: Array,
+    barred: Array,
+    size: int,
+    sharp: bool,
+    uniform: float,
+    order: Array,
 ) -> int:
     """Draw a token from softmax(logits) * share; share is overwritten.
+
+    The token is the one at `uniform` of the distribution, by `order` [size], or, where that is
+    empty, as they are numbered.
 
     Where no token is free of bars, those that never occurred are let in, then those that are used
     up, then those that do not go together, then all.
@@ -249,4 +262,6 @@ def draw_token(
         share[i] = share[i] * exponential(logits[i] - largest) if free else np.float32(0)
     if sharp:
         keep_likely(share, size, LIKELY)
-    return pick(share, size, uniform)
+    if order.size == 0:
+        return pick(share, size, uniform)
+    return int(order[pick(share[order], size, uniform)])

@@ -203,7 +203,8 @@ class FieldDecoder(nn.Module):
             target = tokens[:, place]
             if item.name in names:
                 logits = self.logits(place, state, seen, left_out=target)
-                found[item.name] = normal_scores(logits, target)
+                order = token_order(item).to(target.device)
+                found[item.name] = normal_scores(logits[:, order], torch.argsort(order)[target])
             state = state + self.embed[place](target)
         return [found[name] for name in names]
 
@@ -246,12 +247,20 @@ class FieldDecoder(nn.Module):
             if item.name in self.sharp:
                 logits = likely(logits)
             if quantiles and item.name in quantiles:
-                token = at_quantile(logits, quantiles[item.name])
+                order = token_order(item).to(logits.device)
+                token = order[at_quantile(logits[:, order], quantiles[item.name])]
             else:
                 token = draw(logits, random)
             seen = torch.cat([seen, token[:, None]], dim=1)
             state = state + self.embed[place](token)
         return seen[:, given.shape[1] :]
+
+
+def token_order(item: TokenField) -> Tensor:
+    """Tokens by the numbers that they stand for, those that are no numbers first: int64 [size]."""
+    if item.number is None:
+        return torch.arange(item.size)
+    return torch.argsort(log_values(item).nan_to_num(-1.0), stable=True)
 
 
 def log_values(item: TokenField) -> Tensor:

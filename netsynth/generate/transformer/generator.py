@@ -230,7 +230,7 @@ class TransformerGenerator:
             generator.largest_window = int(header["largest_window"])
             generator.outcomes = {k: FitOutcome(**v) for k, v in header["outcomes"].items()}
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = " ".join(str(error).split())[:200]
             raise ModelError(f"the model's weights do not fit ({reason}); fit it again") from error
         return generator
 

@@ -201,7 +201,7 @@ def seed_streams(key: int, rows: Array) -> Array:
 
 def uniforms(streams: Array) -> Array:
     """Draw one number from each of `streams`, uint64 [M], in 0..1 without its ends: float64 [M]."""
-    return np.asarray(((streams >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53)
+    return np.asarray(((streams >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52)
 
 
 @reduced
