@@ -31,7 +31,8 @@ class CascadeConfig:
     noise: int = 64  # numbers of noise a generator gets
     condition_width: int = 96  # hidden width of level 0
     penalty: float = 10.0  # weight of the gradient penalty
-    penalty_every: int = 2  # critic steps a penalty is for; it then weighs as much as they do
+    penalty_rows: int = 128  # pairs of a batch that the penalty is taken on, at most
+    penalty_every: int = 1  # critic steps a penalty is for; it then weighs as much as they do
     critic_steps: int = 3  # for each step of a generator
     learning_rate: float = 4e-4  # of Adam in critics; generators take half
     batch: int = 512  # flows or records a step sees
@@ -50,8 +51,8 @@ class CascadeConfig:
     def __post_init__(self) -> None:
         for name in (
             "series_chunk", "record_history", "width", "critic_layers", "generator_layers",
-            "series_width", "noise", "condition_width", "penalty_every", "critic_steps", "batch",
-            "patience", "max_epochs", "least_steps",
+            "series_width", "noise", "condition_width", "penalty_rows", "penalty_every",
+            "critic_steps", "batch", "patience", "max_epochs", "least_steps",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1")

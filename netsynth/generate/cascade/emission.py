@@ -34,8 +34,8 @@ def lay_out(parts: list[tuple[str, int, str]]) -> tuple[Part, ...]:
 
 def gumbel(like: Tensor, random: torch.Generator | None = None) -> Tensor:
     """Gumbel noise of the shape of `like`."""
-    noise = torch.empty_like(like).exponential_(generator=random)
-    return -noise.clamp_min(1e-20).log()
+    even = torch.rand(like.shape, generator=random, device=like.device, dtype=like.dtype)
+    return -(-even.clamp_min(1e-20).log()).clamp_min(1e-20).log()
 
 
 def emit(raw: Tensor, parts: tuple[Part, ...], random: torch.Generator | None = None) -> Tensor:

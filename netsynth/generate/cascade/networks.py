@@ -28,6 +28,11 @@ class Critic(nn.Module):
         super().__init__()
         self.net = mlp(inputs, 1, width=width, hidden=layers - 1)
 
+    @property
+    def layers(self) -> list[nn.Linear]:
+        """Its linear layers, with GELU between them."""
+        return [layer for layer in self.net if isinstance(layer, nn.Linear)]
+
     def forward(self, pair: Tensor) -> Tensor:
         """Map [B, D] to [B]."""
         return self.net(pair)[:, 0]  # type: ignore[no-any-return]

@@ -95,10 +95,16 @@ class Cascade(nn.Module):
         return state, logits
 
     def make_records(
-        self, conditions: Tensor, tuples: Tensor, window: Tensor, place: Place
-    ) -> tuple[Tensor, Tensor]:
-        """G3: records [B, K + 2], a kind and the images of payload and gap; logits of kinds."""
-        state, logits = self.read_records(conditions, tuples, window, place)
+        self, known: Tensor, window: Tensor, context: Tensor
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """G3: records [B, K + 2], a kind and the images of payload and gap; logits of kinds.
+
+        Args:
+            known: float32 [B, K + D], conditions and tuples.
+            window: float32 [B, W x SEEN].
+            context: float32 [B, X], what `places` makes of their places.
+        """
+        state, logits = self.g3(known, window, context)
         kind = emit(logits, self.record_parts[:1])
         return torch.cat([kind, self.g3.numbers(state, kind)], dim=1), logits
 
@@ -107,13 +113,6 @@ class Cascade(nn.Module):
         wanted = self.g2.chunks * self.g2.chunk
         series = nn.functional.pad(series, (0, 0, 0, wanted - series.shape[1]))
         return torch.cat([self.given(conditions), tuples, series.flatten(1)], dim=1)
-
-    def record_pair(
-        self, conditions: Tensor, tuples: Tensor, window: Tensor, place: Place, record: Tensor
-    ) -> Tensor:
-        """What D3 sees."""
-        parts = [self.given(conditions), tuples, window, self.places(place), record]
-        return torch.cat(parts, dim=1)
 
 
 class Batches:
@@ -158,12 +157,15 @@ class Batches:
             series = self.real_series(rows)
             return cascade.series_pair(data.conditions[rows], data.tuples[rows], series)
         flow = data.flow[rows]
-        one_hot = nn.functional.one_hot(data.kind[rows], cascade.record_parts[0].stop).float()
-        record = torch.cat([one_hot, data.numbers[rows]], dim=1)
-        window = self.windows.of(data.row[rows])
-        return cascade.record_pair(
-            data.conditions[flow], data.tuples[flow], window, data.place.take(rows), record
-        )
+        known = torch.cat([cascade.given(data.conditions[flow]), data.tuples[flow]], dim=1)
+        window, context = self.windows.of(data.row[rows]), cascade.places(data.place.take(rows))
+        return torch.cat([known, window, context, self._real_records(rows)], dim=1)
+
+    def _real_records(self, rows: Tensor) -> Tensor:
+        """Records [B, K + 2], a 1 among 0s for the kind."""
+        kinds = self.cascade.record_parts[0].stop
+        one_hot = nn.functional.one_hot(self.data.kind[rows], kinds).float()
+        return torch.cat([one_hot, self.data.numbers[rows]], dim=1)
 
     def made(self, name: str, rows: Tensor, *, alone: bool) -> Tensor:
         """What the critic sees of made rows [B].
@@ -186,6 +188,18 @@ class Batches:
             series = cascade.make_series(conditions, tuples, data.spans[flow])
             return cascade.series_pair(conditions, tuples, series)
         return self._made_records(rows, conditions, tuples, alone=alone)[0]
+
+    def both(self, name: str, rows: Tensor, *, alone: bool) -> tuple[Tensor, Tensor, int]:
+        """`real` and `made`, and in how many leading columns they are equal."""
+        data = self.data
+        made = self.made(name, rows, alone=alone)
+        common = data.conditions.shape[1]
+        if not alone or name == "tuples":
+            return self.real(name, rows), made, common
+        if name == "series":
+            return self.real(name, rows), made, common + data.tuples.shape[1]
+        common = made.shape[1] - self.cascade.record_parts[-1].stop
+        return torch.cat([made[:, :common], self._real_records(rows)], dim=1), made, common
 
     def made_with_loss(self, name: str, rows: Tensor, *, alone: bool) -> tuple[Tensor, Tensor]:
         """`made`, and what the generator loses apart from its critic's score.
@@ -213,9 +227,10 @@ class Batches:
         else:
             series = self._made_series(conditions, tuples, flow, self.real_series(flow))
             window = window_at(series, data.step[rows], window=cascade.config.window_steps)
-        place = data.place.take(rows)
-        record, logits = cascade.make_records(conditions, tuples, window, place)
-        return cascade.record_pair(conditions, tuples, window, place, record), logits
+        known = torch.cat([cascade.given(conditions), tuples], dim=1)
+        context = cascade.places(data.place.take(rows))
+        record, logits = cascade.make_records(known, window, context)
+        return torch.cat([known, window, context, record], dim=1), logits
 
     def _made_series(
         self, conditions: Tensor, tuples: Tensor, flow: Tensor, real: Tensor

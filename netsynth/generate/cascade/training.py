@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from netsynth.errors import ModelError
 from netsynth.generate.cascade.config import CascadeConfig
+from netsynth.generate.cascade.critic_step import critic_gradients
 from netsynth.generate.cascade.pairs import Batches, sliced_distance
 from netsynth.generate.cascade.precision import autocast, forked_random
 from netsynth.generate.cascade.wgan import critic_loss
@@ -50,6 +51,18 @@ class PhaseOutcome:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Savings:
+    """What a step leaves out; switched off to measure what each gives.
+
+    The three change the order of sums and of random numbers at most.
+    """
+
+    detached: bool = True  # critic steps do not go through the generator
+    one_pass: bool = True  # what the critic steps of an iteration see is made in one pass
+    by_hand: bool = True  # critics' gradients are written out; needs `detached`
+
+
 class Phase:
     """Steps of the critics and generators of some pairs, and their judgement."""
 
@@ -60,21 +73,23 @@ class Phase:
         *,
         alone: bool,
         config: CascadeConfig,
-        detached: bool = True,
+        savings: Savings | None = None,
     ) -> None:
-        """Prepare to train the pairs `names`; `detached` is off to measure what it saves."""
-        self.detached = detached
+        """Prepare to train the pairs `names`; all `savings` are made if None are given."""
+        self.savings = savings or Savings()
         self.batches, self.names, self.alone, self.config = batches, names, alone, config
         cascade = batches.cascade
         self.rows = {name: batches.rows(name, held_out=False) for name in names}
         self.critic_of = {
             name: torch.optim.Adam(
-                cascade.critic(name).parameters(), lr=config.learning_rate, betas=BETAS
+                cascade.critic(name).parameters(), lr=config.learning_rate, betas=BETAS, fused=True
             )
             for name in names
         }
         self.weights = [p for n in names for p in cascade.generator(n).parameters()]
-        self.maker = torch.optim.Adam(self.weights, lr=SLOWER * config.learning_rate, betas=BETAS)
+        self.maker = torch.optim.Adam(
+            self.weights, lr=SLOWER * config.learning_rate, betas=BETAS, fused=True
+        )
         self.share = {"tuples": config.alpha, "series": config.beta, "records": 1.0}
         self.critic_steps = 0
 
@@ -88,30 +103,58 @@ class Phase:
             critic.param_groups[0]["lr"] = rate
         self.maker.param_groups[0]["lr"] = SLOWER * rate
 
-    def draw(self, name: str) -> Tensor:
-        """Draw rows of a batch."""
+    def draw(self, name: str, *, batches: int = 1) -> Tensor:
+        """Draw rows of some batches, one after the other."""
         rows = self.rows[name]
-        size = min(self.config.batch, max(rows.numel(), SMALLEST_BATCH))
+        size = batches * min(self.config.batch, max(rows.numel(), SMALLEST_BATCH))
         return rows[torch.randint(rows.numel(), (size,), device=rows.device)]
 
     def step_critics(self) -> None:
-        """Train each critic once; what is made has no graph, so the generator costs its forward."""
-        config, batches = self.config, self.batches
-        due = self.critic_steps % config.penalty_every == 0
-        weight = config.penalty * config.penalty_every if due else 0.0
-        self.critic_steps += 1
+        """Train each critic `critic_steps` times; what is made has no graph.
+
+        Generators do not change meanwhile, so that the pairs of all steps are made in one pass.
+        """
+        steps = self.config.critic_steps
+        if not self.savings.one_pass:
+            for _ in range(steps):
+                self._step_critics_on(1)
+        else:
+            self._step_critics_on(steps)
+
+    def _step_critics_on(self, steps: int) -> None:
+        """Make the pairs of some critic steps, then train on them."""
         for name in self.names:
-            with torch.set_grad_enabled(not self.detached), self.autocast():
-                rows = self.draw(name)  # the same, so that interpolates differ in samples alone
-                made = batches.made(name, rows, alone=self.alone)
-                real = batches.real(name, rows)
-            with self.autocast():
-                loss, _ = critic_loss(batches.cascade.critic(name), real, made, penalty=weight)
-            if not torch.isfinite(loss):
-                raise ModelError(f"{name}: the critic's loss is {loss.item()}; lower learning_rate")
-            self.critic_of[name].zero_grad(set_to_none=True)
+            rows = self.draw(name, batches=steps)  # the same for real and made
+            with torch.set_grad_enabled(not self.savings.detached), self.autocast():
+                real, made, common = self.batches.both(name, rows, alone=self.alone)
+            size = rows.numel() // steps
+            for step in range(steps):
+                part = slice(step * size, (step + 1) * size)
+                due = (self.critic_steps + step) % self.config.penalty_every == 0
+                self._step_critic(name, real[part], made[part], common=common, penalised=due)
+        self.critic_steps += steps
+
+    def _step_critic(
+        self, name: str, real: Tensor, made: Tensor, *, common: int, penalised: bool
+    ) -> None:
+        """Train a critic once on pairs [B, D]."""
+        config, critic, optimiser = self.config, self.batches.cascade.critic(name), self.critic_of
+        weight = config.penalty * config.penalty_every
+        mixed = min(config.penalty_rows, real.shape[0]) if penalised else 0
+        share = torch.rand(mixed, 1, device=real.device)
+        with self.autocast():
+            if self.savings.by_hand:
+                loss, _ = critic_gradients(
+                    critic.layers, real, made, share, common=common, penalty=weight
+                )
+            else:
+                loss, _ = critic_loss(critic, real, made, share, penalty=weight)
+        if not torch.isfinite(loss):
+            raise ModelError(f"{name}: the critic's loss is {loss.item()}; lower learning_rate")
+        if not self.savings.by_hand:
+            optimiser[name].zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            self.critic_of[name].step()
+        optimiser[name].step()
 
     def step_generators(self) -> None:
         """Train the generators once: L = alpha L1 + beta L2 + L3."""

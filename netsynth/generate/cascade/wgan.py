@@ -35,23 +35,24 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, share: Tensor) 
 
 
 def critic_loss(
-    critic: Critic, real: Tensor, fake: Tensor, *, penalty: float
+    critic: Critic, real: Tensor, made: Tensor, share: Tensor, *, penalty: float
 ) -> tuple[Tensor, Tensor]:
-    """Loss of a critic, and the distance it sees.
+    """Loss of a critic, and the distance it sees; `critic_gradients` is the same by hand.
 
     Args:
         critic: Maps [B, D] to scores [B].
         real: float32 [B, D].
-        fake: float32 [B, D], without a graph: the generator learns nothing in this step.
-        penalty: Weight of the gradient penalty; 0 leaves it out.
+        made: float32 [B, D], without a graph: the generator learns nothing in this step.
+        share: float32 [P, 1], how real the mixtures of the first P pairs are; P may be 0.
+        penalty: Weight of the gradient penalty.
 
     Returns:
-        The loss, and mean score of real minus that of fake (the Wasserstein estimate).
+        The loss, and mean score of real minus that of made (the Wasserstein estimate).
     """
-    scores = critic(torch.cat([real, fake])).float()  # [2 B], in one pass
+    scores = critic(torch.cat([real, made])).float()  # [2 B], in one pass
     distance = scores[: real.shape[0]].mean() - scores[real.shape[0] :].mean()
     loss = -distance
-    if penalty > 0:
-        share = torch.rand(real.shape[0], 1, device=real.device)
-        loss = loss + penalty * gradient_penalty(critic, real, fake, share)
+    mixed = share.shape[0]
+    if mixed:
+        loss = loss + penalty * gradient_penalty(critic, real[:mixed], made[:mixed], share)
     return loss, distance.detach()

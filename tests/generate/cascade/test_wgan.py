@@ -45,8 +45,8 @@ def test_the_penalty_teaches_the_critic() -> None:
 def test_the_loss_is_what_fake_scores_above_real() -> None:
     real = torch.tensor([[1.0, 0.0], [3.0, 0.0]])  # scores 3 and 9
     fake = torch.tensor([[0.0, 1.0], [0.0, 0.0]])  # scores 4 and 0
-    loss, distance = critic_loss(linear, real, fake, penalty=0.0)
+    loss, distance = critic_loss(linear, real, fake, torch.rand(0, 1), penalty=10.0)
     assert distance.item() == pytest.approx(6 - 2)
     assert loss.item() == pytest.approx(-4)
-    loss, _ = critic_loss(linear, real, fake, penalty=10.0)
+    loss, _ = critic_loss(linear, real, fake, torch.rand(2, 1), penalty=10.0)
     assert loss.item() == pytest.approx(-4 + 10 * 16)
