@@ -146,7 +146,7 @@ def _endpoints(drawing: Assembly, flows: DrawnFlows) -> tuple[IntArray, NDArray[
     tuples = np.concatenate(parts)
     if asked:
         return learned.maker.snap_among(tuples, asked)
-    classes = flow_classes(flows.totals[:, :2].sum(axis=1), flows.label)
+    classes = flow_classes(flows.totals, flows.duration_ns, flows.label)
     tokens = learned.maker.snap(tuples, classes, flows.window, drawing.rng)
     return tokens, np.ones(tokens.shape[0], dtype=np.bool_)
 
@@ -179,6 +179,7 @@ def _windows(
         learned.cascade, learned.scales, KindRules.of(kind, device), learned.maps, flows, series,
         conditions=conditions, tuples=tuples,
         windows=_step_windows(drawing, series),
+        service=torch.as_tensor(endpoints[:, 0], device=device),
         protocol=torch.as_tensor(service.groups["protocol"][endpoints[:, 0]], device=device),
         state=torch.as_tensor(endpoints[:, 3], device=device), random=drawing.random,
     )  # fmt: skip

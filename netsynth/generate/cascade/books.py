@@ -118,13 +118,31 @@ def fit_count_book(given: Array, rows: Array) -> CountBook:
     )
 
 
-SIZES = 16  # classes of flows by their packets, an octave each
+CLASS = 4  # columns of `flow_classes`
+LARGEST = np.array([15, 15, 11])  # of its last three
+SHORTEST_NS = 1e5  # below this, durations are of one class
 
 
-def size_classes(packets: Array) -> IntArray:
-    """Class of flows by their packets [F]: octaves, int64 [F] below SIZES."""
-    octave = np.log2(np.maximum(packets, 1)).astype(np.int64)
-    return np.minimum(octave, SIZES - 1)
+def flow_classes(totals: IntArray, duration_ns: IntArray, label: IntArray) -> IntArray:
+    """Class of flows, by which endpoints are shared out: int64 [F, CLASS].
+
+    Their label, the octave of their packets, the power of four of their duration, and that of the
+    payload of a packet, apart for flows with an answer and without. What a flow is told of its size
+    and time fits a few services alone; counts know that at once, where G1 is late to learn it.
+
+    Args:
+        totals: int64 [F, 4], packets and bytes, forward and reverse.
+        duration_ns: int64 [F].
+        label: int64 [F].
+    """
+    packets = np.maximum(totals[:, :2].sum(axis=1), 1)
+    octave = np.log2(packets)
+    length = 1 + np.log2(np.maximum(duration_ns / SHORTEST_NS, 0.5)) / 2
+    payload = np.log2(1 + totals[:, 2:].sum(axis=1) / packets) / 2
+    answered = totals[:, 1] > 0
+    classes = np.stack([octave, length, 2 * np.floor(payload) + answered], axis=1)
+    classes = np.clip(np.floor(classes), 0, LARGEST).astype(np.int64)
+    return np.concatenate([label[:, None], classes], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +153,7 @@ class TupleBook:
         targets: float32 [M, D], what G1 was shown.
         tokens: int64 [M, E], the tokens of each.
         counts: int64 [M].
-        cells: int64 [K, 3], class of flows (`flow_classes`), row of the book, flows counted.
+        cells: int64 [K, CLASS + 2], class of flows, row of the book, flows counted.
         new_share: Share of flows whose combination is new (Good-Turing: of those seen once).
     """
 
@@ -145,20 +163,17 @@ class TupleBook:
     cells: IntArray
     new_share: float
 
-    def counts_of(self, flow_class: int) -> IntArray:
-        """Flows of a class by row, int64 [M]: of the nearest size with its label, where it has any.
+    def counts_of(self, flow_class: IntArray) -> IntArray:
+        """Flows of a class [CLASS] by row, int64 [M]: of the nearest ones with its label, if any.
 
         Else of all flows.
         """
-        known = np.unique(self.cells[:, 0])
-        known = known[known // SIZES == flow_class // SIZES]
-        if known.size == 0:
+        cells = self.cells[self.cells[:, 0] == flow_class[0]]
+        if cells.size == 0:
             return self.counts
-        nearest = known[np.argmin(np.abs(known - flow_class))]
-        cells = self.cells[self.cells[:, 0] == nearest]
-        counts = np.zeros_like(self.counts)
-        counts[cells[:, 1]] = cells[:, 2]
-        return counts
+        far = np.abs(cells[:, 1:CLASS] - flow_class[1:]).sum(axis=1)
+        cells = cells[far == far.min()]
+        return np.bincount(cells[:, CLASS], cells[:, CLASS + 1], self.counts.size).astype(np.int64)
 
     def nearest(self, made: Array) -> IntArray:
         """Row whose target is nearest to each of `made` [N, D]: int64 [N]."""
@@ -170,7 +185,7 @@ class TupleBook:
             f"{name}.targets": self.targets,
             f"{name}.tokens": self.tokens,
             f"{name}.counts": self.counts,
-            f"{name}.cells": self.cells,
+            f"{name}.class_cells": self.cells,
             f"{name}.new_share": np.array([self.new_share]),
         }
 
@@ -181,18 +196,21 @@ class TupleBook:
             targets=arrays[f"{name}.targets"],
             tokens=arrays[f"{name}.tokens"],
             counts=arrays[f"{name}.counts"],
-            cells=arrays[f"{name}.cells"],
+            cells=arrays[f"{name}.class_cells"],
             new_share=float(arrays[f"{name}.new_share"][0]),
         )
 
 
 def fit_tuple_book(targets: Array, tokens: IntArray, classes: IntArray) -> TupleBook:
-    """List the distinct rows of `targets` [F, D] with their `tokens` [F, E], and by class [F]."""
+    """List the distinct rows of `targets` [F, D] with their `tokens` [F, E].
+
+    `classes` int64 [F, CLASS] are those of `flow_classes`.
+    """
     both = np.concatenate([tokens.astype(np.float64), targets], axis=1)
     _, first, row, counts = np.unique(
         both, axis=0, return_index=True, return_inverse=True, return_counts=True
     )
-    pairs = np.stack([classes, row.ravel()], axis=1)
+    pairs = np.concatenate([classes, row.reshape(-1, 1)], axis=1)
     pairs, times_of = np.unique(pairs, axis=0, return_counts=True)
     _, times = np.unique(tokens, axis=0, return_counts=True)
     return TupleBook(
@@ -202,11 +220,6 @@ def fit_tuple_book(targets: Array, tokens: IntArray, classes: IntArray) -> Tuple
         cells=np.concatenate([pairs, times_of[:, None]], axis=1).astype(np.int64),
         new_share=float((times == 1).sum() / max(times.sum(), 1)),
     )
-
-
-def flow_classes(packets: Array, label: IntArray) -> IntArray:
-    """Class of flows by their label and the octave of their packets [F]: int64 [F]."""
-    return label * SIZES + size_classes(packets)
 
 
 def nearest_rows(made: Array, known: Array) -> IntArray:

@@ -35,6 +35,7 @@ class CascadeData:
     Attributes:
         conditions: float32 [F, K], images.
         tuples: float32 [F, D].
+        service: int64 [F], token of each flow's service.
         spans: int64 [F], steps from first to last active one.
         series: Of all flows.
         held_out: bool [F].
@@ -48,6 +49,7 @@ class CascadeData:
 
     conditions: Tensor
     tuples: Tensor
+    service: Tensor
     spans: Tensor
     series: Series
     held_out: Tensor
@@ -150,6 +152,7 @@ def lay_out_data(
     return CascadeData(
         conditions=torch.as_tensor(scales.encode_conditions(numbers, label), device=device),
         tuples=torch.as_tensor(layout.encode(static, tokens[:, 3]), device=device),
+        service=torch.as_tensor(tokens[:, 0], device=device),
         spans=torch.as_tensor(joined.spans, device=device),
         series=joined,
         held_out=torch.as_tensor(hold_out(counts, share=config.held_out, rng=rng), device=device),

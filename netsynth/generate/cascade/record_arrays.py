@@ -42,8 +42,9 @@ class RecordArrays(NamedTuple):
     numbers_bias: Array  # float32 [2]
     normal: Array  # float32 [NORMALS], quantiles of the normal distribution
     noise: int
-    made: Array  # float32 [2, K, KNOTS], see NumberMaps
-    real: Array  # float32 [2, K, KNOTS]
+    made: Array  # float32 [2, M, KNOTS], see NumberMaps
+    real: Array  # float32 [2, M, KNOTS]
+    map_rows: Array  # int64 [S + 1, K]
     knots: Array  # float64, of payloads; see Scale
     images: Array  # float64
     largest: int
@@ -92,6 +93,7 @@ def pack_records(
         noise=net.noise,
         made=maps.made,
         real=maps.real,
+        map_rows=maps.rows,
         knots=length.knots.astype(np.float64),
         images=length.images.astype(np.float64),
         largest=length.largest,

@@ -33,8 +33,8 @@ class DrawnRecords:
 @torch.no_grad()
 def draw_records(
     cascade: Cascade, scales: CascadeScales, rules: KindRules, maps: NumberMaps, flows: DrawnFlows,
-    series: Series, *, conditions: Tensor, tuples: Tensor, windows: Tensor, protocol: Tensor,
-    state: Tensor, random: torch.Generator,
+    series: Series, *, conditions: Tensor, tuples: Tensor, windows: Tensor, service: Tensor,
+    protocol: Tensor, state: Tensor, random: torch.Generator,
 ) -> DrawnRecords:  # fmt: skip
     """Draw the records of all flows.
 
@@ -48,6 +48,7 @@ def draw_records(
         conditions: float32 [F, K].
         tuples: float32 [F, D].
         windows: float32 [S, W], what G3 sees of the steps around each active step.
+        service: int64 [F], token.
         protocol: int64 [F].
         state: int64 [F], state bits.
         random: Source of randomness.
@@ -57,7 +58,7 @@ def draw_records(
     request = RecordRequest(
         cascade=cascade, scales=scales, rules=rules, maps=maps, totals=flows.totals,
         offsets=offsets, series=series, conditions=conditions, tuples=tuples, windows=windows,
-        protocol=protocol, state=state, random=random,
+        service=service, protocol=protocol, state=state, random=random,
     )  # fmt: skip
     if conditions.device.type == "cpu" and find_spec("numba") is not None:
         from netsynth.generate.cascade.record_kernel import draw_compiled  # late: imports numba

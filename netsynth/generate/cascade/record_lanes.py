@@ -34,6 +34,7 @@ class RecordRequest:
         conditions: float32 [F, K].
         tuples: float32 [F, D].
         windows: float32 [S, W], what G3 sees of the steps around each active step.
+        service: int64 [F], token.
         protocol: int64 [F].
         state: int64 [F], state bits.
         random: Source of randomness.
@@ -49,6 +50,7 @@ class RecordRequest:
     conditions: Tensor
     tuples: Tensor
     windows: Tensor
+    service: Tensor
     protocol: Tensor
     state: Tensor
     random: torch.Generator
@@ -81,6 +83,7 @@ class _Lanes:
         self.begins = torch.as_tensor(request.offsets[rows], device=device)
         some = torch.as_tensor(rows, device=device)
         self.conditions, self.tuples = request.conditions[some], request.tuples[some]
+        self.service = request.service[some]
         self.protocol, self.state = request.protocol[some], request.state[some]
         self.windows, self.random = request.windows, request.random
         self.history = self.cascade.config.record_history
@@ -122,7 +125,7 @@ class _Lanes:
             noise = torch.empty_like(logits).exponential_(generator=self.random).clamp_min_(1e-20)
             kind = (logits - noise.log()).argmax(dim=1)
             image = cascade.g3.numbers(hidden, nn.functional.one_hot(kind, kinds).float())
-            image = self.maps.apply(kind, image)
+            image = self.maps.apply(self.service[here], kind, image)
             way = self.rules.reverse[kind].long()
             spent = torch.stack([1 - way, way], dim=1)
             budget = (bytes_left[here] * spent).sum(1)

@@ -64,7 +64,7 @@ class TupleMaker:
                 class of flows, each combination comes as often as its learned share says.
                 In a share of the flows, as many as were the only ones of their combination, each
                 part goes to its own nearest instead, so that hosts may meet that never met.
-            classes: int64 [F], see `flow_classes`.
+            classes: int64 [F, CLASS], see `flow_classes`.
             windows: int64 [F].
             rng: Source of randomness.
 
@@ -75,11 +75,12 @@ class TupleMaker:
         count, tries, width = made.shape
         near = self.book.nearest(made.reshape(-1, width)).reshape(count, tries)
         row = np.zeros(count, dtype=np.int64)
-        _, group = np.unique(np.stack([windows, classes], axis=1), axis=0, return_inverse=True)
+        of_window = np.concatenate([windows[:, None], classes], axis=1)
+        _, group = np.unique(of_window, axis=0, return_inverse=True)
         order = np.argsort(group.ravel(), kind="stable")
         for some in np.split(order, np.flatnonzero(np.diff(group.ravel()[order])) + 1):
             if some.size:
-                room = quotas(self.book.counts_of(int(classes[some[0]])), some.size, rng)
+                room = quotas(self.book.counts_of(classes[some[0]]), some.size, rng)
                 row[some] = assign(made[some], near[some], self.book.targets, room, rng)
         tokens: IntArray = self.book.tokens[row].copy()
         fresh = np.flatnonzero(rng.random(count) < self.book.new_share)
@@ -184,8 +185,7 @@ class TupleMaker:
 def fit_tuple_maker(traces: list[EncodedTrace], layout: TupleLayout) -> TupleMaker:
     """Learn the books of tuples."""
     tokens = np.concatenate([tuple_tokens(t) for t in traces])
-    packets = np.concatenate([t.totals[:, :2].sum(axis=1) for t in traces])
-    label = np.concatenate([column_of(t, "label") for t in traces])
+    classes = [flow_classes(t.totals, t.duration_ns, column_of(t, "label")) for t in traces]
     static = static_rows(traces)
     names = tuple(f.name for f in traces[0].token_fields if f.name not in OWN)
     attributes = np.concatenate(
@@ -193,9 +193,7 @@ def fit_tuple_maker(traces: list[EncodedTrace], layout: TupleLayout) -> TupleMak
     )
     return TupleMaker(
         layout=layout,
-        book=fit_tuple_book(
-            layout.encode(static, tokens[:, 3]), tokens, flow_classes(packets, label)
-        ),
+        book=fit_tuple_book(layout.encode(static, tokens[:, 3]), tokens, np.concatenate(classes)),
         attributes=fit_count_book(tokens, attributes),
         names=names,
     )

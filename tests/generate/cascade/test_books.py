@@ -3,11 +3,12 @@
 import numpy as np
 
 from netsynth.generate.cascade.books import (
-    SIZES,
+    CLASS,
     CountBook,
     TupleBook,
     fit_count_book,
     fit_tuple_book,
+    flow_classes,
     nearest_rows,
 )
 from netsynth.generate.cascade.tuple_layout import TupleLayout
@@ -57,7 +58,7 @@ def test_attributes_of_a_new_combination_are_those_of_its_ends() -> None:
     ttl = np.array([[64, 128]] * 3 + [[32, 255]] * 3)  # of initiator and responder
     maker = TupleMaker(
         layout=TupleLayout(parts=(), columns=np.zeros(0, int), states=np.zeros(1, int)),
-        book=fit_tuple_book(np.zeros((6, 1), np.float32), tokens, np.zeros(6, int)),
+        book=fit_tuple_book(np.zeros((6, 1), np.float32), tokens, np.zeros((6, CLASS), int)),
         attributes=fit_count_book(tokens, ttl), names=("meta_forward", "meta_reverse"),
     )  # fmt: skip
     drawn = maker.draw_attributes(
@@ -73,7 +74,7 @@ def test_the_port_of_a_probe_comes_apart_from_its_ttl() -> None:
     pairs = np.stack([np.arange(60), np.arange(60)], axis=1)
     maker = TupleMaker(
         layout=TupleLayout(parts=(), columns=np.zeros(0, int), states=np.zeros(1, int)),
-        book=fit_tuple_book(np.zeros((60, 1), np.float32), tokens, np.zeros(60, int)),
+        book=fit_tuple_book(np.zeros((60, 1), np.float32), tokens, np.zeros((60, CLASS), int)),
         attributes=fit_count_book(tokens, pairs), names=("meta_forward", "responder_port"),
     )  # fmt: skip
     drawn = maker.draw_attributes(tokens, np.random.default_rng(0))
@@ -95,11 +96,12 @@ def test_arrays_restore_a_book() -> None:
 def test_combinations_are_listed_once_and_those_seen_once_tell_what_is_new() -> None:
     targets = np.array([[0, 0], [0, 0], [1, 0], [1, 1]], dtype=np.float32)
     tokens = np.array([[3, 4], [3, 4], [5, 4], [5, 6]])
-    book = fit_tuple_book(targets, tokens, np.array([0, 1, 1, SIZES]))
-    assert book.counts_of(0).tolist() == [1, 0, 0]
-    assert book.counts_of(7).tolist() == [1, 1, 0]  # the nearest size of the label
-    assert book.counts_of(SIZES + 3).tolist() == [0, 0, 1]
-    assert book.counts_of(5 * SIZES).tolist() == [2, 1, 1]
+    classes = np.array([[0, 0, 2, 1], [0, 1, 2, 1], [0, 1, 2, 1], [1, 0, 2, 1]])
+    book = fit_tuple_book(targets, tokens, classes)
+    assert book.counts_of(np.array([0, 0, 2, 1])).tolist() == [1, 0, 0]
+    assert book.counts_of(np.array([0, 7, 3, 0])).tolist() == [1, 1, 0]  # the nearest of the label
+    assert book.counts_of(np.array([1, 3, 0, 0])).tolist() == [0, 0, 1]
+    assert book.counts_of(np.array([5, 0, 2, 1])).tolist() == [2, 1, 1]  # no such label: all
     assert book.counts.sum() == 4
     assert book.tokens.tolist() == [[3, 4], [5, 4], [5, 6]]
     assert book.new_share == 2 / 4  # Good-Turing: two of four flows are alone
@@ -113,3 +115,15 @@ def test_nearest_rows_are_those_of_least_distance() -> None:
     made, known = rng.normal(size=(50, 6)), rng.normal(size=(9, 6))
     distance = ((made[:, None] - known[None]) ** 2).sum(axis=2)
     assert np.array_equal(nearest_rows(made, known), distance.argmin(axis=1))
+
+
+def test_flows_are_of_a_class_by_size_time_payload_and_answer() -> None:
+    totals = np.array([[1, 0, 0, 0], [1, 1, 40, 216], [3, 1, 0, 0], [5, 4, 900, 9000]])
+    duration_ns = np.array([0, 100_000, 1_600_000, 3_600_000_000_000])
+    label = np.array([0, 0, 1, 0])
+    assert flow_classes(totals, duration_ns, label).tolist() == [
+        [0, 0, 0, 0],  # one packet, no time, no payload, no answer
+        [0, 1, 1, 7],  # two packets, 0.1 ms, 128 bytes each (4^3.5), answered
+        [1, 2, 3, 1],  # four packets, 16 x 0.1 ms is 4^2
+        [0, 3, 13, 11],  # 3.6e7 x 0.1 ms is 4^12.6; 1,100 bytes are 4^5.05
+    ]

@@ -9,7 +9,7 @@ from cascade_fits import SMALL, fresh
 from generate_traces import layout, office
 from scipy.stats import kstest
 
-from netsynth.generate.cascade import record_kernel, start_kernel
+from netsynth.generate.cascade import record_kernel, record_places, start_kernel
 from netsynth.generate.cascade.config import CascadeConfig
 from netsynth.generate.cascade.flow_data import Series, flow_states
 from netsynth.generate.cascade.learned import Learned
@@ -58,6 +58,7 @@ def request(learned: Learned, batches: Batches) -> RecordRequest:
         offsets=trace.record_offsets, series=series,
         conditions=data.conditions, tuples=data.tuples,
         windows=batches.windows.of(torch.arange(series.step.size)),
+        service=data.service,
         protocol=torch.as_tensor(service.groups["protocol"][trace.tokens[:, 1]]),
         state=torch.as_tensor(flow_states(trace)), random=torch.Generator().manual_seed(0),
     )  # fmt: skip
@@ -109,7 +110,7 @@ def test_compiled_noise_is_normal_and_fresh() -> None:
     noise = np.zeros((400, 64), dtype=np.float32)
     streams = seed_streams(1, np.arange(2))
     for row in noise:
-        record_kernel._draw_noise(normal, streams, 1, row)
+        record_places.draw_noise(normal, streams, 1, row)
     assert kstest(noise.ravel(), "norm").pvalue > 0.001
     assert np.abs(np.corrcoef(noise.T) - np.eye(64)).max() < 0.25  # deviation 0.05
 
