@@ -51,7 +51,7 @@ def critic_gradients(
     raw, outputs = _forward(layers, real[:, :common], own, ways)
     top = layers[-1]
     spread = outputs[-1][:batch].mean(0) - outputs[-1][batch : 2 * batch].mean(0)  # (H,)
-    distance = spread @ top.weight[0]
+    distance = (spread * top.weight[0]).sum()  # a product would be rounded under autocast
     last = -spread  # of the last layer's weights
     slopes: list[tuple[Tensor, Tensor]] = []
     cost = torch.zeros((), device=real.device)

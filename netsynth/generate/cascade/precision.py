@@ -56,8 +56,8 @@ def forked_random(device: torch.device) -> AbstractContextManager[None]:
 def compile_generators(cascade: Cascade, *, backend: str = "inductor") -> None:
     """Compile what runs once a step: G1 and the bodies of G2 and G3; names of weights stay.
 
-    Critics are left alone: the gradient penalty differentiates them twice, which compiled graphs
-    cannot. So is the recurrent net, which cuDNN runs in one kernel.
+    Critics are left alone: their own steps do not call them (`critic_step`). So is the recurrent
+    net, which cuDNN runs in one kernel.
     """
     cascade.g1.compile(backend=backend, dynamic=True)
     cascade.g3.body.compile(backend=backend, dynamic=True)
