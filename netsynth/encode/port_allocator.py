@@ -161,13 +161,13 @@ class PortAllocator:
     ) -> IntArray:
         """Move ports [F] of pairs [F, 4] as `follow_paths` does, and remember the new ones."""
         moved = follow_paths(self.codec.paths, keys, port, movable, rng)
-        tuples = [np.concatenate([pairs, p[:, None]], axis=1) for p in (port, moved)]
-        if len(np.unique(tuples[1], axis=0)) < len(np.unique(tuples[0], axis=0)):
-            return port  # a named port was in the way
-        self.used = {}
-        for whole, end in zip(map(tuple, tuples[1].tolist()), until.tolist(), strict=True):
-            self.used[whole] = max(end, self.used.get(whole, end))
         others = codes(pairs)
+        fewer = _distinct(others, moved) < _distinct(others, port)
+        moved = np.where(fewer[others], port, moved)  # a named port was in the way
+        tuples = np.concatenate([pairs, moved[:, None]], axis=1)
+        self.used = {}
+        for whole, end in zip(map(tuple, tuples.tolist()), until.tolist(), strict=True):
+            self.used[whole] = max(end, self.used.get(whole, end))
         for row in np.flatnonzero(np.isin(others, others[moved != port]) & movable).tolist():
             pair, new = tuple(pairs[row].tolist()), int(moved[row])
             ports = self.recent[pair]
@@ -313,3 +313,9 @@ class PortAllocator:
         until = self.used.get(whole)
         until = self.used_before.get(whole) if until is None else until
         return -np.inf if until is None else until
+
+
+def _distinct(pair: IntArray, port: IntArray) -> IntArray:
+    """Distinct ports [F] of each of the pairs 0 .. P - 1 [F]: int64 [P]."""
+    found = np.unique(np.stack([pair, port], axis=1), axis=0)
+    return np.bincount(found[:, 0], minlength=int(pair.max(initial=-1)) + 1)
