@@ -14,6 +14,8 @@ from netsynth.numbers import IntArray
 
 BUSY = 32  # flows of a pair
 BLOCK = 128  # ports that a place stands for: fewer would replay them
+ROOM = BLOCK // 2  # ports of one parity in it
+BEYOND = 0.25  # of the places learned that ports may lie beyond them
 PLACES = 32768  # kept at most
 NO_PATHS = Vocabulary(rows=np.zeros((0, 4), np.int64), counts=np.zeros(0, np.int64))
 
@@ -27,7 +29,7 @@ def place_of(port: IntArray) -> IntArray:
 
 
 def fit_paths(keys: IntArray, port: IntArray) -> Vocabulary:
-    """Count the places of busy pairs.
+    """Count the different ports of busy pairs by place.
 
     Args:
         keys: Initiator, service and responder tokens, int64 [F, 3], of flows whose ports their
@@ -43,8 +45,9 @@ def fit_paths(keys: IntArray, port: IntArray) -> Vocabulary:
     busy = count[code.ravel()] >= BUSY
     if not busy.any():
         return NO_PATHS
-    rows = np.concatenate([keys, place_of(port)[:, None]], axis=1)
-    return fit_vocabulary(rows[busy], limit=PLACES)
+    ports = np.unique(np.concatenate([keys, port[:, None]], axis=1)[busy], axis=0)
+    rows = np.concatenate([ports[:, :3], place_of(ports[:, 3])[:, None]], axis=1)
+    return fit_vocabulary(rows, limit=PLACES)
 
 
 def follow_paths(
@@ -89,17 +92,50 @@ def follow_paths(
 def _spread(
     count: int, places: IntArray, counts: IntArray, rng: np.random.Generator
 ) -> IntArray | None:
-    """Draw `count` different ports, ascending, as `counts` share them out among `places`; None
-    where a place has too few."""
+    """Draw `count` different ports, ascending, as `counts` share them out among `places`; what has
+    no room in its place goes to the nearest, or next behind all. None where that is not enough."""
     order = np.argsort(places, kind="stable")
     until = np.cumsum(counts[order]) / counts.sum()
     share = (np.arange(count) + rng.random()) / count
     place = places[order][np.minimum(np.searchsorted(until, share, side="right"), order.size - 1)]
     chosen, sizes = np.unique(place, return_counts=True)
-    if sizes.max() > BLOCK // 2:
-        return None
+    if sizes.max() > ROOM:
+        known = np.unique(places)
+        missing = -(-count // ROOM) - known.size
+        if missing > BEYOND * known.size:
+            return None
+        further = known[-1] + 2 * np.arange(1, missing + 2)  # a counter would go on
+        known = np.concatenate([known, further[further < 65536 // BLOCK * 2]])
+        chosen, sizes = _with_room(known, chosen, sizes)
+        if sizes.sum() < count:
+            return None
     inside = [
-        rng.choice(BLOCK // 2, size, replace=False) * 2 + p // 2 * BLOCK + p % 2
+        rng.choice(ROOM, size, replace=False) * 2 + p // 2 * BLOCK + p % 2
         for p, size in zip(chosen.tolist(), sizes.tolist(), strict=True)
     ]
     return np.asarray(np.maximum(np.sort(np.concatenate(inside)), 1))
+
+
+def _with_room(places: IntArray, chosen: IntArray, sizes: IntArray) -> tuple[IntArray, IntArray]:
+    """Let places take ROOM ports at most, the nearest of `places` what is left over.
+
+    Args:
+        places: int64 [P], ascending.
+        chosen: int64 [C], ascending, some of them.
+        sizes: int64 [C], ports wanted in each.
+
+    Returns:
+        Places and their ports; fewer in all where there is no room for all.
+    """
+    wanted = np.zeros(places.size, dtype=np.int64)
+    wanted[np.searchsorted(places, chosen)] = sizes
+    for at in np.flatnonzero(wanted > ROOM).tolist():
+        for to in np.argsort(np.abs(places - places[at]), kind="stable").tolist():
+            more = min(wanted[at] - ROOM, max(ROOM - wanted[to], 0))
+            wanted[to] += more
+            wanted[at] -= more
+            if wanted[at] <= ROOM:
+                break
+    wanted = np.minimum(wanted, ROOM)
+    used = wanted > 0
+    return places[used], wanted[used]

@@ -56,3 +56,32 @@ def test_others_keep_their_ports() -> None:
     many = 20000 + 2 * np.arange(800)
     kept = follow_paths(paths, wide, many, np.ones(800, dtype=np.bool_), rng)
     assert (kept == many).all(), "800 ports find no room in two blocks"
+
+
+def test_a_full_counter_goes_on_a_little_further() -> None:
+    """640 even ports fill ten blocks; 660 take an eleventh, in order; 900 are too many."""
+    ports = 20096 + 2 * np.arange(640)  # from the first of block 157
+    keys = np.tile(KEY, (640, 1))
+    paths = fit_paths(keys, ports)
+    rng = np.random.default_rng(0)
+    for count in (640, 660):
+        drawn = 50000 + 2 * np.arange(count)
+        everyone = np.ones(count, dtype=np.bool_)
+        moved = follow_paths(paths, np.tile(KEY, (count, 1)), drawn, everyone, rng)
+        assert np.unique(moved).size == count
+        assert (np.diff(moved) > 0).all()
+        assert moved.min() >= 20096
+        assert moved.max() < 20096 + 128 * -(-count // 64)
+    drawn = 50000 + 2 * np.arange(900)
+    everyone = np.ones(900, dtype=np.bool_)
+    assert (follow_paths(paths, np.tile(KEY, (900, 1)), drawn, everyone, rng) == drawn).all()
+
+
+def test_ports_used_several_times_count_once() -> None:
+    """A thousand flows on one port, and 40 on others: the port is one of 41."""
+    ports = np.concatenate([np.full(1000, 40064), 50048 + 2 * np.arange(40)])
+    paths = fit_paths(np.tile(KEY, (1040, 1)), ports)
+    assert dict(zip(paths.rows[:, 3].tolist(), paths.counts.tolist(), strict=True)) == {
+        40064 // 128 * 2: 1,
+        50048 // 128 * 2: 40,
+    }
