@@ -97,6 +97,17 @@ def test_parts_restore_it(fitted: DoppelgangerGenerator) -> None:
         DoppelgangerGenerator.from_parts(header, arrays, schema=SCHEMA)
 
 
+@pytest.mark.parametrize(("alpha", "is_trained"), [(0.0, False), (1.0, True)])
+def test_without_weight_the_auxiliary_critic_is_not_trained(alpha: float, is_trained: bool) -> None:
+    config = DoppelgangerConfig(max_epochs=1, auto_normalise=False, alpha=alpha)
+    made = DoppelgangerGenerator(schema=SCHEMA, config=config, seed=1)
+    before = {name: weight.clone() for name, weight in made.networks.state_dict().items()}
+    made.fit(learned(), seed=1)
+    changed = {n for n, weight in made.networks.state_dict().items() if (weight != before[n]).any()}
+    assert "critic.first.weight" in changed
+    assert ("auxiliary.first.weight" in changed) == is_trained
+
+
 def test_what_cannot_be_is_said() -> None:
     for settings in ({"batch": 1}, {"average": 1.0}, {"output": "relu"}, {"patch": -1}):
         with pytest.raises(ConfigError, match="but must be"):
