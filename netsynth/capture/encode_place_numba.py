@@ -46,7 +46,7 @@ SEVEN, THREE, WORD = np.uint64(7), np.uint64(3), np.uint64(0xFFFF)
 
 @njit(cache=True)
 def _fold(value: Any) -> Any:
-    """Reduce a sum of 16-bit words below 2^34 to 16 bits, carries added back (RFC 1071), uint64."""
+    """Reduce a sum of 16-bit words below 2^40 to 16 bits, carries added back (RFC 1071), uint64."""
     value = (value & WORD) + (value >> np.uint64(16))
     value = (value & WORD) + (value >> np.uint64(16))
     return (value & WORD) + (value >> np.uint64(16))
@@ -76,8 +76,8 @@ def sum_payloads(
         word = get64_le(pool, high << THREE) & ((ONE << ((stop & SEVEN) << THREE)) - ONE)
         total = (word & LOW_32) + (word >> HALF) + np.uint64(pool_sums[high])
         word = get64_le(pool, low << THREE) & ((ONE << ((offset & SEVEN) << THREE)) - ONE)
-        less = _fold((word & LOW_32) + (word >> HALF)) + np.uint64(pool_sums[low])
-        total = _fold(total + np.uint64(2 * 65535) - less)
+        less = (word & LOW_32) + (word >> HALF) + np.uint64(pool_sums[low])
+        total = _fold(total + np.uint64(65535 << 20) - less)  # which is more than `less` can be
         swapped = ((total & np.uint64(255)) << np.uint64(8)) | (total >> np.uint64(8))
         sums[k] = total if (offsets[k] ^ taken[k]) & np.uint32(1) else swapped
     if starts.size:
