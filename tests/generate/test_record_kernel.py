@@ -109,6 +109,7 @@ def some_lanes(
         windows=random.integers(0, level.sizes[WINDOW], (ROWS, 2)),
         history=history, base=base.numpy(), token=np.zeros((ROWS, 4), dtype=np.int64),
         gap=np.zeros(ROWS), size=np.zeros(ROWS, dtype=np.int64),
+        tries=np.zeros(ROWS, dtype=np.int64),
     )  # fmt: skip
     return lanes, flows, time_ns
 
