@@ -129,7 +129,7 @@ class CascadeGenerator:
             raise ModelError("the model has learned nothing yet; fit it first")
         random = torch.Generator(device=self.device).manual_seed(seed)
         rng = np.random.default_rng([seed, 5])
-        check_weights(dict(weights or {}))
+        check_weights(dict(weights or {}), label_count=self.learned.scales.label_count)
         drawing = Assembly(
             layout=self.layout, config=self.config, learned=self.learned, random=random, rng=rng,
             allowed=dict(allowed or {}), weights=dict(weights or {}), device=self.device,

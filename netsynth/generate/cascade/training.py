@@ -221,8 +221,7 @@ def train_phase(
     first = best_distance = phase.judge()
     misses, step, text, running = 0, 0, "", True
     while running and step < most_steps:
-        for _ in range(config.critic_steps):
-            phase.step_critics()
+        phase.step_critics()
         phase.step_generators()
         step += 1
         blend = min(AVERAGE, step / (step + 4))

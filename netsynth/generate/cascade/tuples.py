@@ -149,18 +149,18 @@ class TupleMaker:
         place[code[:count]] = np.arange(count)
         row = place[code[count:]]
         made = self.book.targets[np.maximum(row, 0)].copy()
-        for at in np.flatnonzero(row < 0):
-            made[at] = self._assembled(tokens[at])
+        new = np.flatnonzero(row < 0)
+        made[new] = self._assembled(tokens[new])
         return made
 
     def _assembled(self, tokens: IntArray) -> Array:
-        """Put one tuple together column by column: float32 [D]."""
-        made = np.zeros(self.layout.width, dtype=np.float32)
+        """Put tuples of (service, responder, initiator, state) [F, 4] together: float32 [F, D]."""
+        made = np.zeros((tokens.shape[0], self.layout.width), dtype=np.float32)
+        rows = [_first_rows(self.book.tokens[:, i], tokens[:, i]) for i in range(tokens.shape[1])]
         of = {"dst_ip": 1, "src_ip": 2, "state": 3}
         for part in self.layout.parts:
-            column = of.get(part.name, 0)
-            row = int(np.argmax(self.book.tokens[:, column] == tokens[column]))
-            made[part.start : part.stop] = self.book.targets[row, part.start : part.stop]
+            row = rows[of.get(part.name, 0)]
+            made[:, part.start : part.stop] = self.book.targets[row, part.start : part.stop]
         return made
 
     def draw_attributes(self, tokens: IntArray, rng: np.random.Generator) -> dict[str, IntArray]:
@@ -180,6 +180,13 @@ class TupleMaker:
             elif name in OF_RESPONDER:
                 drawn[name] = np.where(is_new, others[:, i], rows[:, i])
         return drawn
+
+
+def _first_rows(known: IntArray, wanted: IntArray) -> IntArray:
+    """First row of `known` [M] that equals each of `wanted` [F], 0 where none does: int64 [F]."""
+    values, first = np.unique(known, return_index=True)
+    at = np.minimum(np.searchsorted(values, wanted), values.size - 1)
+    return np.where(values[at] == wanted, first[at], 0)
 
 
 def fit_tuple_maker(traces: list[EncodedTrace], layout: TupleLayout) -> TupleMaker:

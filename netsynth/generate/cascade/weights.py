@@ -99,17 +99,23 @@ class WeightClasses:
         )
 
 
-def check_weights(weights: dict[str, float]) -> None:
+def check_weights(weights: dict[str, float], *, label_count: int) -> None:
     """Check the names and values of classes' weights.
+
+    Args:
+        weights: By class; a label's is named by its token.
+        label_count: Labels learned, the first for none.
 
     Raises:
         ConfigError: If a class is unknown, or a weight is no positive number.
     """
+    labels = {f"{LABEL}{token}" for token in range(label_count)}
     for name, weight in weights.items():
         if not (math.isfinite(weight) and weight > 0):
             raise ConfigError(f"the weight of {name} is {weight}, but must be above 0")
-        if name not in CLASSES and not name.startswith(LABEL):
-            raise ConfigError(f"there is no class {name}; there are {', '.join(CLASSES)}")
+        if name not in CLASSES and name not in labels:
+            classes = ", ".join((*CLASSES, f"{LABEL}NAME"))
+            raise ConfigError(f"there is no class {name}; there are {classes}")
 
 
 def fit_weight_classes(

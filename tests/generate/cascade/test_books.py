@@ -1,6 +1,7 @@
 """Counts of rows under given columns, and combinations by their nearest targets."""
 
 import numpy as np
+import pytest
 
 from netsynth.generate.cascade.books import (
     CLASS,
@@ -11,6 +12,7 @@ from netsynth.generate.cascade.books import (
     flow_classes,
     nearest_rows,
 )
+from netsynth.generate.cascade.emission import lay_out
 from netsynth.generate.cascade.tuple_layout import TupleLayout
 from netsynth.generate.cascade.tuples import TupleMaker
 
@@ -66,6 +68,25 @@ def test_attributes_of_a_new_combination_are_those_of_its_ends() -> None:
     )
     assert drawn["meta_forward"].tolist() == [64, 32, 64]
     assert drawn["meta_reverse"].tolist() == [255, 128, 128]
+
+
+def test_a_new_combination_looks_like_its_parts_elsewhere() -> None:
+    """Service 7 at host 1, met by initiator 5 alone, is met by initiator 6."""
+    tokens = np.array([[7, 1, 5, 2], [8, 3, 6, 4]])
+    targets = np.array([[0.7, 0.1, 0.5, 1, 0], [0.8, 0.3, 0.6, 0, 1]], dtype=np.float32)
+    parts = lay_out([("dst_port", 1, "vector"), ("dst_ip", 1, "bits"), ("src_ip", 1, "bits"),
+                     ("state", 2, "choice")])  # fmt: skip
+    maker = TupleMaker(
+        layout=TupleLayout(parts=parts, columns=np.arange(3), states=np.array([2, 4])),
+        book=fit_tuple_book(targets, tokens, np.zeros((2, CLASS), int)),
+        attributes=fit_count_book(tokens, tokens), names=(),
+    )  # fmt: skip
+    made = maker.targets_of(np.array([[7, 1, 6, 4], [8, 3, 6, 4], [7, 3, 5, 2]]))
+    assert made.tolist() == [
+        pytest.approx([0.7, 0.1, 0.6, 0, 1]),
+        pytest.approx([0.8, 0.3, 0.6, 0, 1]),
+        pytest.approx([0.7, 0.3, 0.5, 1, 0]),
+    ]
 
 
 def test_the_port_of_a_probe_comes_apart_from_its_ttl() -> None:

@@ -1,6 +1,7 @@
 """Two phases on a real capture: what is trained when, what reaches which level, what it gains."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 
@@ -8,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 from cascade_fits import SMALL, fresh
-from generate_traces import layout, office
+from generate_traces import SAMPLES, layout, office
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from netsynth.capture import read_capture
+from netsynth.demux import assemble_flows
 from netsynth.errors import ConfigError, ModelError
 from netsynth.generate.cascade.config import CascadeConfig
+from netsynth.generate.cascade.fitting import Fitting
 from netsynth.generate.cascade.generator import CascadeGenerator
 from netsynth.generate.cascade.kind_fit import fit_kinds, kind_loss
 from netsynth.generate.cascade.networks import SEEN
@@ -75,6 +80,44 @@ def test_phase_two_trains_all_together() -> None:
     assert moved(before, weights(batches)) == {f"d {name}" for name in PAIRS}, "critics alone"
     phase.step_generators()
     assert moved(before, weights(batches)) == set(before)
+
+
+@pytest.mark.parametrize("names", [("series",), PAIRS])
+def test_a_generator_s_step_follows_as_many_critic_steps_as_set(names: tuple[str, ...]) -> None:
+    """Steps are counted in the optimisers that a phase makes, by the weights they change."""
+    _, batches = fresh()
+    counts: Counter[int] = Counter()
+
+    def count(optimiser: torch.optim.Optimizer, *_: object) -> None:
+        counts[id(optimiser.param_groups[0]["params"][0])] += 1
+
+    handle = register_optimizer_step_post_hook(count)
+    try:
+        config = dataclasses.replace(SMALL, critic_steps=4)
+        train_phase(batches, names, config=config, control=QUIET, most_steps=5)
+    finally:
+        handle.remove()
+    cascade = batches.cascade
+    first_of = {id(next(cascade.critic(name).parameters())): name for name in PAIRS}
+    critics = {first_of[key]: steps for key, steps in counts.items() if key in first_of}
+    assert critics == dict.fromkeys(names, 5 * 4)
+    assert counts[id(next(cascade.generator(names[0]).parameters()))] == 5
+
+
+def test_a_few_flows_still_train_every_pair() -> None:
+    """The paper's batch of 128 is more than there are: batches shrink, nothing is left out."""
+    codec, trace = office()
+    few = codec.encode(assemble_flows(read_capture(SAMPLES / "office.pcap")[0].take(
+        np.arange(2000, 2600))), static=True)[0]  # fmt: skip
+    assert 20 < len(few) < 0.5 * len(trace)
+    generator = CascadeGenerator(layout=layout(), config=SMALL, seed=0)
+    generator.fit([few], seed=0, stop=lambda: True)
+    assert generator.learned is not None
+    fit = Fitting(generator.learned, [few], SMALL, seed=0, device=torch.device("cpu"))
+    before = weights(fit.batches)
+    for name in PAIRS:
+        train_phase(fit.batches, (name,), config=SMALL, control=QUIET, most_steps=60)
+    assert moved(before, weights(fit.batches)) == set(before)
 
 
 def test_a_fit_runs_level_0_each_pair_alone_then_all_and_resumes_behind_what_is_done() -> None:
