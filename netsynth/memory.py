@@ -10,15 +10,21 @@ import functools
 import mmap
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsynth.errors import CaptureError
 from netsynth.numbers import Array
 
 SHARE = 8  # a table over this part of the memory lies in files
+HUGE_PAGE = 1 << 21  # bytes; columns that take less in all need none
+STAGGER = 128  # bytes from a column's start, within its page, to the next one's
+PAGE_STEPS = mmap.PAGESIZE // STAGGER
+MADV_HUGEPAGE = getattr(mmap, "MADV_HUGEPAGE", None)
 GROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -58,6 +64,57 @@ def new_array(count: int, dtype: Any, *, in_file: bool) -> Array:
     with open_scratch(count * kind.itemsize) as file:
         space = mmap.mmap(file.fileno(), count * kind.itemsize)
     return np.frombuffer(space, dtype=kind)
+
+
+def new_columns(count: int, dtypes: Sequence[Any], *, in_file: bool) -> tuple[Array, ...]:
+    """Return an array [count] of each type, not initialised.
+
+    In memory they are one stretch of huge pages, as the first touch of as many small ones costs
+    more than filling them. It is given back once nothing refers to any of the columns. They start
+    at different distances from a page's start: else the same row of all of them would compete for
+    the same few lines of the processor's cache.
+
+    Raises:
+        CaptureError: If the disk has no room for files.
+    """
+    kinds = [np.dtype(dtype) for dtype in dtypes]
+    if in_file or count * sum(kind.itemsize for kind in kinds) < HUGE_PAGE:
+        return tuple(new_array(count, kind, in_file=in_file) for kind in kinds)
+    return columns_of(new_block(count, kinds), count, kinds)
+
+
+def new_block(count: int, dtypes: Sequence[Any]) -> NDArray[np.uint8]:
+    """Return memory for an array [count] of each type, see `columns_of`."""
+    return np.frombuffer(reserve(_starts(count, dtypes)[-1]), dtype=np.uint8)
+
+
+def columns_of(block: NDArray[np.uint8], count: int, dtypes: Sequence[Any]) -> tuple[Array, ...]:
+    """Return the arrays [count] that lie in a block, one of each type."""
+    return tuple(
+        block[start : start + count * np.dtype(dtype).itemsize].view(dtype)
+        for start, dtype in zip(_starts(count, dtypes)[:-1], dtypes, strict=True)
+    )
+
+
+def _starts(count: int, dtypes: Sequence[Any]) -> list[int]:
+    """Return where in a block each column begins, and the size of the block."""
+    starts, at = [], 0
+    for index, dtype in enumerate(dtypes):
+        at = -(-at // mmap.PAGESIZE) * mmap.PAGESIZE + STAGGER * (index % PAGE_STEPS)
+        starts.append(at)
+        at += count * np.dtype(dtype).itemsize
+    return [*starts, at]
+
+
+def reserve(size: int) -> mmap.mmap:
+    """Return `size` bytes of memory, zero, in huge pages where the system has them.
+
+    What is never touched costs nothing.
+    """
+    space = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if MADV_HUGEPAGE is not None:
+        space.madvise(MADV_HUGEPAGE)
+    return space
 
 
 def open_scratch(size: int) -> IO[bytes]:

@@ -1,10 +1,8 @@
 """Columns of packets: memory that grows in place, or is used again.
 
-Columns lie in memory maps of their own where they are large. The system then moves them to grow
-by remapping, and backs them by huge pages, without which the first touch of a page costs more
-than decoding the packets in it. Room that is reserved and never touched costs nothing. Columns
-start at different distances from a page's start: else the same row of all of them would compete
-for the same few lines of the processor's cache. Columns that would take a good part of the
+Columns lie in memory maps of their own where they are large: the system then moves them to grow by
+remapping. It backs them by huge pages, without which the first touch of a page costs more than
+decoding the packets in it (see `netsynth.memory`). Columns that would take a good part of the
 machine's memory lie in files.
 """
 
@@ -17,13 +15,20 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.memory import is_large, lengthen, new_array, open_scratch
+from netsynth.memory import (
+    STAGGER,
+    columns_of,
+    is_large,
+    lengthen,
+    new_block,
+    new_columns,
+    open_scratch,
+    reserve,
+)
 from netsynth.numbers import Array, IntArray
 from netsynth.tables import PACKET_COLUMNS, PacketTable
 
 MAPPED_ROWS = 1 << 19  # columns of more rows lie in memory maps
-MADV_HUGEPAGE = getattr(mmap, "MADV_HUGEPAGE", None)
-STAGGER = 128  # bytes from a column's start, within its page, to the next one's
 DTYPES = [np.dtype(dtype) for dtype in PACKET_COLUMNS.values()]
 ROW_BYTES = sum(dtype.itemsize for dtype in DTYPES)
 Arrays = tuple[Array, ...]
@@ -49,10 +54,11 @@ def sort_table(table: PacketTable) -> PacketTable:
     """Return the packets in order of time, ties as they are; in files where they are large."""
     rows = np.argsort(table.time_ns, kind="stable")
     in_file = is_large(len(table) * ROW_BYTES)
-    columns = {}
-    for name, dtype in PACKET_COLUMNS.items():
-        columns[name] = new_array(len(table), dtype, in_file=in_file)
-        np.take(getattr(table, name), rows, out=columns[name], mode="clip")  # else it is buffered
+    columns = dict(
+        zip(PACKET_COLUMNS, new_columns(len(table), DTYPES, in_file=in_file), strict=True)
+    )
+    for name, column in columns.items():
+        np.take(getattr(table, name), rows, out=column, mode="clip")  # else it is buffered
     return PacketTable(addresses=table.addresses, **columns)
 
 
@@ -72,14 +78,14 @@ class GrowingColumns:
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self.arrays = empty_columns(rows)
+        self.arrays = new_columns(rows, DTYPES, in_file=False)
         self._maps: list[mmap.mmap] = []
         self._files: list[IO[bytes]] = []  # behind the maps, where columns are large
 
     def grow(self, rows: int) -> None:
         """Make room for `rows` rows, more than there are; references to `arrays` must end."""
         if rows < MAPPED_ROWS:
-            larger = empty_columns(rows)
+            larger = new_columns(rows, DTYPES, in_file=False)
         else:
             sizes = [rows * dtype.itemsize + mmap.PAGESIZE for dtype in DTYPES]
             self._maps = self._make_room(sizes)
@@ -105,7 +111,7 @@ class GrowingColumns:
                 for file, size in zip(self._files, sizes, strict=True)
             ]
         if not self._maps:
-            return [_reserve(size) for size in sizes]
+            return [reserve(size) for size in sizes]
         self.arrays = ()  # a map that is in use cannot be moved
         for file, size in zip(self._files, sizes, strict=False):
             lengthen(file, size)
@@ -117,44 +123,27 @@ class ColumnBlocks:
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        starts, at = [], 0
-        for index, dtype in enumerate(DTYPES):
-            at = -(-at // mmap.PAGESIZE) * mmap.PAGESIZE + STAGGER * index
-            starts.append(at)
-            at += rows * dtype.itemsize
-        self._starts, self._size = starts, at
         self._blocks: list[NDArray[np.uint8]] = []
 
     def take(self) -> Arrays:
         """Return columns in free memory, not initialised."""
-        block = self._free_block()
-        return tuple(
-            block[start : start + self.rows * dtype.itemsize].view(dtype)
-            for start, dtype in zip(self._starts, DTYPES, strict=True)
-        )
+        return columns_of(self._free_block(), self.rows, DTYPES)
 
     def _free_block(self) -> NDArray[np.uint8]:
         for index in range(len(self._blocks)):
             # Referred to by the list and by the call alone: no column is left that views it.
             if sys.getrefcount(self._blocks[index]) <= 2:
                 return self._blocks[index]
-        block = np.frombuffer(_reserve(self._size), dtype=np.uint8)
+        block = new_block(self.rows, DTYPES)
         self._blocks = [*self._blocks[-2:], block]
         return block
-
-
-def _reserve(size: int) -> mmap.mmap:
-    space = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if MADV_HUGEPAGE is not None:
-        space.madvise(MADV_HUGEPAGE)
-    return space
 
 
 def _enlarge(space: mmap.mmap, size: int) -> mmap.mmap:
     try:
         space.resize(size)
     except (SystemError, OSError):  # the system cannot remap
-        larger = _reserve(size)
+        larger = reserve(size)
         larger[: len(space)] = space[:]
         return larger
     return space

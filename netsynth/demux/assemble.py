@@ -10,7 +10,7 @@ import numpy as np
 from netsynth.demux.census import group_addresses
 from netsynth.demux.labels import LabelTable, assign_labels
 from netsynth.errors import ConfigError
-from netsynth.memory import is_large, new_array
+from netsynth.memory import is_large, new_array, new_columns
 from netsynth.tables import PACKET_COLUMNS, FlowTable, PacketTable
 
 ROW_BYTES = sum(np.dtype(dtype).itemsize for dtype in PACKET_COLUMNS.values())
@@ -90,10 +90,11 @@ def assemble_flows(
     order = new_array(len(packets), np.int32 if is_small else np.int64, in_file=in_file)
     offsets = grouping.counting_sort(flow_of_packet, flow_count, order)
     del flow_of_packet
-    columns = {}
-    for name, dtype in PACKET_COLUMNS.items():
-        columns[name] = new_array(len(packets), dtype, in_file=in_file)
-        grouping.take_rows(getattr(packets, name), order, columns[name])
+    taken = new_columns(len(packets), list(PACKET_COLUMNS.values()), in_file=in_file)
+    columns = dict(zip(PACKET_COLUMNS, taken, strict=True))
+    del taken
+    for name, column in columns.items():
+        grouping.take_rows(getattr(packets, name), order, column)
     del order
     packets = PacketTable(addresses=packets.addresses, **columns)
     reverse = new_array(len(packets), np.bool_, in_file=in_file)

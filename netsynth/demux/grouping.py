@@ -58,26 +58,27 @@ def number_flows(
     flow_count = counts[1]
     i = first_row
     while i < packet_count:
-        is_fragment = ip_flags[i] & 4 != 0
-        number = protocol[i]
+        k = np.uint64(i)
+        is_fragment = ip_flags[k] & 4 != 0
+        number = protocol[k]
         kind = 1 if is_fragment else 0
-        if ip_version[i] == 6:
+        if ip_version[k] == 6:
             kind |= 2
-        source_end = np.int64(src_port[i])
-        destination_end = np.int64(dst_port[i])
+        source_end = np.int64(src_port[k])
+        destination_end = np.int64(dst_port[k])
         if is_fragment:
             source_end = np.int64(0)
             destination_end = np.int64(0)
         elif number == 1 or number == 58:
-            message = icmp[i] >> 8
+            message = icmp[k] >> 8
             if message in ((0, 8) if number == 1 else (128, 129)):
                 kind |= 4
-                source_end = np.int64(seq[i]) >> 16  # echo identifier, RFC 792 and RFC 4443
+                source_end = np.int64(seq[k]) >> 16  # echo identifier, RFC 792 and RFC 4443
             else:
                 source_end = np.int64(message)
             destination_end = source_end
-        low = (np.int64(src[i]) << 16) | source_end
-        high = (np.int64(dst[i]) << 16) | destination_end
+        low = (np.int64(src[k]) << 16) | source_end
+        high = (np.int64(dst[k]) << 16) | destination_end
         if low > high:
             low, high = high, low
         high = (high << 16) | (np.int64(number) << 8) | kind
@@ -85,47 +86,47 @@ def number_flows(
         mixed = ((low & _LOW_31) * 0x5BD1E995) ^ ((low >> 31) * 0x27D4EB2F)
         mixed ^= ((high & _LOW_31) * 0x45D9F3B5) ^ ((high >> 31) * 0x3C6EF372)
         slot = (mixed ^ (mixed >> 29)) & slot_mask
-        entry = slots[slot]
-        while entry >= 0 and (entries[entry, _LOW_KEY] != low or entries[entry, _HIGH_KEY] != high):
+        entry = slots[np.uint64(slot)]
+        at = np.uint64(max(entry, 0))
+        while entry >= 0 and (entries[at, _LOW_KEY] != low or entries[at, _HIGH_KEY] != high):
             slot = (slot + 1) & slot_mask
-            entry = slots[slot]
-        now = time_ns[i]
+            entry = slots[np.uint64(slot)]
+            at = np.uint64(max(entry, 0))
+        now = time_ns[k]
         is_tcp = number == 6 and not is_fragment
-        flags = tcp_flags[i]
+        flags = tcp_flags[k]
         is_new = False
         if entry < 0:
             if entry_count == len(entries):
                 break
-            entry = entry_count
-            slots[slot] = entry
-            entries[entry, _LOW_KEY] = low
-            entries[entry, _HIGH_KEY] = high
+            at = np.uint64(entry_count)
+            slots[slot] = entry_count
+            entries[at, _LOW_KEY] = low
+            entries[at, _HIGH_KEY] = high
             entry_count += 1
             is_new = True
         else:
-            idle = now - entries[entry, _LAST_NS] >= idle_ns
-            active = now - entries[entry, _FIRST_NS] >= active_ns
+            idle = now - entries[at, _LAST_NS] >= idle_ns
+            active = now - entries[at, _FIRST_NS] >= active_ns
             is_new = idle or active
             if is_tcp and flags & 18 == 2:  # SYN without ACK: does it open another connection?
-                state = entries[entry, _STATE]
-                is_repeat = state & _SYN_SEEN != 0 and entries[entry, _SYN_NUMBER] == np.int64(
-                    seq[i]
-                )
+                state = entries[at, _STATE]
+                is_repeat = state & _SYN_SEEN != 0 and entries[at, _SYN_NUMBER] == np.int64(seq[k])
                 is_new |= state & _MORE_SEEN != 0 and not is_repeat
         if is_new:
-            entries[entry, _FLOW] = flow_count
-            entries[entry, _FIRST_NS] = now
-            entries[entry, _STATE] = 0
+            entries[at, _FLOW] = flow_count
+            entries[at, _FIRST_NS] = now
+            entries[at, _STATE] = 0
             flow_count += 1
-        entries[entry, _LAST_NS] = now
+        entries[at, _LAST_NS] = now
         if is_tcp:
-            state = entries[entry, _STATE]
+            state = entries[at, _STATE]
             if flags & 2 == 0:
-                entries[entry, _STATE] = state | _MORE_SEEN
+                entries[at, _STATE] = state | _MORE_SEEN
             elif flags & 16 == 0 and state & _SYN_SEEN == 0:
-                entries[entry, _STATE] = state | _SYN_SEEN
-                entries[entry, _SYN_NUMBER] = np.int64(seq[i])
-        flow_of_packet[i] = entries[entry, _FLOW]
+                entries[at, _STATE] = state | _SYN_SEEN
+                entries[at, _SYN_NUMBER] = np.int64(seq[k])
+        flow_of_packet[k] = entries[at, _FLOW]
         i += 1
     counts[0] = entry_count
     counts[1] = flow_count
@@ -224,8 +225,8 @@ def counting_sort(flow_of_packet: NDArray[np.int32], flow_count: int, order: Arr
         offsets[f + 1] += offsets[f]
     place = offsets[:-1].copy()
     for i in range(flow_of_packet.size):
-        f = flow_of_packet[i]
-        order[place[f]] = i
+        f = np.uint64(flow_of_packet[i])
+        order[np.uint64(place[f])] = i
         place[f] += 1
     return offsets
 
@@ -286,7 +287,7 @@ def find_initiators(
         if not is_decided and (src_port[first] < 1024) != (dst_port[first] < 1024):
             forward = dst_port[first] < 1024
         is_forward[f] = forward
-        for i in range(first, offsets[f + 1]):
+        for i in range(np.uint64(first), np.uint64(offsets[f + 1])):
             is_same_way = src[i] == address and src_port[i] == port
             reverse[i] = is_same_way != forward
     return is_forward
@@ -295,8 +296,8 @@ def find_initiators(
 @compiled
 def take_rows(column: Array, rows: Array, taken: Array) -> None:
     """Fill `taken` with column[rows] for rows known to be in range."""
-    for i in range(rows.size):
-        taken[i] = column[rows[i]]
+    for i in range(np.uint64(rows.size)):  # unsigned: no check for rows counted from the end
+        taken[i] = column[np.uint64(rows[i])]
 
 
 @compiled

@@ -56,11 +56,11 @@ def classify_segments(
             started[side] = False
             has_acked[side] = False
             hole_count[side] = 0
-        for i in range(offsets[f], offsets[f + 1]):
+        for i in range(np.uint64(offsets[f]), np.uint64(offsets[f + 1])):
             if ip_flags[i] & 4 != 0:
                 continue
-            side = 1 if reverse[i] else 0
-            peer = 1 - side
+            side = np.uint64(reverse[i])
+            peer = np.uint64(1) - side
             flags = np.int64(tcp_flags[i])
             payload = np.int64(payload_length[i])
             number = np.int64(seq[i])
