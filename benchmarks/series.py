@@ -5,6 +5,7 @@
     python benchmarks/series.py mba fcc_mba_data_train.npz     # totals of DSL and cable users
     python benchmarks/series.py web --samples 50000            # simulated page views
     python benchmarks/series.py cluster --samples 20000        # simulated cluster jobs
+    python benchmarks/series.py augment --draws 5              # made jobs beside real ones
     python benchmarks/series.py web --real data_train.npz      # the real ones, for who has them
 
 `mba` reads DoppelGANger's file of the FCC's Measuring Broadband America (600 users, 56 steps of six
@@ -35,6 +36,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from series_augment import measure_augmentation
 from series_order import measure_order
 from series_sets import cluster_like, flows_of, shuffled, web_like
 
@@ -79,7 +81,7 @@ def fit(
     return made, time.process_time() - began
 
 
-def measure_mba(path: Path, *, count: int, minutes: float | None) -> None:
+def measure_mba(path: Path, *, count: int, minutes: float | None, generators: list[str]) -> None:
     """Print the Wasserstein-1 distance of DSL and cable users' totals, in GB."""
     real = read_series(path)
     random = np.random.default_rng(0)
@@ -102,7 +104,8 @@ def measure_mba(path: Path, *, count: int, minutes: float | None) -> None:
             "max_epochs": 3333,
         },
     }
-    for name, changes in settings.items():
+    for name in generators or settings:
+        changes = settings[name]
         made, _, spent = fit_and_draw(name, real, count, minutes=minutes, **changes)
         near = [total_distance(real, made, code) for code in (DSL, CABLE)]
         error = autocorrelation_error(real, made, 0)
@@ -261,12 +264,12 @@ def cpu_seconds(work: Callable[[], object], times: int) -> float:
 def main() -> None:
     """Run the part that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("part", choices=["costs", "equal", "mba", "web", "cluster"])
+    parser.add_argument("part", choices=["costs", "equal", "mba", "web", "cluster", "augment"])
     parser.add_argument("file", nargs="?", type=Path, help="of mba, or the capture of equal")
     parser.add_argument("--real", type=Path, help="real file, in place of a simulation")
     parser.add_argument("--samples", type=int, default=20_000, help="simulated; made, of mba")
     parser.add_argument("--made", type=int, default=20_000, help="series drawn, at most, of web")
-    parser.add_argument("--draws", type=int, default=8, help="samples of classifiers, of cluster")
+    parser.add_argument("--draws", type=int, default=8, help="samples, of cluster and augment")
     parser.add_argument("--minutes", type=float, default=None, help="of each training, at most")
     parser.add_argument("--seconds", type=float, default=120, help="of CPU, of equal")
     parser.add_argument("--generator", action="append", default=[], help="may be repeated")
@@ -281,7 +284,19 @@ def main() -> None:
     elif arguments.part == "mba":
         if arguments.file is None:
             parser.error("mba needs the file fcc_mba_data_train.npz")
-        measure_mba(arguments.file, count=arguments.samples, minutes=arguments.minutes)
+        measure_mba(
+            arguments.file,
+            count=arguments.samples,
+            minutes=arguments.minutes,
+            generators=arguments.generator,
+        )
+    elif arguments.part == "augment":
+        measure_augmentation(
+            lambda jobs, seed: fit("tst", jobs, minutes=arguments.minutes, seed=seed)[0],
+            fits=arguments.draws,
+            size=min(arguments.samples, 4000),
+            judged=40_000,
+        )
     elif arguments.part == "web":
         given = arguments.real
         real = read_series(given) if given else web_like(arguments.samples)

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from netsynth.dataset import SeriesDataset
-from netsynth.series.learning import LearningResult, choose_label, compare_learning
+from netsynth.series.learning import (
+    SOURCES,
+    LearningResult,
+    choose_label,
+    compare_learning,
+)
 from netsynth.series.measures import (
     autocorrelation_error,
     divergence,
@@ -211,6 +216,8 @@ def _learning_lines(found: LearningResult) -> list[str]:
         f"from real redrawn {found.rank_floor:.2f}; "
         f"clear differences kept {found.order_kept:.2f}"
     )
-    recall = ", ".join(f"{name} {value:.2f}" for name, value in found.rare_recall.items())
-    lines.append(f"  recall of {found.rare}, the rarest, from {recall}")
+    lines += ["", f"telling {found.rare}, the rarest, means of the five (recall, F1)"]
+    for source, told in found.rare_scores.items():
+        name = SOURCES[source].format(rare=found.rare)
+        lines.append(f"  from {name:<31} {told.recall:.3f}  {told.f1:.3f}")
     return lines

@@ -1,4 +1,4 @@
-"""Are synthetic series as good to learn from as real ones?
+"""Are synthetic series as good to learn from as real ones, and worth putting beside them?
 
 References:
     Lin et al., IMC 2020, section 5.2 (train on synthetic, test on real; rank of classifiers);
@@ -22,7 +22,31 @@ from netsynth.series.measures import describe_samples
 MOST_SAMPLES = 4000  # that a classifier learns from or is judged by
 REAL_SHARE = 0.5  # of the real samples that are put beside the synthetic ones
 CLEAR = 2.0  # standard errors between accuracies that are no matter of chance
+Table = tuple[FloatArray, IntArray]  # what describes samples, and their values of the label
 CLASSIFIERS = ("MLP", "naive Bayes", "logistic regression", "decision tree", "linear SVM")
+
+
+SOURCES = {
+    "real": "real",
+    "synthetic": "synthetic",
+    "half": "half of the real",
+    "half, synthetic": "half of the real and synthetic",
+    "real, synthetic": "real and synthetic",
+    "real, rare": "real and synthetic {rare}",
+}  # what the rarest value is learned from, and its name for people
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RareScore:
+    """How well a value is told from all others, means of the CLASSIFIERS, each 0..1; best 1.
+
+    Attributes:
+        recall: Share of its samples that are told.
+        f1: Harmonic mean of that and of the share of right ones among those told to be it.
+    """
+
+    recall: float
+    f1: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +64,7 @@ class LearningResult:
             standard errors apart or more that synthetic samples put in the same order; 1 where
             there is no such pair.
         rare: The rarest value with ten samples at least.
-        rare_recall: Recall on it by what was learned from: "real", "synthetic", and "both", which
-            is synthetic beside half of the real ones; decision trees.
+        rare_scores: How well it is told, by what was learned from, see SOURCES.
     """
 
     label: str
@@ -51,7 +74,7 @@ class LearningResult:
     rank_floor: float
     order_kept: float
     rare: str
-    rare_recall: dict[str, float]
+    rare_scores: dict[str, RareScore]
 
     @property
     def ratio(self) -> float:
@@ -89,36 +112,86 @@ def compare_learning(
     (x, y), (tx, ty), (sx, sy) = (_examples(data, place) for data in parts)
     shift, spread = x.mean(axis=0), x.std(axis=0) + 1e-9
     x, tx, sx = ((part - shift) / spread for part in (x, tx, sx))
-    scores = [_scores(a, b, tx, ty, seed) for a, b in ((x, y), (sx, sy))]
-    again = random.integers(len(y), size=len(y))
-    redrawn = _scores(x[again], y[again], tx, ty, seed)
     rare = _rarest(y, ty)
-    half = random.permutation(len(y))[: round(REAL_SHARE * len(y))]
-    both = np.concatenate([sx, x[half]]), np.concatenate([sy, y[half]])
-    recall = {
-        name: _recall(a, b, tx, ty, rare, seed)
-        for name, (a, b) in {"real": (x, y), "synthetic": (sx, sy), "both": both}.items()
-    }
+    tables = _sources((x, y), (sx, sy), rare, random)
+    answers = {name: _answers(*table, tx, seed) for name, table in tables.items()}
+    real, made = (_accuracies(answers[name], ty) for name in ("real", "synthetic"))
+    again = random.integers(len(y), size=len(y))
+    redrawn = _accuracies(_answers(x[again], y[again], tx, seed), ty)
     return LearningResult(
         label=label,
-        real=scores[0],
-        synthetic=scores[1],
-        rank_correlation=_rank_correlation(*scores),
-        rank_floor=_rank_correlation(scores[0], redrawn),
-        order_kept=order_kept(*scores, judged=len(ty)),
+        real=real,
+        synthetic=made,
+        rank_correlation=_rank_correlation(real, made),
+        rank_floor=_rank_correlation(real, redrawn),
+        order_kept=order_kept(real, made, judged=len(ty)),
         rare=train.schema.metadata[place].values[rare],
-        rare_recall=recall,
+        rare_scores={name: rare_score(found, ty, rare) for name, found in answers.items()},
     )
+
+
+def _sources(
+    real: Table, synthetic: Table, rare: int, random: np.random.Generator
+) -> dict[str, Table]:
+    """What the rarest value is learned from, by the names of SOURCES.
+
+    Of synthetic samples of that value alone, no more are taken than balance it with the commonest.
+    """
+    (x, y), (sx, sy) = real, synthetic
+    half = random.permutation(len(y))[: round(REAL_SHARE * len(y))]
+    lacking = np.bincount(y).max() - (y == rare).sum()
+    alike = np.flatnonzero(sy == rare)[:lacking]
+
+    def joined(rows: IntArray, added: IntArray) -> Table:
+        return np.concatenate([x[rows], sx[added]]), np.concatenate([y[rows], sy[added]])
+
+    every, all_made = np.arange(len(y)), np.arange(len(sy))
+    return {
+        "real": real,
+        "synthetic": synthetic,
+        "half": (x[half], y[half]),
+        "half, synthetic": joined(half, all_made),
+        "real, synthetic": joined(every, all_made),
+        "real, rare": joined(every, alike),
+    }
+
+
+def rare_score(answers: dict[str, IntArray], truth: IntArray, value: int) -> RareScore:
+    """Score `value` in the answers [F] of several classifiers, by the truth [F]."""
+    recall, f1 = [], []
+    for told in answers.values():
+        hits = int(((told == value) & (truth == value)).sum())
+        held, said = int((truth == value).sum()), int((told == value).sum())
+        recall.append(hits / max(held, 1))
+        f1.append(2 * hits / max(held + said, 1))
+    return RareScore(recall=float(np.mean(recall)), f1=float(np.mean(f1)))
 
 
 def accuracies(
     train: SeriesDataset, test: SeriesDataset, *, label: str, seed: int
 ) -> dict[str, float]:
     """Accuracy, 0..1, of each of CLASSIFIERS learned from `train` that predicts `test`'s label."""
+    found, truth = _judge(train, test, label, seed)
+    return _accuracies(found, truth)
+
+
+def telling(
+    train: SeriesDataset, test: SeriesDataset, *, label: str, value: str, seed: int
+) -> RareScore:
+    """How well classifiers learned from `train` tell a value of `label` in `test`."""
+    found, truth = _judge(train, test, label, seed)
+    column = train.schema.metadata[train.schema.metadata_place(label)]
+    return rare_score(found, truth, column.values.index(value))
+
+
+def _judge(
+    train: SeriesDataset, test: SeriesDataset, label: str, seed: int
+) -> tuple[dict[str, IntArray], IntArray]:
+    """What classifiers learned from `train` say of `test`, and its label [F]."""
     place = train.schema.metadata_place(label)
     (x, y), (tx, ty) = (_examples(data, place) for data in (train, test))
     shift, spread = x.mean(axis=0), x.std(axis=0) + 1e-9
-    return _scores((x - shift) / spread, y, (tx - shift) / spread, ty, seed)
+    return _answers((x - shift) / spread, y, (tx - shift) / spread, seed), ty
 
 
 def _rank_correlation(real: dict[str, float], synthetic: dict[str, float]) -> float:
@@ -159,16 +232,20 @@ def _examples(dataset: SeriesDataset, place: int) -> tuple[FloatArray, IntArray]
     return describe_samples(dataset), dataset.metadata[:, place].astype(np.int64)
 
 
-def _scores(x: Array, y: Array, tx: Array, ty: Array, seed: int) -> dict[str, float]:
-    """Accuracy of each classifier learned from x, y on tx, ty."""
+def _answers(x: Array, y: IntArray, tx: Array, seed: int) -> dict[str, IntArray]:
+    """What each classifier learned from x, y says of tx: int64 [F] by classifier."""
     if np.unique(y).size < 2:
-        return dict.fromkeys(CLASSIFIERS, float((ty == y[0]).mean()))
-    scores = {}
+        return {name: np.full(len(tx), y[0]) for name in CLASSIFIERS}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classifiers that would go on a little
-        for name, classifier in zip(CLASSIFIERS, _classifiers(seed), strict=True):
-            scores[name] = float((classifier.fit(x, y).predict(tx) == ty).mean())
-    return scores
+        return {
+            name: np.asarray(classifier.fit(x, y).predict(tx), dtype=np.int64)
+            for name, classifier in zip(CLASSIFIERS, _classifiers(seed), strict=True)
+        }
+
+
+def _accuracies(answers: dict[str, IntArray], truth: IntArray) -> dict[str, float]:
+    return {name: float((told == truth).mean()) for name, told in answers.items()}
 
 
 def _classifiers(seed: int) -> list[Any]:
@@ -194,15 +271,3 @@ def _rarest(y: Array, ty: Array) -> int:
     enough = enough if enough.size else classes
     share = [(y == value).sum() for value in enough]
     return int(enough[int(np.argmin(share))])
-
-
-def _recall(x: Array, y: Array, tx: Array, ty: Array, rare: int, seed: int) -> float:
-    """Mean recall on the rare class of ten trees that see bootstraps of x, y."""
-    from sklearn.ensemble import BaggingClassifier
-    from sklearn.tree import DecisionTreeClassifier
-
-    if np.unique(y).size < 2:
-        return float(y[0] == rare)
-    tree = DecisionTreeClassifier(min_samples_leaf=3, class_weight="balanced", random_state=seed)
-    made = BaggingClassifier(tree, n_estimators=10, random_state=seed).fit(x, y)
-    return float((made.predict(tx[ty == rare]) == rare).mean())

@@ -59,7 +59,7 @@ def test_a_report_of_both_files(folder: Path, capsys: pytest.CaptureFixture[str]
     assert "only 120 real series" in found["warnings"][0]
     assert json.loads((folder / "report" / "report.json").read_text())[str(out)] == found
     assert run(["report", real, str(out)]) == 0
-    assert "recall of KILL" in capsys.readouterr().out
+    assert "telling KILL, the rarest" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["tst", "doppelganger"])
