@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.dataset import CATEGORICAL, COUNT, NUMERIC, Column, SeriesDataset, SeriesSchema
-from netsynth.generate.cascade.books import CountBook, fit_count_book
 from netsynth.generate.contract import TraceLayout
+from netsynth.generate.flow_series.attributes import AttributeBook, fit_attribute_book
 from netsynth.generate.flow_series.plans import SERVICE, WindowPlans, fit_window_plans
 from netsynth.generate.flow_series.ranks import RankBook, fit_rank_book, spread
 from netsynth.numbers import Array, FloatArray, IntArray
@@ -29,8 +29,6 @@ NUMBERS: dict[str, tuple[str, ...]] = {
 START = "start"
 RANK = "_rank"  # ends the names of metadata that are ranks
 DRAWN = ("gap", *KIND, *NUMBERS, "stretch", "duration")  # columns that are no attributes
-# Which columns of a kind must agree for a flow's attributes, from fine to coarse.
-CHAIN = ((0, 1, 2, 3, 4), (1, 2, 3, 4), (1, 3, 4), (1, 2, 4), (1, 2, 3), (1, 2), (1,))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,14 +39,14 @@ class FlowBook:
         schema: Of the dataset of flows.
         plans: Kinds of flows, and how many of each a window holds.
         ranks: Distributions of the NUMBERS.
-        attributes: All other token columns by kind.
+        attributes: All other token columns.
         names: Their names.
     """
 
     schema: SeriesSchema
     plans: WindowPlans
     ranks: dict[str, RankBook]
-    attributes: CountBook
+    attributes: AttributeBook
     names: tuple[str, ...]
 
     def metadata_of(self, kinds: IntArray, numbers: dict[str, FloatArray]) -> FloatArray:
@@ -88,7 +86,7 @@ class FlowBook:
 
     def draw_attributes(self, kinds: IntArray, rng: np.random.Generator) -> dict[str, IntArray]:
         """Draw all other token columns of flows of `kinds` [F, 5], by name: int64 [F]."""
-        rows = self.attributes.draw(kinds, chain=CHAIN, rng=rng)
+        rows = self.attributes.draw(kinds, rng)
         return {name: rows[:, i] for i, name in enumerate(self.names)}
 
     def to_arrays(self) -> dict[str, Array]:
@@ -107,7 +105,7 @@ class FlowBook:
             schema=schema,
             plans=WindowPlans.from_arrays(arrays),
             ranks={name: RankBook.from_arrays(f"ranks.{name}", arrays) for name in NUMBERS},
-            attributes=CountBook.from_arrays("attributes", arrays),
+            attributes=AttributeBook.from_arrays("attributes", arrays),
             names=names,
         )
 
@@ -128,7 +126,7 @@ def fit_flow_book(traces: list[EncodedTrace], layout: TraceLayout) -> FlowBook:
         schema=_schema(traces, every),
         plans=fit_window_plans(kinds, shares),
         ranks=ranks,
-        attributes=fit_count_book(every, rows),
+        attributes=fit_attribute_book(every, rows, always=SHAPE),
         names=names,
     )
 
