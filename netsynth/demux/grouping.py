@@ -225,9 +225,9 @@ def counting_sort(flow_of_packet: NDArray[np.int32], flow_count: int, order: Arr
         offsets[f + 1] += offsets[f]
     place = offsets[:-1].copy()
     for i in range(flow_of_packet.size):
-        f = np.uint64(flow_of_packet[i])
-        order[np.uint64(place[f])] = i
-        place[f] += 1
+        flow = np.uint64(flow_of_packet[i])
+        order[np.uint64(place[flow])] = i
+        place[flow] += 1
     return offsets
 
 

@@ -52,10 +52,9 @@ def classify_segments(
     for f in range(offsets.size - 1):
         if protocol[offsets[f]] != 6:
             continue
-        for side in range(2):
-            started[side] = False
-            has_acked[side] = False
-            hole_count[side] = 0
+        started[:] = False
+        has_acked[:] = False
+        hole_count[:] = 0
         for i in range(np.uint64(offsets[f]), np.uint64(offsets[f + 1])):
             if ip_flags[i] & 4 != 0:
                 continue
