@@ -23,7 +23,7 @@ from netsynth.capture.sources import PathLike
 from netsynth.errors import CaptureError
 from netsynth.tables import PACKET_COLUMNS, PacketTable
 
-FIRST_ROWS = 1 << 16
+FIRST_ROWS = 1 << 13  # until the size of the whole can be guessed
 CHUNK_ROWS = 1 << 17  # packets of a chunk
 HELD_ROWS = 1 << 15  # packets kept back, into which late ones can be sorted
 
