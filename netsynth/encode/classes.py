@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.encode.columns import FlowColumns
+from netsynth.encode.columns import (
+    STATE_FIN_FORWARD,
+    STATE_FIN_REVERSE,
+    STATE_RST_FORWARD,
+    STATE_RST_REVERSE,
+    STATE_SYN,
+    STATE_SYN_ACK,
+    FlowColumns,
+)
 from netsynth.encode.vocabulary import Vocabulary
 from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec
 from netsynth.tables import ICMP, ICMPV6, FlowTable
@@ -69,6 +77,17 @@ def size_classes(counts: Array) -> IntArray:
 def octaves(number: NumberCodec) -> IntArray:
     """Octave of the middle value of each token, int64 [size]."""
     return np.floor(np.log2(1 + (number.low + number.high) / 2)).astype(np.int64)
+
+
+def endings(state: IntArray) -> IntArray:
+    """Put connections of STATE_* bits [M] in classes by how they open and end: int64 [M].
+
+    Four times 0 no SYN, 1 a SYN, 2 a SYN-ACK; plus 0 open, 1 a FIN, 2 a FIN each way, 3 a reset.
+    """
+    opens = np.where(state & STATE_SYN_ACK, 2, np.where(state & STATE_SYN, 1, 0))
+    fins = ((state & STATE_FIN_FORWARD) > 0).astype(np.int64) + ((state & STATE_FIN_REVERSE) > 0)
+    resets = (state & (STATE_RST_FORWARD | STATE_RST_REVERSE)) > 0
+    return (4 * opens + np.where(resets & (fins < 2), 3, fins)).astype(np.int64)
 
 
 def turns(counts: IntArray) -> IntArray:

@@ -19,7 +19,7 @@ import numpy as np
 from netsynth.errors import ModelError
 from netsynth.numbers import Array
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA_KEY = "netsynth"
 
 
@@ -63,7 +63,7 @@ def read_model(path: Path | str) -> tuple[dict[str, Any], dict[str, Array]]:
         The header, and the arrays by name.
 
     Raises:
-        ModelError: If the file is missing, is no model, is cut off, or is of a newer schema.
+        ModelError: If the file is missing, is no model, is cut off, or is of another schema.
     """
     target = Path(path)
     header = read_header(target)
@@ -115,6 +115,11 @@ def _checked_header(target: Path, text: str) -> dict[str, Any]:
         raise ModelError(
             f"{target} has schema {version}, this netsynth knows {SCHEMA_VERSION}; "
             "update netsynth, or fit again with this one"
+        )
+    if version < SCHEMA_VERSION:
+        raise ModelError(
+            f"{target} has schema {version}, which this netsynth no longer reads (it reads "
+            f"{SCHEMA_VERSION}); fit again"
         )
     return dict(header)
 

@@ -87,7 +87,7 @@ def check_columns(
     plan = PlanArrays(none[None], np.zeros(0, np.int64), -1, -1, -1, none, nobody)
     if left is not None:
         plan = PlanArrays(
-            left.left.numpy(), left.plans.volume.numpy(), *left.plans.places, left.large.numpy(),
+            left.left.numpy(), left.plans.outcome.numpy(), *left.plans.places, left.large.numpy(),
             left.plans.large.numpy(),
         )  # fmt: skip
     allowed = pack_allowed(arrays, [f.name for f in decoder.fields], {})

@@ -132,8 +132,16 @@ def test_missing_folder_empty_and_foreign_files_are_told_apart(tmp_path: Path) -
 
 def test_a_newer_schema_asks_for_an_update(tmp_path: Path) -> None:
     save_foreign(tmp_path / "new", metadata={"netsynth": '{"schema_version": 999}'})
-    with pytest.raises(ModelError, match=r"schema 999, this netsynth knows 1; update netsynth"):
+    with pytest.raises(
+        ModelError, match=rf"schema 999, this netsynth knows {SCHEMA_VERSION}; update"
+    ):
         read_model(tmp_path / "new")
+
+
+def test_an_older_schema_asks_for_a_fit(tmp_path: Path) -> None:
+    save_foreign(tmp_path / "old", metadata={"netsynth": '{"schema_version": 1}'})
+    with pytest.raises(ModelError, match=r"old has schema 1, which .* no longer reads .*fit again"):
+        read_model(tmp_path / "old")
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"schema_version": "1"}', "not json", ""])

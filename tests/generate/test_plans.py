@@ -52,6 +52,14 @@ def test_counts_before_every_second_flow_by_hand() -> None:
     assert counts.tolist() == [[0, 0, 0], [1, 0, 1], [1, 1, 2]]
 
 
+def test_plans_tell_flows_apart_by_volume_and_ending() -> None:
+    plans = Plans(layout().token_fields)
+    shape = layout().token_fields[plans.places[1]]
+    pairs = list(zip(shape.groups["volume"].tolist(), shape.groups["ending"].tolist(), strict=True))
+    assert [sorted(set(pairs)).index(pair) for pair in pairs] == plans.outcome.tolist()
+    assert len(set(pairs)) > len(set(shape.groups["volume"].tolist()))
+
+
 def test_parts_are_of_equal_time_but_where_flows_are_few() -> None:
     """Of 32 parts the first, the third and the last have enough flows."""
     per_part = [FEW, 5, FEW, *[0] * 28, FEW]
@@ -339,16 +347,16 @@ def test_a_window_of_one_service_has_as_many_of_its_flows_as_planned(level: Flow
 def test_responders_of_large_flows_are_shared_out(level: FlowLevel) -> None:
     """Three large flows of a class went to two hosts; small ones go where they like."""
     plans = Plans(layout().token_fields)
-    volume = plans.least_volume
-    assert volume < plans.sizes[1]
-    classes = torch.tensor([[4, volume, 9], [4, 0, 8], [4, volume, 7], [4, volume, 9]])
+    outcome = plans.least_large
+    assert outcome < plans.sizes[1]
+    classes = torch.tensor([[4, outcome, 9], [4, 0, 8], [4, outcome, 7], [4, outcome, 9]])
     share = torch.linspace(0.1, 0.9, 4, dtype=torch.float64)
     plans.learn([(classes, share, torch.ones(1).double())])
-    assert plans.large.tolist() == [[4, volume, 7], [4, volume, 9]]
+    assert plans.large.tolist() == [[4, outcome, 7], [4, outcome, 9]]
     assert plans.large_counts.tolist() == [[1, 2]]
     left = Left(plans, plans.learned, strict=True)
     large, small = (
-        int(torch.nonzero(plans.volume == v)[0]) for v in (volume, int(plans.volume.min()))
+        int(torch.nonzero(plans.outcome == v)[0]) for v in (outcome, int(plans.outcome.min()))
     )
     seen = torch.zeros(1, 4, dtype=torch.int64)
     seen[0, plans.places[0]] = 4

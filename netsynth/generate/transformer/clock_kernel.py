@@ -33,19 +33,19 @@ def clock_features(time: float, window: float, features: Array) -> None:
 def plan_features(left: Array, share_left: float, features: Array) -> None:
     """`Plans.features` of one plan, behind those of the clock."""
     at = CLOCK_WIDTH
-    services, volumes = left.shape
+    services, outcomes = left.shape
     total = np.float32(0)
     for service in range(services):
         number = np.float32(0)
-        for volume in range(volumes):
-            number += left[service, volume]
+        for outcome in range(outcomes):
+            number += left[service, outcome]
         total += number
         features[at] = np.float32(math.log1p(number)) / np.float32(4)
         at += 1
-    for volume in range(volumes):
+    for outcome in range(outcomes):
         number = np.float32(0)
         for service in range(services):
-            number += left[service, volume]
+            number += left[service, outcome]
         features[at] = np.float32(math.log1p(number)) / np.float32(4)
         at += 1
     features[at] = np.float32(math.log1p(total)) / np.float32(4)

@@ -49,7 +49,7 @@ def draw_details(
     source = np.zeros((DETAIL_ROWS, width), dtype=np.float32)
     no_large = np.zeros((0, 0), dtype=np.float32)
     nothing = PlanArrays(
-        np.zeros((0, 0, 0), dtype=np.float32), a.volume, -1, -1, -1, no_large, a.book
+        np.zeros((0, 0, 0), dtype=np.float32), a.outcome, -1, -1, -1, no_large, a.book
     )
     left_ns = np.maximum(window_ns - 1 - start_ns, 0.0)
     for first in range(0, start_ns.size, DETAIL_ROWS):

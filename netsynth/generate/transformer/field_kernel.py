@@ -47,13 +47,13 @@ MASKED, UNSEEN, FORBIDDEN, USED_UP = 1, 2, 4, 8
 class PlanArrays(NamedTuple):
     """What is left of the windows' plans; see `plan_left.Left`."""
 
-    left: Array  # float32 [M, services, volumes], of each row
-    volume: Array  # int64 [shapes], volume of each shape
+    left: Array  # float32 [M, services, outcomes], of each row
+    outcome: Array  # int64 [shapes], outcome of each shape
     service: int  # column of the service; -1 where nothing is ruled out
     shape: int  # column of the shape
     responder: int  # column of the responder
     large: Array  # float32 [M, K], large flows left of each row of `book`
-    book: Array  # int64 [K, 3], service, volume and responder
+    book: Array  # int64 [K, 3], service, outcome and responder
 
 
 @compiled
@@ -211,19 +211,19 @@ def _bar_used_up(
     if column == plan.service:
         for i in range(size):
             some = False
-            for volume in range(left.shape[1]):
-                some = some or left[i, volume] > 0
+            for outcome in range(left.shape[1]):
+                some = some or left[i, outcome] > 0
             if not some:
                 barred[i] |= np.uint8(USED_UP)
     if column == plan.shape:
         for i in range(size):
-            if left[tokens[plan.service], plan.volume[i]] <= 0:
+            if left[tokens[plan.service], plan.outcome[i]] <= 0:
                 barred[i] |= np.uint8(USED_UP)
     if column == plan.responder:
-        service, volume = tokens[plan.service], plan.volume[tokens[plan.shape]]
+        service, outcome = tokens[plan.service], plan.outcome[tokens[plan.shape]]
         some = False
         for k in range(plan.book.shape[0]):
-            if not (plan.book[k, 0] == service and plan.book[k, 1] == volume):
+            if not (plan.book[k, 0] == service and plan.book[k, 1] == outcome):
                 continue
             if plan.large[row, k] > 0:
                 if not some:

@@ -40,7 +40,7 @@ class FlowArrays(NamedTuple):
     detail_clock_bias: Array
     join: Array  # float32 [H, H]
     join_bias: Array  # float32 [H]
-    volume: Array  # int64 [shapes], volume of each shape
+    outcome: Array  # int64 [shapes], outcome of each shape
     service_column: int
     shape_column: int
     responder_column: int
@@ -68,7 +68,7 @@ def pack_flow_level(level: FlowLevel) -> FlowArrays:
         detail_clock_bias=as_float32(level.detail_clock.bias),
         join=as_float32(level.join.weight.T),
         join_bias=as_float32(level.join.bias),
-        volume=level.plans.volume.cpu().numpy().astype(np.int64),
+        outcome=level.plans.outcome.cpu().numpy().astype(np.int64),
         service_column=level.plans.places[0],
         shape_column=level.plans.places[1],
         responder_column=level.plans.places[2],

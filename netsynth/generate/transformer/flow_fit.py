@@ -35,9 +35,9 @@ class FlowData:
         held_out: bool [F], flows that decide when to stop.
         first_clock: float32 [CLOCK_WIDTH], at the window's start.
         edges: float64 [P], share of the window at which each part ends, see `plan.part_edges`.
-        until: float32 [P, services] and [P, volumes], flows until the end of each part.
-        before: float32 [C, services] and [C, volumes], flows before every CHUNK-th one.
-        classes: int64 [F, 3], service, volume and responder.
+        until: float32 [P, services] and [P, outcomes], flows until the end of each part.
+        before: float32 [C, services] and [C, outcomes], flows before every CHUNK-th one.
+        classes: int64 [F, 3], service, outcome and responder.
         part: int64 [F], the part that goes on after each flow.
     """
 

@@ -33,10 +33,10 @@ class WindowLanes(NamedTuple):
     sequence: Array  # int64 [W], its place in the cache
     time: Array  # float64 [W], of its last flow
     streams: Array  # uint64 [W]
-    plans: Array  # float32 [W, P, services, volumes], by place in the cache, as are edges
+    plans: Array  # float32 [W, P, services, outcomes], by place in the cache, as are edges
     edges: Array  # float64 [W, P], share of the window at which its parts end
     part: Array  # int64 [W], the part that goes on
-    left: Array  # float32 [W, services, volumes], of that part
+    left: Array  # float32 [W, services, outcomes], of that part
     large: Array  # float32 [W, K], of the window's large flows
     x: Array  # float32 [W rounded up, H], what the transformer sees next
     cache: AttentionCache
@@ -69,7 +69,7 @@ def start_windows(
     Args:
         a: The flow level.
         windows: int64 [W], their numbers.
-        plans: float32 [W, P, services, volumes], flows that each part of them is to have.
+        plans: float32 [W, P, services, outcomes], flows that each part of them is to have.
         edges: float64 [W, P], shares of the windows at which the parts end.
         large: float32 [W, K], large flows that each is to have.
         streams: uint64 [W].
@@ -167,7 +167,7 @@ def _draw_skeletons(
     features = np.zeros(a.clock.shape[0], dtype=np.float32)
     ruling = a.service_column if is_strict else -1
     plan = PlanArrays(
-        lanes.left, a.volume, ruling, a.shape_column, a.responder_column, lanes.large, a.book
+        lanes.left, a.outcome, ruling, a.shape_column, a.responder_column, lanes.large, a.book
     )
     endless = np.full(height, np.inf)
     anywhere = np.full((height, columns), -1.0)
@@ -208,11 +208,11 @@ def _draw_skeletons(
                 lanes.left[kept] = left
                 lanes.large[kept] = lanes.large[row]
             left = lanes.left[kept]
-            service, volume = tokens[row, a.service_column], a.volume[tokens[row, a.shape_column]]
-            left[service, volume] = max(left[service, volume] - np.float32(1), np.float32(0))
+            service, outcome = tokens[row, a.service_column], a.outcome[tokens[row, a.shape_column]]
+            left[service, outcome] = max(left[service, outcome] - np.float32(1), np.float32(0))
             responder = tokens[row, a.responder_column]
             for k in range(a.book.shape[0]):
-                same = a.book[k, 0] == service and a.book[k, 1] == volume
+                same = a.book[k, 0] == service and a.book[k, 1] == outcome
                 if same and a.book[k, 2] == responder:
                     lanes.large[kept, k] = max(lanes.large[kept, k] - np.float32(1), np.float32(0))
             share = time / window_ns
@@ -238,12 +238,12 @@ def next_part(
     """Return the part that goes on, and set `left` to it where it is another.
 
     Args:
-        plan: float32 [P, services, volumes], of the window.
+        plan: float32 [P, services, outcomes], of the window.
         edges: float64 [P], shares of the window at which the parts end.
         part: The part so far.
         share: Share of the window that is gone.
         is_strict: A part ends when nothing is left of it; else when its time is over.
-        left: float32 [services, volumes], what is left of the part.
+        left: float32 [services, outcomes], what is left of the part.
     """
     while part < edges.size - 1 and (left.sum() <= 0 if is_strict else share > edges[part]):
         part += 1

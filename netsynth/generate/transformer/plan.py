@@ -1,9 +1,10 @@
-"""How many flows of each service and volume a part of a window holds, and what is left of them.
+"""How many flows of each service and outcome a part of a window holds, and what is left of them.
 
 Drawn one by one, flows drift: a scan that comes a little too seldom is missing by the thousand at
-the end, of the three flows that carry half of the bytes there may be one or six, and what began in
-the first minute begins whenever it does. So a window has a plan: its time is cut into parts, and
-each part has the number of its flows by service and volume. Each flow is drawn knowing what is
+the end, of the three flows that carry half of the bytes there may be one or six, of sixty
+connections a few too many stay open, and what began in the first minute begins whenever it does.
+So a window has a plan: its time is cut into parts, and each part has the number of its flows by
+service and outcome, their volume and how they open and end. Each flow is drawn knowing what is
 left of the part, as the levels below know what is left of the flow and of the step. The responders
 of its large flows are shared out as well: whom everybody downloads from is no matter of one draw.
 """
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +36,7 @@ class WindowPlans:
     """Plans of W windows, P parts each; those with fewer have empty ones at the end.
 
     Attributes:
-        counts: float32 [W, P, services, volumes], flows of each class.
+        counts: float32 [W, P, services, outcomes], flows of each class.
         edges: float64 [W, P], share of the window at which each part ends.
         spans: float64 [W, P, 2], share at which the first and the last flow of each begin.
         large: float32 [W, K], flows of each row of `Plans.large`.
@@ -50,8 +52,8 @@ class Plans(nn.Module):
     """Plans of the windows learned from, and new ones like them.
 
     Args:
-        fields: Columns of the flow level; the group "volume" of "shape" is the class of a flow's
-            packets.
+        fields: Columns of the flow level; the groups "volume" and "ending" of "shape" are the class
+            of a flow's packets, and of how it opens and ends.
     """
 
     def __init__(self, fields: tuple[TokenField, ...]) -> None:
@@ -59,21 +61,22 @@ class Plans(nn.Module):
         names = [f.name for f in fields]
         self.places = tuple(names.index(name) for name in ("service", "shape", "responder"))
         service, shape, _ = (fields[place] for place in self.places)
-        volume = torch.as_tensor(shape.groups["volume"]).long()
-        self.sizes = service.size, int(volume.max()) + 1
+        pairs = np.stack([shape.groups["volume"], shape.groups["ending"]], axis=1)
+        outcome = torch.as_tensor(np.unique(pairs, axis=0, return_inverse=True)[1].ravel()).long()
+        self.sizes = service.size, int(outcome.max()) + 1
         self.hosts = fields[self.places[2]].size
         self.width = sum(self.sizes) + 2
-        self.register_buffer("volume", volume, persistent=False)
+        self.register_buffer("outcome", outcome, persistent=False)
         self.register_buffer("counts", torch.zeros(1, 1, *self.sizes))
         self.register_buffer("edges", torch.ones(1, 1, dtype=torch.float64))
         self.register_buffer("spans", torch.zeros(1, 1, 2, dtype=torch.float64))
         self.register_buffer("large", torch.zeros(0, 3, dtype=torch.int64))
         self.register_buffer("large_counts", torch.zeros(1, 0))
         is_large = torch.as_tensor(shape.groups["size"]) >= LARGE
-        self.least_volume = int(volume[is_large].min()) if bool(is_large.any()) else self.sizes[1]
-        self.large: Tensor  # int64 [K, 3], service, volume and responder of large flows
+        self.least_large = int(outcome[is_large].min()) if bool(is_large.any()) else self.sizes[1]
+        self.large: Tensor  # int64 [K, 3], service, outcome and responder of large flows
         self.large_counts: Tensor  # float32 [W, K]
-        self.volume: Tensor  # int64 [shapes], volume of each shape
+        self.outcome: Tensor  # int64 [shapes], outcome of each shape, by volume first
         self.counts: Tensor
         self.edges: Tensor
         self.spans: Tensor
@@ -86,12 +89,12 @@ class Plans(nn.Module):
         )
 
     def classes(self, tokens: Tensor) -> Tensor:
-        """Service, volume and responder of flows [F, K]: int64 [F, 3]."""
+        """Service, outcome and responder of flows [F, K]: int64 [F, 3]."""
         service, shape, responder = (tokens[:, place] for place in self.places)
-        return torch.stack([service, self.volume[shape], responder], dim=1)
+        return torch.stack([service, self.outcome[shape], responder], dim=1)
 
     def count(self, classes: Tensor) -> Tensor:
-        """Return the plan that flows of `classes` [F, 3] fulfil: float32 [services, volumes]."""
+        """Return the plan that flows of `classes` [F, 3] fulfil: float32 [services, outcomes]."""
         plan = torch.zeros(self.sizes, device=classes.device)
         ones = torch.ones(classes.shape[0], device=plan.device)
         return plan.index_put_((classes[:, 0], classes[:, 1]), ones, accumulate=True)
@@ -122,7 +125,7 @@ class Plans(nn.Module):
 
     def _learn_large(self, windows: list[Tensor]) -> None:
         """Keep the responders of large flows of windows, those of the largest first."""
-        large = [classes[classes[:, 1] >= self.least_volume] for classes in windows]
+        large = [classes[classes[:, 1] >= self.least_large] for classes in windows]
         rows, place = torch.unique(torch.cat(large), dim=0, return_inverse=True)
         order = torch.argsort(rows[:, 1], descending=True, stable=True)[:LARGEST_BOOK]
         self.large = rows[order]
@@ -181,12 +184,12 @@ class Plans(nn.Module):
         some = bool((plans.counts.sum((1, 2, 3)) > 0).all())
         return plans, not set(allowed) - {"service"} and some
 
-    def features(self, services: Tensor, volumes: Tensor, share_left: Tensor) -> Tensor:
+    def features(self, services: Tensor, outcomes: Tensor, share_left: Tensor) -> Tensor:
         """Describe what is left of a part.
 
         Args:
             services: Flows left by service, float32 [..., services].
-            volumes: Flows left by volume, float32 [..., volumes].
+            outcomes: Flows left by outcome, float32 [..., outcomes].
             share_left: Share of the window's time until the part ends, float32 [...].
 
         Returns:
@@ -194,7 +197,7 @@ class Plans(nn.Module):
         """
         total = services.sum(-1)
         pace = torch.log(share_left.clamp(min=1e-7) / (total + 1)) / 8
-        both = torch.cat([services, volumes, total[..., None]], dim=-1)
+        both = torch.cat([services, outcomes, total[..., None]], dim=-1)
         return torch.cat([torch.log1p(both.clamp(min=0)) / 4, pace[..., None]], dim=-1)
 
     def _load_from_state_dict(

@@ -18,7 +18,7 @@ class Left:
         self.strict = strict
         self.row = torch.arange(windows.counts.shape[0], device=windows.counts.device)
         self.part = torch.zeros_like(self.row)
-        self.left = windows.counts[:, 0].clone()  # float32 [W, services, volumes]
+        self.left = windows.counts[:, 0].clone()  # float32 [W, services, outcomes]
         self.large = windows.large.clone()  # float32 [W, K]
         self._go_on(torch.zeros_like(self.row, dtype=torch.float64))
 
@@ -69,7 +69,7 @@ class Left:
         if name == "shape":
             rows = torch.arange(seen.shape[0], device=seen.device)
             service = seen[:, self.plans.places[0]]
-            return self.left[rows, service][:, self.plans.volume] > 0
+            return self.left[rows, service][:, self.plans.outcome] > 0
         if name == "responder":
             return self._responders(seen)
         return None
@@ -79,7 +79,7 @@ class Left:
         if self.plans.large.shape[0] == 0:
             return None
         service, shape = (seen[:, place] for place in self.plans.places[:2])
-        own = torch.stack([service, self.plans.volume[shape]], dim=1)
+        own = torch.stack([service, self.plans.outcome[shape]], dim=1)
         rows, places = torch.nonzero(
             (self.plans.large[None, :, :2] == own[:, None]).all(2) & (self.large > 0), as_tuple=True
         )
