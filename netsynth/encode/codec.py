@@ -93,6 +93,7 @@ class Codec:
     least_sizes: IntArray  # smallest payloads of services [S, 2], see `fit_least_sizes`
     speakers: NDArray[np.int8]  # who speaks first on services [S], see `fit_speakers`
     load: Load  # that no window exceeds
+    losses: float  # share of segments ahead of what nothing fills, see `fit_losses`
     static: StaticCodec | None = None
 
     @property
@@ -331,6 +332,7 @@ class Codec:
             "tick_ns": self.tick_ns,
             "first_ns": self.first_ns,
             "label_names": list(self.label_names),
+            "losses": self.losses,
         }
         records = self.records
         arrays: dict[str, Array] = {"hosts.addresses": self.hosts.addresses}
@@ -393,6 +395,7 @@ class Codec:
                 speakers=arrays["speakers"],
                 least_sizes=arrays["least_sizes"],
                 load=Load.from_arrays("load", arrays),
+                losses=float(header["losses"]),
                 records=RecordCodec(
                     kinds=Vocabulary.from_arrays("records.kinds", arrays), **record
                 ),

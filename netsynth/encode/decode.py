@@ -14,6 +14,7 @@ from netsynth.encode.hosts import RARE_V4, RARE_V6, SPECIAL, as_keys, from_bits,
 from netsynth.encode.least_sizes import raise_sizes
 from netsynth.encode.load import hold_to
 from netsynth.encode.lone_pairs import spread_pairs
+from netsynth.encode.losses import mend_losses
 from netsynth.encode.port_allocator import Lives, PortAllocator
 from netsynth.encode.records import fill_forward
 from netsynth.encode.speakers import order_speakers
@@ -132,6 +133,7 @@ def decode(
         label_names=codec.label_names,
     )
     flows = order_speakers(flows, column["service"], codec.speakers)
+    flows = mend_losses(flows, codec.losses, rng)
     return flows if free.all() else take_flows(flows, np.flatnonzero(free))
 
 

@@ -15,6 +15,7 @@ from netsynth.encode.hosts import HostCodec, as_keys, fit_host_codec
 from netsynth.encode.least_sizes import fit_least_sizes
 from netsynth.encode.load import fit_load
 from netsynth.encode.lone_pairs import NO_PAIRS, fit_lone_pairs
+from netsynth.encode.losses import fit_losses
 from netsynth.encode.records import fit_record_codec
 from netsynth.encode.series import aggregate
 from netsynth.encode.source_ports import fit_source_port_codec
@@ -126,6 +127,7 @@ def fit_codec(
         least_sizes=fit_least_sizes(tables, tokens, size=service.size),
         speakers=fit_speakers(tables, tokens, size=service.size),
         load=fit_load(flow_tables),
+        losses=fit_losses(tables),
     )
     codec = dataclasses.replace(codec, lone_pairs=_lone_pairs(codec, tables, tokens))
     if not static:
