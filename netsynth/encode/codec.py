@@ -28,7 +28,7 @@ from netsynth.encode.durations import in_trips, lasting, stretches
 from netsynth.encode.hosts import HostCodec, to_bits
 from netsynth.encode.load import Load
 from netsynth.encode.port_allocator import PortAllocator
-from netsynth.encode.records import GAP_RULERS, RecordCodec
+from netsynth.encode.records import GAP_RULERS, RecordCodec, brings_news
 from netsynth.encode.series import SeriesConfig, aggregate
 from netsynth.encode.source_ports import SourcePortCodec
 from netsynth.encode.static import StaticCodec, static_columns
@@ -189,6 +189,8 @@ class Codec:
             "reverse": kinds.rows[:, 1],
             "payload": kinds.rows[:, 2],
             "state": state_bits(kinds.rows[:, 0], kinds.rows[:, 1], kinds.rows[:, 3]),
+            "brings": brings_news(kinds.rows),
+            "ack_class": kinds.rows[:, 5],
         }
         return (
             TokenField(name="kind", size=kinds.size, groups=groups),

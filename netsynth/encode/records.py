@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from netsynth.encode.columns import FlowColumns
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.numbers import Array, IntArray, NumberCodec, fit_number_codec
-from netsynth.tables import TCP, FlowTable
+from netsynth.tables import AHEAD, FIN, IN_ORDER, SYN, TCP, FlowTable
 
 KIND_COLUMNS = (
     "protocol", "reverse", "payload", "tcp_flags", "segment", "ack_class", "icmp", "other_meta",
@@ -85,6 +85,14 @@ def kind_rows(flows: FlowTable, columns: FlowColumns) -> IntArray:
         flows.segment, flows.ack_class, packets.icmp, columns.other_meta, columns.bare,
     )  # fmt: skip
     return np.stack([np.asarray(part, dtype=np.int64) for part in parts], axis=1)
+
+
+def brings_news(kinds: IntArray) -> IntArray:
+    """1 for rows of KIND_COLUMNS [M, 9] that bring what TCP has to acknowledge for the first time:
+    data, SYN or FIN that are no repetition; int64 [M]."""
+    fills = (kinds[:, 2] > 0) | (kinds[:, 3] & (SYN | FIN) > 0)
+    new = (kinds[:, 4] == IN_ORDER) | (kinds[:, 4] == AHEAD)
+    return ((kinds[:, 0] == TCP) & fills & new).astype(np.int64)
 
 
 def before_in_direction(flows: FlowTable, values: IntArray) -> IntArray:

@@ -105,6 +105,8 @@ def embed_context(
         lanes.owed[place],
         lanes.windows[place, 0],
         lanes.windows[place, 1],
+        count_bucket[min(lanes.unheard[place, 0], last)],
+        count_bucket[min(lanes.unheard[place, 1], last)],
     )
     for column in range(a.progress_start.size):
         add_to(x, a.progress[a.progress_start[column] + buckets[column]])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from netsynth.generate.transformer.pace import LATE, run_ns
 from netsynth.generate.transformer.record_level import AROUND, RECENT, RecordContext
+from netsynth.generate.transformer.unheard import unheard_before
 from netsynth.numbers import Array, FloatArray, IntArray
 from netsynth.steps import REST
 from netsynth.tables import EncodedTrace, ruler_ns
@@ -60,6 +61,8 @@ def record_context(
     low = np.maximum(step * step_ns - before_ns, 0)
     high = (step + 1) * step_ns - before_ns
     targets = record_targets(trace)
+    groups = trace.record_fields[0].groups
+    brings, ack_class = (groups[name][targets[:, 0]] for name in ("brings", "ack_class"))
     gaps = record_gaps(trace)
     opposite = reverse != reverse[first]
     answer, reply = _due_rows(opposite, flow, len(trace))  # [F]
@@ -104,6 +107,7 @@ def record_context(
         gap_high=torch.as_tensor(np.maximum(high, low + 1)),
         recent=torch.as_tensor(_recent(trace.record_ns, position)),
         windows=torch.as_tensor(_windows(targets[:, 3], reverse, first)),
+        unheard=torch.as_tensor(unheard_before(first, reverse, brings, ack_class)),
         around=torch.as_tensor(series_around(trace)[row]),
         history=torch.as_tensor(_history(told, position, count=history)),
     )

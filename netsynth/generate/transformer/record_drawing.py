@@ -21,6 +21,7 @@ from netsynth.generate.transformer.record_level import (
     RecordLevel,
     strays,
 )
+from netsynth.generate.transformer.unheard import hear_all
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class _Lanes:
     step_left: Tensor
     row: Tensor  # row of the series
     windows: Tensor  # window token told last in each direction
+    unheard: Tensor  # segments not acknowledged yet
     history: Tensor
     out: dict[str, Tensor] = field(default_factory=dict)
 
@@ -129,6 +131,7 @@ def _begin(
         step_left=values[first_row[rows], :2].clone(),
         row=first_row[rows].clone(),
         windows=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
+        unheard=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
         history=torch.zeros(rows.numel(), history, 5, dtype=torch.int64, device=rows.device),
     )
 
@@ -195,6 +198,7 @@ def _draw_lanes(
             gap_high=high,
             recent=recent,
             windows=lanes.windows[here],
+            unheard=lanes.unheard[here],
             around=around[row],
             history=lanes.history[here],
         )
@@ -217,6 +221,8 @@ def _draw_lanes(
         lanes.time[here] = time + gap
         window = tokens[:, WINDOW, None]
         lanes.windows[here] = torch.where((spent * window) > 0, window, lanes.windows[here])
+        brings, ack_class = level.kind_brings[tokens[:, 0]], level.kind_ack_class[tokens[:, 0]]
+        lanes.unheard[here] = hear_all(lanes.unheard[here], reverse, brings, ack_class)
         lanes.history[here, 1:] = lanes.history[here, :-1].clone()
         lanes.history[here, 0] = tokens + 1
         place = first + position

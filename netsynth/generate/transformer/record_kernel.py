@@ -38,6 +38,7 @@ from netsynth.generate.transformer.record_level import (
     RETRIES,
     WINDOW,
 )
+from netsynth.generate.transformer.unheard import hear
 from netsynth.numbers import Array
 
 
@@ -78,6 +79,7 @@ def draw_rows(
         low=np.zeros(FLOWS),
         high=np.zeros(FLOWS),
         windows=np.zeros((FLOWS, 2), dtype=np.int64),
+        unheard=np.zeros((FLOWS, 2), dtype=np.int64),
         history=np.zeros((FLOWS, *a.history.shape), dtype=np.int64),
         base=np.zeros((FLOWS, width), dtype=np.float32),
         token=np.zeros((FLOWS, PARTS), dtype=np.int64),
@@ -158,6 +160,7 @@ def _begin(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: 
     lanes.due_reply[place] = 0
     lanes.first_reverse[place] = 0
     lanes.windows[place] = 0
+    lanes.unheard[place] = 0
     lanes.history[place] = 0
     base = lanes.base[place]
     base[:] = a.flow_bias
@@ -185,6 +188,7 @@ def _finish(
     lanes.time[place] += lanes.gap[place]
     if token[WINDOW] > 0:
         lanes.windows[place, way] = token[WINDOW]
+    hear(lanes.unheard[place], way, a.kind_brings[token[KIND]], a.kind_ack_class[token[KIND]])
     answers = 1 if way != lanes.first_reverse[place] else 0
     ruled = per_delay_token(a, lanes.gap[place], flows.delays[flow, 1 - answers])
     _set_due(lanes, place, answers, flows.delays[flow, 1])

@@ -57,6 +57,7 @@ class RecordContext:
         recent: float64 [M, 3], mean gap of the last RECENT records, -1 where there are fewer: a
             sender that is held to a rate pauses when it has sent a lot.
         windows: int64 [M, 2], window token told last in each direction, 0 where none was.
+        unheard: int64 [M, 2], segments of each direction not acknowledged yet, see `unheard.py`.
         around: float32 [M, AROUND].
         history: int64 [M, R, 5], tokens of the last R records plus 1, newest first, 0: none; the
             last column tells their gaps in units of the delay of the side that sent them.
@@ -77,6 +78,7 @@ class RecordContext:
     gap_high: Tensor
     recent: Tensor
     windows: Tensor
+    unheard: Tensor
     around: Tensor
     history: Tensor
 
@@ -119,14 +121,14 @@ class RecordLevel(nn.Module):
         )
         self.history_out = nn.Linear(config.record_history * sum(widths), wide)
         self.around_out = nn.Linear(AROUND, wide)
-        counts = [COUNT_BUCKETS] * 5
+        counts, heard = [COUNT_BUCKETS] * 5, [COUNT_BUCKETS] * 2
         byte_sizes = [self.length.size, self.length.size, SIZE_BUCKETS, SIZE_BUCKETS]
         times = [gap.size] * 8 + [gap.size + 1] * 3 + [per_delay.size + 1] * 2
         self.progress = FieldEmbedding(
             tuple(
                 TokenField(name=str(i), size=s)
                 for i, s in enumerate(
-                    [*counts, *byte_sizes, *times, 2, STATES, window.size, window.size]
+                    [*counts, *byte_sizes, *times, 2, STATES, window.size, window.size, *heard]
                 )
             ),
             width=wide,
@@ -166,6 +168,8 @@ class RecordLevel(nn.Module):
         self.is_exact: Tensor
         self.register_buffer("shape_state", torch.as_tensor(shape.groups["state"]), False)
         self.register_buffer("kind_state", torch.as_tensor(kind.groups["state"]), False)
+        for name in ("brings", "ack_class"):
+            self.register_buffer(f"kind_{name}", torch.as_tensor(kind.groups[name]), False)
         runs = torch.zeros(service.size, RUNS, dtype=torch.float64)
         self.register_buffer("fastest_runs", runs)
         self.fastest_runs: Tensor  # ns, see pace.fastest_runs
@@ -173,6 +177,8 @@ class RecordLevel(nn.Module):
         self.by_delay: Tensor  # whose gaps may be told in units of a delay, see rulers
         self.shape_state: Tensor
         self.kind_state: Tensor
+        self.kind_brings: Tensor  # 1 where it brings what is to be acknowledged
+        self.kind_ack_class: Tensor
         self.of_protocol: Tensor
         self.kind_reverse: Tensor
         self.kind_payload: Tensor
@@ -219,6 +225,7 @@ class RecordLevel(nn.Module):
                 context.due_reply.long(),
                 context.owed,
                 *context.windows.unbind(1),
+                *(_count_bucket(c) for c in context.unheard.unbind(1)),
             ],
             dim=1,
         )
