@@ -103,7 +103,8 @@ def some_lanes(
     lanes = Lanes(
         flow=number, position=position, owed=random.integers(0, 64, ROWS), left=left,
         bytes_left=random.choice([0, 7, 600, 90_000], (ROWS, 2)),
-        step_left=np.minimum(left, random.choice([1, 3, 60], (ROWS, 2))), row=number.copy(),
+        step_left=np.minimum(left, random.choice([1, 3, 60], (ROWS, 2))),
+        step_bytes=random.choice([-3, 0, 9, 4000], (ROWS, 2)), row=number.copy(),
         time=now, due=due, due_reply=((due >= 0) & (number % 2 > 0)).astype(np.int64),
         first_reverse=number % 3 // 2, low=np.zeros(ROWS), high=np.zeros(ROWS),
         windows=random.integers(0, level.sizes[WINDOW], (ROWS, 2)),
@@ -136,7 +137,8 @@ def context_of(
                 before = time_ns[row * LONGEST + lanes.position[row] - 1 - count]
                 recent[row, place] = (lanes.time[row] - before) / count
     columns = (
-        lanes.position, lanes.owed, lanes.left, lanes.step_left, lanes.bytes_left,
+        lanes.position, lanes.owed, lanes.left, lanes.step_left, lanes.step_bytes,
+        lanes.bytes_left,
         flows.exact,
         np.maximum(flows.end_ns - lanes.time, 0), flows.delays, due_left, lanes.due_reply > 0,
         lanes.first_reverse > 0, low, high, recent, lanes.windows,

@@ -26,6 +26,7 @@ from netsynth.generate.transformer.record_arrays import (
 )
 from netsynth.generate.transformer.record_lanes import FlowsToDraw, Lanes
 from netsynth.generate.transformer.record_level import (
+    BALANCES,
     RECENT,
     SIZE_BUCKETS,
 )
@@ -50,6 +51,7 @@ def embed_context(
         row = min(lanes.row[place] + 1, flows.series_offsets[flow + 1] - 1)
         lanes.row[place] = row
         step_left[0], step_left[1] = flows.values[row, 0], flows.values[row, 1]
+        lanes.step_bytes[place] = flows.values[row, 2:]
     row = lanes.row[place]
     grid = flows.step[row] * step_ns
     low = max(grid - time, 0.0)
@@ -88,6 +90,8 @@ def embed_context(
         to_token(numbers, LENGTH_TABLE, float(min(max(bytes_left[1], 0), 65535))),
         _size_bucket(bytes_left[0]),
         _size_bucket(bytes_left[1]),
+        _size_bucket(lanes.step_bytes[place, 0]),
+        _size_bucket(lanes.step_bytes[place, 1]),
         to_token(numbers, GAP_TABLE, time_left),
         to_token(numbers, GAP_TABLE, time_left / max(left[0] + left[1], 1)),
         to_token(numbers, GAP_TABLE, due_left),
@@ -107,6 +111,8 @@ def embed_context(
         lanes.windows[place, 1],
         count_bucket[min(lanes.unheard[place, 0], last)],
         count_bucket[min(lanes.unheard[place, 1], last)],
+        _balance(step_left),
+        _balance(left),
     )
     for column in range(a.progress_start.size):
         add_to(x, a.progress[a.progress_start[column] + buckets[column]])
@@ -142,6 +148,14 @@ def per_delay_token(a: RecordArrays, time: float, delay: float) -> int:
     if delay <= 0:
         return 0
     return 1 + to_token(a.numbers, DELAY_TABLE, time / max(delay, 1.0))
+
+
+@compiled
+def _balance(counts: Array) -> int:
+    """`record_level._balance` of one row."""
+    ratio = math.log2((max(counts[0], 0) + 0.5) / (max(counts[1], 0) + 0.5))
+    half = BALANCES // 2
+    return int(min(max(math.floor(3 * ratio + 0.5), -half), half)) + half
 
 
 @compiled

@@ -54,6 +54,7 @@ def record_context(
     row = series_row(trace)
     row_first = np.searchsorted(row, np.arange(trace.series_step.size))[row]
     step_left = trace.series_values[row, :2] - _sum_before(ones, row_first)
+    step_bytes = trace.series_values[row, 2:] - _sum_before(data, row_first)
     before_ns = np.concatenate([[0], trace.record_ns[:-1]])
     before_ns = np.where(position == 0, trace.record_ns, before_ns).astype(np.float64)
     step_ns = trace.window_ns / trace.step_count
@@ -96,6 +97,7 @@ def record_context(
         position=torch.as_tensor(position),
         left=torch.as_tensor(left),
         step_left=torch.as_tensor(np.maximum(step_left, 0)),
+        step_bytes=torch.as_tensor(step_bytes),
         bytes_left=torch.as_tensor(bytes_left),
         exact=torch.as_tensor(exact[flow]),
         time_left=torch.as_tensor(np.maximum(end_ns - before_ns, 0)),

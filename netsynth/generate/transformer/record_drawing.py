@@ -45,6 +45,7 @@ class _Lanes:
     bytes_left: Tensor
     exact: Tensor  # whether they are told exactly, bool [M, 2]
     step_left: Tensor
+    step_bytes: Tensor
     row: Tensor  # row of the series
     windows: Tensor  # window token told last in each direction
     unheard: Tensor  # segments not acknowledged yet
@@ -129,6 +130,7 @@ def _begin(
         bytes_left=totals.packets_and_bytes[rows, 2:].clone(),
         exact=level.exact(flows.tokens[rows]),
         step_left=values[first_row[rows], :2].clone(),
+        step_bytes=values[first_row[rows], 2:].clone(),
         row=first_row[rows].clone(),
         windows=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
         unheard=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
@@ -160,6 +162,7 @@ def _draw_lanes(
         row = torch.where(exhausted, (lanes.row[here] + 1).clamp(max=last_row), lanes.row[here])
         lanes.row[here] = row
         step_left = torch.where(exhausted[:, None], values[row, :2], lanes.step_left[here])
+        step_bytes = torch.where(exhausted[:, None], values[row, 2:], lanes.step_bytes[here])
         time = lanes.time[here]
         grid = step[row].double() * step_ns
         low = (grid - time).clamp(min=0)
@@ -187,6 +190,7 @@ def _draw_lanes(
             owed=lanes.owed[here],
             left=lanes.left[here],
             step_left=step_left,
+            step_bytes=step_bytes,
             bytes_left=lanes.bytes_left[here],
             exact=lanes.exact[here],
             time_left=time_left,
@@ -217,6 +221,7 @@ def _draw_lanes(
         spent = torch.stack([1 - reverse, reverse], dim=1)
         lanes.left[here] -= spent
         lanes.step_left[here] = (step_left - spent).clamp(min=0)
+        lanes.step_bytes[here] = step_bytes - spent * size[:, None]
         lanes.bytes_left[here] -= spent * size[:, None]
         lanes.time[here] = time + gap
         window = tokens[:, WINDOW, None]

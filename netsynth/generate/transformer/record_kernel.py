@@ -71,6 +71,7 @@ def draw_rows(
         left=np.zeros((FLOWS, 2), dtype=np.int64),
         bytes_left=np.zeros((FLOWS, 2), dtype=np.int64),
         step_left=np.zeros((FLOWS, 2), dtype=np.int64),
+        step_bytes=np.zeros((FLOWS, 2), dtype=np.int64),
         row=np.zeros(FLOWS, dtype=np.int64),
         time=np.zeros(FLOWS),
         due=np.zeros(FLOWS),
@@ -153,6 +154,7 @@ def _begin(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: 
         lanes.left[place, way] = flows.totals[flow, way]
         lanes.bytes_left[place, way] = flows.totals[flow, 2 + way]
         lanes.step_left[place, way] = flows.values[flows.series_offsets[flow], way]
+        lanes.step_bytes[place, way] = flows.values[flows.series_offsets[flow], 2 + way]
     lanes.row[place] = flows.series_offsets[flow]
     lanes.time[place] = flows.start_ns[flow]
     delay = flows.delays[flow, 0]
@@ -184,6 +186,7 @@ def _finish(
         lanes.first_reverse[place] = way
     lanes.left[place, way] -= 1
     lanes.step_left[place, way] = max(lanes.step_left[place, way] - 1, 0)
+    lanes.step_bytes[place, way] -= lanes.size[place]
     lanes.bytes_left[place, way] -= lanes.size[place]
     lanes.time[place] += lanes.gap[place]
     if token[WINDOW] > 0:

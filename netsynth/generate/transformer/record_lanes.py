@@ -55,6 +55,7 @@ class Lanes(NamedTuple):
     left: Array  # int64 [B, 2]
     bytes_left: Array  # int64 [B, 2]
     step_left: Array  # int64 [B, 2]
+    step_bytes: Array  # int64 [B, 2]
     row: Array  # int64 [B], of the series
     time: Array  # float64 [B]
     due: Array  # float64 [B], when the answer, then the reply is due, -1 once they came

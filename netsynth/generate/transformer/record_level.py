@@ -25,6 +25,7 @@ AROUND = 17  # numbers that describe the series around the record
 COUNT_BUCKETS, SIZE_BUCKETS = 48, 48
 STRANGE = 15.0  # nats taken from kinds that the flow's state, bytes or flags owed speak against
 ANY_BYTES = 1 << 40  # more than any record has
+BALANCES = 33  # classes of how many packets either way there are to one the other way
 RECENT = (8, 32, 128)  # records whose pace is told
 STATES = 64  # combinations of state bits
 FORWARD_STATES, REVERSE_STATES = 1 | 4 | 16, 2 | 8 | 32  # SYN, FIN, RST; see encode's STATE_*
@@ -42,6 +43,7 @@ class RecordContext:
         owed: int64 [M], bits of the flow's TCP state (SYN, FIN, RST either way) not yet shown.
         left: int64 [M, 2], packets left in the flow, forward and reverse.
         step_left: int64 [M, 2], the same in the step the record falls in.
+        step_bytes: int64 [M, 2], bytes left in that step; may be below 0.
         bytes_left: int64 [M, 2], as well as the flow's tokens tell it; may be below 0.
         exact: bool [M, 2], they tell the bytes of the direction exactly: none are left over.
         time_left: float64 [M], ns until the flow ends, as well as its tokens tell it.
@@ -67,6 +69,7 @@ class RecordContext:
     owed: Tensor
     left: Tensor
     step_left: Tensor
+    step_bytes: Tensor
     bytes_left: Tensor
     exact: Tensor
     time_left: Tensor
@@ -121,16 +124,13 @@ class RecordLevel(nn.Module):
         )
         self.history_out = nn.Linear(config.record_history * sum(widths), wide)
         self.around_out = nn.Linear(AROUND, wide)
-        counts, heard = [COUNT_BUCKETS] * 5, [COUNT_BUCKETS] * 2
-        byte_sizes = [self.length.size, self.length.size, SIZE_BUCKETS, SIZE_BUCKETS]
+        counts = [COUNT_BUCKETS] * 5
+        byte_sizes = [self.length.size] * 2 + [SIZE_BUCKETS] * 4
         times = [gap.size] * 8 + [gap.size + 1] * 3 + [per_delay.size + 1] * 2
+        sides = [window.size] * 2 + [COUNT_BUCKETS] * 2 + [BALANCES] * 2
+        told = enumerate([*counts, *byte_sizes, *times, 2, STATES, *sides])
         self.progress = FieldEmbedding(
-            tuple(
-                TokenField(name=str(i), size=s)
-                for i, s in enumerate(
-                    [*counts, *byte_sizes, *times, 2, STATES, window.size, window.size, *heard]
-                )
-            ),
+            tuple(TokenField(name=str(i), size=size) for i, size in told),
             width=wide,
         )
         self.blocks = nn.ModuleList(
@@ -209,6 +209,7 @@ class RecordLevel(nn.Module):
                 *(_count_bucket(c) for c in context.step_left.unbind(1)),
                 *(self.length.bucket(b.clamp(0, 65535)) for b in context.bytes_left.unbind(1)),
                 *(_size_bucket(b) for b in context.bytes_left.unbind(1)),
+                *(_size_bucket(b) for b in context.step_bytes.unbind(1)),
                 self.gap.bucket(context.time_left),
                 self.gap.bucket(context.time_left / context.left.sum(1).clamp(min=1)),
                 self.gap.bucket(context.due_left.clamp(min=0)),
@@ -226,6 +227,8 @@ class RecordLevel(nn.Module):
                 context.owed,
                 *context.windows.unbind(1),
                 *(_count_bucket(c) for c in context.unheard.unbind(1)),
+                _balance(context.step_left),
+                _balance(context.left),
             ],
             dim=1,
         )
@@ -397,6 +400,13 @@ def _size_bucket(size: Tensor) -> Tensor:
         .long()
         .clamp(0, SIZE_BUCKETS - 1)
     )
+
+
+def _balance(counts: Tensor) -> Tensor:
+    """Class of forward to reverse of counts [M, 2], a third of an octave each: int64 [M]."""
+    forward, reverse = (counts.clamp(min=0).double() + 0.5).unbind(1)
+    place = torch.floor(3 * torch.log2(forward / reverse) + 0.5).long()
+    return BALANCES // 2 + place.clamp(-(BALANCES // 2), BALANCES // 2)
 
 
 def strays(owed: Tensor, bytes_left: Tensor, exact: Tensor) -> Tensor:

@@ -121,6 +121,11 @@ def fit_series(
     test, train = np.sort(chosen[:held]), chosen[held:]
     size = int(np.clip(count // 16, 4, 256))
 
+    known = torch.ones(data.tokens.shape[0], dtype=torch.bool, device=device)
+    known[torch.as_tensor(data.offsets[1:] - 1, device=device)] = False  # the last follows
+    value = data.left - torch.cat([data.left[1:], data.left[-1:]])
+    level.set_prior(data.tokens[known], value[known], data.left[known])
+
     def loss(rows: IntArray) -> Tensor:
         flows, phases, tokens, left, valid, first = data.batch(rows)
         return level.loss(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,13 @@ from netsynth.generate.transformer.number_arrays import (
     pack_numbers,
     to_token,
 )
-from netsynth.generate.transformer.series_level import PARTS, SeriesLevel
+from netsynth.generate.transformer.series_level import (
+    FINENESS,
+    GUIDES,
+    PARTS,
+    REACH,
+    SeriesLevel,
+)
 from netsynth.numbers import Array, IntArray
 
 FLOWS = 32  # flows side by side
@@ -51,6 +58,8 @@ class SeriesArrays(NamedTuple):
     parts: Array  # int64 [5, 7], where in `weights` each part finds its own, see BEFORE
     flow: Array  # float32 [H, H]
     flow_bias: Array  # float32 [H]
+    off_share: Array  # float32 [5, 2 * REACH + 1], see `SeriesLevel`
+    octave: Array  # float64, of each token, places as in `numbers.rows`
     hidden_width: int
 
 
@@ -83,6 +92,10 @@ def pack_series_level(level: SeriesLevel) -> SeriesArrays:
         parts=parts,
         flow=as_float32(level.flow.weight.T),
         flow_bias=as_float32(level.flow.bias),
+        off_share=as_float32(level.off_share),
+        octave=np.concatenate(
+            [getattr(level, f"octave_{part}").cpu().numpy() for part in range(COUNT)]
+        ),
         hidden_width=first.out_features,
     )
 
@@ -294,6 +307,7 @@ def _draw_parts(
             place = lane[row]
             ahead = last[flow[row]] - lanes.step[place]
             amount = max(ahead, 1) if part == 0 else lanes.left[place, part - 1]
+            _add_off_share(a, part, float(amount), value[row], lanes.left[place], logits[i])
             chosen = _pick_up_to(
                 a, part, logits[i], float(amount), next_uniform(streams, flow[row])
             )
@@ -312,6 +326,23 @@ def _draw_parts(
             for row in range(rows):
                 at_token = at[EMBED] + token[row, 0] * width
                 add_to(state[row], a.weights[at_token : at_token + width])
+
+
+@compiled
+def _add_off_share(
+    a: SeriesArrays, part: int, share: float, value: Array, left: Array, logits: Array
+) -> None:
+    """Add what speaks for and against amounts by their share; see `SeriesLevel._logits`."""
+    guide = GUIDES[part]
+    if guide >= 0:
+        if left[guide - 1] <= 0:
+            return
+        share = value[guide - 1] * float(left[part - 1]) / left[guide - 1]
+    octave = math.log2(share + 0.5)
+    first = a.numbers.row_start[part]
+    for i in range(a.numbers.size[part]):
+        off = math.floor(FINENESS * (a.octave[first + i] - octave) + 0.5)
+        logits[i] += a.off_share[part, REACH + min(max(off, -REACH), REACH)]
 
 
 @compiled

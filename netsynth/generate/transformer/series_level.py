@@ -18,6 +18,8 @@ from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.tables import TokenField
 
 PHASES = 24  # buckets of where in its step a flow starts and ends
+REACH, FINENESS = 16, 4  # classes either side of a part's share, and of them an octave
+GUIDES = (-1, -1, 1, 1, 2)  # the part drawn before that tells of what share of the rest goes
 PARTS = ("skip", "packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse")
 
 
@@ -61,6 +63,10 @@ class SeriesLevel(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(config.hidden, t.size) for t in self.tables)
         for module in [*self.embed, *self.heads]:
             nn.init.normal_(module.weight, std=0.05)
+        # what speaks for and against amounts by how far they are off the part's share
+        self.off_share = nn.Parameter(torch.zeros(len(PARTS), 2 * REACH + 1))
+        for part, table in enumerate(self.tables):
+            self.register_buffer(f"octave_{part}", _octave(table.rows[:, [0, -1]].mean(1)), False)
         self.dropout = nn.Dropout(config.dropout)
 
     def flow_vector(self, tokens: Tensor, room: Tensor, reach: Tensor) -> Tensor:
@@ -101,11 +107,13 @@ class SeriesLevel(nn.Module):
         x = self.inputs(flow[:, None].expand(-1, tokens.shape[1], -1), before, left)
         zero = torch.zeros(tokens.shape[0], dtype=torch.int64, device=flow.device)
         state = self.transformer(self.dropout(x), first_position=zero)
+        value = (left - torch.cat([left[:, 1:], left[:, -1:]], dim=1))[valid]
         state, tokens = state[valid], tokens[valid]
         left, first = left[valid], first[valid]
         total = torch.zeros(state.shape[0], device=flow.device)
         for part in range(len(PARTS)):
-            logits = self._logits(part, state, left[:, part])
+            share = expected_share(part, value, left)
+            logits = self._logits(part, state, left[:, part], share)
             loss = torch.nn.functional.cross_entropy(logits, tokens[:, part], reduction="none")
             if part == 0:
                 loss = loss.masked_fill(first, 0.0)
@@ -113,12 +121,48 @@ class SeriesLevel(nn.Module):
             state = state + self.dropout(self.embed[part](tokens[:, part]))
         return total
 
-    def _logits(self, part: int, state: Tensor, left: Tensor) -> Tensor:
-        """Logits [M, size] of a part, tokens beyond what is left [M] excluded."""
+    def set_prior(self, tokens: Tensor, value: Tensor, left: Tensor) -> None:
+        """Start the outputs at the frequencies of tokens, and of how far off shares they are.
+
+        Args:
+            tokens: int64 [S, 5], of the steps to learn from.
+            value: float64 [S, 5], packets and bytes of the steps.
+            left: float64 [S, 5].
+        """
+        with torch.no_grad():
+            for part, head in enumerate(self.heads):
+                count = torch.bincount(tokens[:, part], minlength=self.tables[part].size).float()
+                usual = (count + 0.05) / (count + 0.05).sum()
+                head.bias.copy_(usual.log())  # type: ignore[operator]
+                share = expected_share(part, value, left)
+                known = torch.nonzero(share >= 0)[:, 0]
+                if known.numel() == 0:
+                    continue
+                classes = self._off_share(part, share[known])  # [S, size]
+                seen = classes.gather(1, tokens[known, part][:, None])[:, 0]
+                seen = torch.bincount(seen, minlength=2 * REACH + 1).float()
+                chance = torch.zeros_like(seen).index_add_(
+                    0, classes.flatten(), usual.expand(known.numel(), -1).flatten()
+                )
+                self.off_share[part] = ((seen + 0.5) / (chance + 0.5)).log()
+
+    def _off_share(self, part: int, share: Tensor) -> Tensor:
+        """Class of how far each token is off shares [M]: int64 [M, size]."""
+        octave: Tensor = getattr(self, f"octave_{part}")
+        off = octave[None] - _octave(share)[:, None]
+        return REACH + torch.floor(FINENESS * off + 0.5).long().clamp(-REACH, REACH)
+
+    def _logits(self, part: int, state: Tensor, left: Tensor, share: Tensor) -> Tensor:
+        """Logits [M, size] of a part, tokens beyond what is left [M] excluded.
+
+        `share` [M] is what `expected_share` says.
+        """
         inner = torch.nn.functional.gelu(self.hidden[part](self.norm(state)))
         logits: Tensor = self.heads[part](inner)
         table = self.tables[part]
         logits = logits.float()
+        off = self.off_share[part][self._off_share(part, share.clamp(min=0))]
+        logits = logits + off.masked_fill(share[:, None] < 0, 0.0)
         return logits.masked_fill(table.rows[:, 0] > left[:, None], -1e9)
 
     @torch.no_grad()
@@ -188,7 +232,8 @@ class SeriesLevel(nn.Module):
         state = self.transformer.step(self.inputs(flow, before, amounts), cache)
         tokens = torch.zeros_like(before)
         if one_way is None:
-            token = draw(self._logits(0, state, amounts[:, 0].clamp(min=1)), random)
+            most = amounts[:, 0].clamp(min=1)
+            token = draw(self._logits(0, state, most, most), random)
             skip = self.skip.draw(token, random).round().long().clamp(min=1)
             alone = left[:, 0] + left[:, 1] <= 1  # one packet left: it is the last step's
             skip = torch.where(alone, ahead, torch.minimum(skip, ahead))
@@ -199,7 +244,8 @@ class SeriesLevel(nn.Module):
         state = state + self.embed[0](tokens[:, 0])
         value = torch.zeros_like(left)
         for part in range(1, len(PARTS)):
-            token = draw(self._logits(part, state, amounts[:, part]), random)
+            share = expected_share(part, nn.functional.pad(value, (1, 0)), amounts)
+            token = draw(self._logits(part, state, amounts[:, part], share), random)
             drawn = self.tables[part].draw(token, random).round().long()
             value[:, part - 1] = torch.minimum(drawn, left[:, part - 1])
             state = state + self.embed[part](token)
@@ -212,6 +258,31 @@ class SeriesLevel(nn.Module):
         for part in range(1, len(PARTS)):
             tokens[:, part] = self.tables[part].bucket(value[:, part - 1])
         return tokens, step, value, left - value, step >= end
+
+
+def expected_share(part: int, value: Tensor, left: Tensor) -> Tensor:
+    """What a step has of a part if it has the same share of the rest as of the part's guide; all
+    of the rest where there is no guide.
+
+    Args:
+        part: Place in PARTS.
+        value: [M, 5], what the step has of the parts before.
+        left: [M, 5], what is left before the step.
+
+    Returns:
+        float64 [M], -1 where nothing tells.
+    """
+    guide = GUIDES[part]
+    if guide < 0:
+        return left[:, part].double()
+    whole = left[:, guide].double()
+    share = value[:, guide].double() * left[:, part].double() / whole.clamp(min=1)
+    return share.masked_fill(whole <= 0, -1.0)
+
+
+def _octave(amount: Tensor) -> Tensor:
+    """Binary logarithm of amounts, half a one added: float64."""
+    return torch.log2(amount.double() + 0.5)
 
 
 def _phase_bucket(share: Tensor) -> Tensor:
