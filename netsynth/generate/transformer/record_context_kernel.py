@@ -113,6 +113,8 @@ def embed_context(
         count_bucket[min(lanes.unheard[place, 1], last)],
         _balance(step_left),
         _balance(left),
+        _pressure(lanes, place, 0),
+        _pressure(lanes, place, 1),
     )
     for column in range(a.progress_start.size):
         add_to(x, a.progress[a.progress_start[column] + buckets[column]])
@@ -148,6 +150,18 @@ def per_delay_token(a: RecordArrays, time: float, delay: float) -> int:
     if delay <= 0:
         return 0
     return 1 + to_token(a.numbers, DELAY_TABLE, time / max(delay, 1.0))
+
+
+@compiled
+def _pressure(lanes: Lanes, place: int, side: int) -> int:
+    """`record_level._pressure` of one row."""
+    step_left = lanes.step_left[place]
+    if lanes.step_bytes[place, side] > 0 or step_left[side] <= 0:
+        return 0
+    more = step_left[side] - step_left[1 - side]
+    if lanes.unheard[place, 1 - side] > 0:
+        more -= 1
+    return int(5 + min(max(more, -4), 2))
 
 
 @compiled

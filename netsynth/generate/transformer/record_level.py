@@ -26,6 +26,7 @@ COUNT_BUCKETS, SIZE_BUCKETS = 48, 48
 STRANGE = 15.0  # nats taken from kinds that the flow's state, bytes or flags owed speak against
 ANY_BYTES = 1 << 40  # more than any record has
 BALANCES = 33  # classes of how many packets either way there are to one the other way
+PRESSURES = 8  # classes of how many acknowledgements there are for what is to come
 RECENT = (8, 32, 128)  # records whose pace is told
 STATES = 64  # combinations of state bits
 FORWARD_STATES, REVERSE_STATES = 1 | 4 | 16, 2 | 8 | 32  # SYN, FIN, RST; see encode's STATE_*
@@ -127,7 +128,7 @@ class RecordLevel(nn.Module):
         counts = [COUNT_BUCKETS] * 5
         byte_sizes = [self.length.size] * 2 + [SIZE_BUCKETS] * 4
         times = [gap.size] * 8 + [gap.size + 1] * 3 + [per_delay.size + 1] * 2
-        sides = [window.size] * 2 + [COUNT_BUCKETS] * 2 + [BALANCES] * 2
+        sides = [window.size] * 2 + [COUNT_BUCKETS] * 2 + [BALANCES] * 2 + [PRESSURES] * 2
         told = enumerate([*counts, *byte_sizes, *times, 2, STATES, *sides])
         self.progress = FieldEmbedding(
             tuple(TokenField(name=str(i), size=size) for i, size in told),
@@ -229,6 +230,7 @@ class RecordLevel(nn.Module):
                 *(_count_bucket(c) for c in context.unheard.unbind(1)),
                 _balance(context.step_left),
                 _balance(context.left),
+                *(_pressure(context, side) for side in (0, 1)),
             ],
             dim=1,
         )
@@ -407,6 +409,18 @@ def _balance(counts: Tensor) -> Tensor:
     forward, reverse = (counts.clamp(min=0).double() + 0.5).unbind(1)
     place = torch.floor(3 * torch.log2(forward / reverse) + 0.5).long()
     return BALANCES // 2 + place.clamp(-(BALANCES // 2), BALANCES // 2)
+
+
+def _pressure(context: RecordContext, side: int) -> Tensor:
+    """Class of how many packets more than the other's a side has left without data: int64 [M].
+
+    Each can acknowledge a packet that the other has still to send in the step, and one what is
+    unheard; 0 where the side has data left in the step, or no packets.
+    """
+    more = context.step_left[:, side] - context.step_left[:, 1 - side]
+    more = more - (context.unheard[:, 1 - side] > 0).long()
+    none = (context.step_bytes[:, side] > 0) | (context.step_left[:, side] <= 0)
+    return (5 + more.clamp(-4, 2)).masked_fill(none, 0)
 
 
 def strays(owed: Tensor, bytes_left: Tensor, exact: Tensor) -> Tensor:
