@@ -92,7 +92,7 @@ def brings_news(kinds: IntArray) -> IntArray:
     data, SYN or FIN that are no repetition; int64 [M]."""
     fills = (kinds[:, 2] > 0) | (kinds[:, 3] & (SYN | FIN) > 0)
     new = (kinds[:, 4] == IN_ORDER) | (kinds[:, 4] == AHEAD)
-    return ((kinds[:, 0] == TCP) & fills & new).astype(np.int64)
+    return np.asarray((kinds[:, 0] == TCP) & fills & new, dtype=np.int64)
 
 
 def before_in_direction(flows: FlowTable, values: IntArray) -> IntArray:

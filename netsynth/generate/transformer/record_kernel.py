@@ -180,7 +180,7 @@ def _finish(
     its tokens say."""
     flow, token = lanes.flow[place], lanes.token[place]
     position = lanes.position[place]
-    way = np.int64(a.kind_reverse[token[KIND]])
+    way = int(a.kind_reverse[token[KIND]])
     lanes.owed[place] &= ~a.kind_state[token[KIND]]
     if position == 0:
         lanes.first_reverse[place] = way
