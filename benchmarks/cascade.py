@@ -1,22 +1,27 @@
 """What each part of the cascade gives, and what each saving saves.
 
-python benchmarks/cascade.py ablation capture.pcap [--steps 300] [--only NAME ...]
+python benchmarks/cascade.py ablation capture.pcap [--steps 300] [--fits 2] [--samples 3]
+                                      [--only NAME ...]
 python benchmarks/cascade.py cost capture.pcap [--iterations 5]
 
-`ablation` fits the default and one variant a switch, samples each, and prints the mean scaled
-distances over the capture's own floor, and the share of packets that the largest flows carry. All
-take the same steps in place of the same time, so that a busy machine changes nothing but the CPU
-time, which is printed too. `cost` prints CPU time of a training iteration by pair, per flow or
-record seen, from the published setting to the default one, each row with one more saving than the
-row before; rows take turns, and the shortest of their iterations counts, since other work on a
-machine makes all the others longer. Below it stands what a critic step and sample costs, which is
-an iteration's cost over its critic steps. Both run on one thread.
+`ablation` fits the default and one variant a switch, samples each some times, and prints the mean
+scaled distances over the capture's own floor, and the share of packets that the largest flows
+carry: the mean over all fits and samples, and the least and largest of them, without which no row
+can be told from the default. All take the same steps in place of the same time, so that a busy
+machine changes nothing but the CPU time of a fit, which is printed too.
+
+`cost` prints CPU time of a training iteration by pair, per flow or record seen, from the published
+setting to the default one, each row with one more saving than the row before; rows take turns, and
+the shortest of their iterations counts, since other work on a machine makes all the others longer.
+Below it stands what a critic step and sample costs, which is an iteration's cost over its critic
+steps. Both run on one thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -34,7 +39,7 @@ from netsynth.generate.cascade.fitting import Fitting
 from netsynth.generate.cascade.generator import CascadeGenerator
 from netsynth.generate.cascade.pairs import PAIRS
 from netsynth.generate.cascade.training import Phase, Savings
-from netsynth.model import layout_of
+from netsynth.model import Model, layout_of
 from netsynth.report import compare
 from netsynth.tables import PacketTable
 
@@ -87,6 +92,8 @@ def main() -> None:
     parser.add_argument("table", choices=["ablation", "cost"])
     parser.add_argument("capture", type=Path)
     parser.add_argument("--steps", type=int, default=300, help="of each pair's generator, at most")
+    parser.add_argument("--fits", type=int, default=1, help="seeds that each variant is fitted by")
+    parser.add_argument("--samples", type=int, default=3, help="seeds that each fit is sampled by")
     parser.add_argument("--only", nargs="*", help="variants to fit; default: all")
     parser.add_argument("--iterations", type=int, default=5, help="to measure")
     choice = parser.parse_args()
@@ -94,38 +101,55 @@ def main() -> None:
     if choice.table == "cost":
         print_costs(choice.capture, iterations=choice.iterations)
     else:
-        print_ablation(choice.capture, steps=choice.steps, only=choice.only)
+        print_ablation(
+            choice.capture, steps=choice.steps, fits=choice.fits, samples=choice.samples,
+            only=choice.only,
+        )  # fmt: skip
 
 
-def print_ablation(capture: Path, *, steps: int, only: list[str] | None) -> None:
+def print_ablation(
+    capture: Path, *, steps: int, fits: int, samples: int, only: list[str] | None
+) -> None:
     """Fit, sample and compare every variant."""
     real, _ = read_capture(capture)
-    bound = {"most_steps": steps}
-    print(f"{'variant':24} {'CPU s':>6} " + " ".join(f"{n:>18}" for n in (*FAMILIES, "top 1 %")))
-    print(f"{'real':31} " + " ".join(f"{c:>18}" for c in ("", "", "", f"{top_share(real):.3f}")))
-    with tempfile.TemporaryDirectory() as folder:
-        for name, changes in ABLATIONS.items():
-            if only and name not in only:
-                continue
+    print("mean (least .. largest) of multiples of the floor")
+    print(f"{'variant':24} {'CPU s':>6} " + " ".join(f"{n:>24}" for n in (*FAMILIES, "top 1 %")))
+    print(f"{'real':31} " + " ".join(f"{c:>24}" for c in ("", "", "", f"{top_share(real):.3f}")))
+    for name, changes in ABLATIONS.items():
+        if only and name not in only:
+            continue
+        strategies = STRATEGIES if name == "default" else STRATEGIES[:1]
+        found: dict[str, list[list[float]]] = {strategy: [] for strategy in strategies}
+        spent = 0.0
+        for seed in range(fits):
             begun = time.process_time()
             model = pipeline.fit(
                 capture,
                 generator="cascade",
-                settings={f"cascade.{k}": v for k, v in (bound | changes).items()},
+                seed=seed,
+                settings={f"cascade.{k}": v for k, v in ({"most_steps": steps} | changes).items()},
             )
-            spent = time.process_time() - begun
-            for strategy in STRATEGIES if name == "default" else STRATEGIES[:1]:
-                made = Path(folder) / "made.pcap"
-                model.sample(made, seed=1, timestamps=strategy)
-                table, _ = read_capture(made)
-                report = compare(real, table, quick=True, families=FAMILIES)
-                cells = [
-                    f"{report.mean_scaled(f) or 0:7.3f} ({report.mean_ratio(f) or 0:6.2f}x)"
-                    for f in FAMILIES
+            spent += (time.process_time() - begun) / fits
+            for strategy in strategies:
+                found[strategy] += [
+                    measure(real, model, seed=1 + k, strategy=strategy) for k in range(samples)
                 ]
-                cells.append(f"{top_share(table):.3f}")
-                label = name if strategy == "ml" else f"{name}, {strategy.upper()}"
-                print(f"{label:24} {spent:6.0f} " + " ".join(f"{c:>18}" for c in cells), flush=True)
+        for strategy, rows in found.items():
+            label = name if strategy == "ml" else f"{name}, {strategy.upper()}"
+            columns = np.array(rows).T
+            cells = [f"{c.mean():.2f} ({c.min():.2f} .. {c.max():.2f})" for c in columns[:-1]]
+            cells.append(f"{columns[-1].mean():.3f}")
+            print(f"{label:24} {spent:6.0f} " + " ".join(f"{c:>24}" for c in cells), flush=True)
+
+
+def measure(real: PacketTable, model: Model, *, seed: int, strategy: str) -> list[float]:
+    """Sample once: the families' multiples of the floor, then the share of the largest flows."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "made.pcap"
+        model.sample(made, seed=seed, timestamps=strategy)
+        table, _ = read_capture(made)
+    report = compare(real, table, quick=True, families=FAMILIES)
+    return [*(report.mean_ratio(f) or math.nan for f in FAMILIES), top_share(table)]
 
 
 def top_share(packets: PacketTable) -> float:

@@ -107,3 +107,20 @@ def test_connections_open_with_a_handshake(sampled: list[Packet]) -> None:
     opened = {(p[IPv6].src, p[TCP].sport) for p in sampled if TCP in p and p[TCP].flags == "S"}
     accepted = {(p[IPv6].dst, p[TCP].dport) for p in sampled if TCP in p and p[TCP].flags == "SA"}
     assert len(opened & accepted) > 3  # of about 50, after seconds of training
+
+
+def test_flows_are_dialogues_and_keep_their_hop_limit(sampled: list[Packet]) -> None:
+    """Both ways of a connection or question come, and all packets of a way share a hop limit.
+
+    Servers answer questions over UDP with 57, all else has 64.
+    """
+    limits: dict[tuple[object, ...], set[int]] = {}
+    for packet in sampled:
+        for layer in (TCP, UDP):
+            if layer in packet:
+                ip, ports = packet[IPv6], (packet[layer].sport, packet[layer].dport)
+                limits.setdefault((ip.src, ip.dst, *ports, layer), set()).add(ip.hlim)
+    answered = [(dst, src, dport, sport, way) in limits for src, dst, sport, dport, way in limits]
+    assert sum(answered) > 0.9 * len(limits)  # in the capture it learned from: all
+    for (_, _, sport, _, layer), seen in limits.items():
+        assert seen == ({57} if layer is UDP and sport == 5683 else {64})
