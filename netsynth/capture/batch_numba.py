@@ -21,21 +21,23 @@ from numba.extending import intrinsic
 BATCH = 256  # records; their bytes and columns stay in the processor's first caches
 GROUP = 16  # packets turned at once
 
-# Columns of `sheet`, uint32 [SHEET_COLUMNS * BATCH]. The first 16 are the words from the byte 20
-# bytes before the transport header on: the IP header, where it is IPv4 without options.
-VERSION_LENGTH, ID_FRAGMENT, LIFE_PROTOCOL, SOURCE, TARGET = range(5)
-PORTS, SEQ_WORD, ACK_WORD, CONTROL_WINDOW, CHECK_URGENT = range(5, 10)
-OPTION_1, OPTION_2, OPTION_3, OPTION_4, OPTION_5 = range(10, 15)
-BASES = 16  # where these words begin
-ROOMS = 17  # bytes there are of the transport header and what follows
-KINDS = 18  # KIND_*
-SUMMED = 19  # bytes that the checksum covers, 0 where it cannot be checked
-SUM_MORE = 20  # what else goes into the sum
-ORIGINS = 21  # the packet's record in the batch
-SIXES = 22  # list of the packets with IPv6 headers
+# Columns of `sheet`, uint32 [SHEET_COLUMNS * BATCH]. They are numbers of numpy's, as numba compiles
+# a function again for each number of Python's that it is called with. The first 16 are the words
+# from the byte 20 bytes before the transport header on: the IP header, where it is IPv4 without
+# options.
+VERSION_LENGTH, ID_FRAGMENT, LIFE_PROTOCOL, SOURCE, TARGET = map(np.int64, range(5))
+PORTS, SEQ_WORD, ACK_WORD, CONTROL_WINDOW, CHECK_URGENT = map(np.int64, range(5, 10))
+OPTION_1, OPTION_2, OPTION_3, OPTION_4, OPTION_5 = map(np.int64, range(10, 15))
+BASES = np.int64(16)  # where these words begin
+ROOMS = np.int64(17)  # bytes there are of the transport header and what follows
+KINDS = np.int64(18)  # KIND_*
+SUMMED = np.int64(19)  # bytes that the checksum covers, 0 where it cannot be checked
+SUM_MORE = np.int64(20)  # what else goes into the sum
+ORIGINS = np.int64(21)  # the packet's record in the batch
+SIXES = np.int64(22)  # list of the packets with IPv6 headers
 SHEET_COLUMNS = 23
 
-KIND_OTHER, KIND_UDP, KIND_TCP, KIND_ICMP = range(4)
+KIND_OTHER, KIND_UDP, KIND_TCP, KIND_ICMP = map(np.uint32, range(4))
 
 
 @intrinsic

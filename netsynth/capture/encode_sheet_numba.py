@@ -23,27 +23,30 @@ GROUP = 16  # packets turned at once
 FRONT, BLOCK = 8, 16  # words of a row: a record's first 32 bytes; 64 bytes from IPv4 on
 ROW = FRONT + BLOCK
 
-# Columns of `sheet`, uint32 [SHEET_COLUMNS * BATCH]. First the words of rows: a pcap record's
-# header (little-endian), addresses and type of Ethernet (big-endian, like all that follows),
-SECONDS, FRACTION, CAPTURED, WIRE, MAC_1, MAC_2, MAC_3, TYPE = range(8)
+# Columns of `sheet`, uint32 [SHEET_COLUMNS * BATCH]. They are numbers of numpy's, as numba compiles
+# a function again for each number of Python's that it is called with. First the words of rows: a
+# pcap record's header (little-endian), addresses and type of Ethernet (big-endian, like all that
+# follows),
+SECONDS, FRACTION, CAPTURED, WIRE, MAC_1, MAC_2, MAC_3, TYPE = map(np.int64, range(8))
 # the IPv4 header, the transport header (TCP's, or the first words for UDP and ICMP), TCP options.
-VERSION_LENGTH, ID_FRAGMENT, LIFE_CHECK, SOURCE, TARGET = range(8, 13)
-WORD_1, WORD_2, WORD_3, WORD_4, WORD_5 = range(13, 18)
-OPTION_1, OPTION_2, OPTION_3, OPTION_4, OPTION_5 = range(18, 23)  # the row's last word is unused
-HEADS = 24  # bytes of the transport header that are built
-NETWORKS = 25  # bytes of the IP header, with a fragment header
-PAYLOADS = 26  # bytes of payload, shortened where IP cannot hold them, or of SACK blocks
-BLOCKS = 27  # bytes of SACK blocks, which stand where a payload would
-TAKEN = 28  # bytes of the payload that come from its prefix
-OFFSETS = 29  # where in the pool the rest of it begins
-SUMS = 30  # what the payload adds to the checksum
-PSEUDO = 31  # what the addresses add
-LABELS = 32  # flow labels
-PLACES = 33  # where in the buffer the record begins
+VERSION_LENGTH, ID_FRAGMENT, LIFE_CHECK, SOURCE, TARGET = map(np.int64, range(8, 13))
+WORD_1, WORD_2, WORD_3, WORD_4, WORD_5 = map(np.int64, range(13, 18))
+# (the row's last word is unused)
+OPTION_1, OPTION_2, OPTION_3, OPTION_4, OPTION_5 = map(np.int64, range(18, 23))
+HEADS = np.int64(24)  # bytes of the transport header that are built
+NETWORKS = np.int64(25)  # bytes of the IP header, with a fragment header
+PAYLOADS = np.int64(26)  # bytes of payload, shortened where IP cannot hold them, or of SACK blocks
+BLOCKS = np.int64(27)  # bytes of SACK blocks, which stand where a payload would
+TAKEN = np.int64(28)  # bytes of the payload that come from its prefix
+OFFSETS = np.int64(29)  # where in the pool the rest of it begins
+SUMS = np.int64(30)  # what the payload adds to the checksum
+PSEUDO = np.int64(31)  # what the addresses add
+LABELS = np.int64(32)  # flow labels
+PLACES = np.int64(33)  # where in the buffer the record begins
 SHEET_COLUMNS = 34
 
-# Columns of `wide`, uint64 [WIDE_COLUMNS * BATCH].
-SOURCE_A, SOURCE_B, TARGET_A, TARGET_B, SOURCE_MIX, TARGET_MIX = range(6)  # addresses, hashes
+# Columns of `wide`, uint64 [WIDE_COLUMNS * BATCH]: addresses and their hashes.
+SOURCE_A, SOURCE_B, TARGET_A, TARGET_B, SOURCE_MIX, TARGET_MIX = map(np.int64, range(6))
 WIDE_COLUMNS = 6
 
 
@@ -106,8 +109,8 @@ def _make_turn(lanes: int, first_column: int, little: int) -> Any:
     return turn
 
 
-_turn_front = _make_turn(FRONT, SECONDS, 4)
-_turn_block = _make_turn(BLOCK, VERSION_LENGTH, 0)
+_turn_front = _make_turn(FRONT, int(SECONDS), 4)
+_turn_block = _make_turn(BLOCK, int(VERSION_LENGTH), 0)
 
 
 @njit(cache=True)
