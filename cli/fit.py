@@ -56,7 +56,7 @@ class StopSignal:
 @click.option(
     "--generator",
     default="transformer",
-    show_default=True,
+    show_default="transformer; of series, tst",
     help="Kind of model: `netsynth config` lists them.",
 )
 @click.option(
