@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from netsynth.capture.blocks_numba import PACKET, PASSED, read_block
@@ -159,11 +160,12 @@ def find_records(
         out_of_order += time < last_ns
         last_ns = max(last_ns, time)
         first_ns = min(first_ns, time)
-        starts[count] = start
-        limits[count] = start + captured
-        links[count] = link
-        times_ns[count] = time
-        wires[count] = wire
+        k = np.uint64(count)
+        starts[k] = start
+        limits[k] = start + captured
+        links[k] = link
+        times_ns[k] = time
+        wires[k] = wire
         count += 1
     state[REFERENCE_NS] = reference
     state[POS] = pos
