@@ -108,6 +108,7 @@ def fit_number_codec(
     atom_share: float = 0.002,
     exact_below: int = 0,
     largest_ratio: float = 1.6,
+    walls: FloatArray | None = None,
 ) -> NumberCodec:
     """Choose atoms and bins for `values`.
 
@@ -118,6 +119,7 @@ def fit_number_codec(
         atom_share: A value becomes an atom from this share of all values on (and 4 of them).
         exact_below: Whole numbers below this one are atoms whenever they occur.
         largest_ratio: A bin whose ends differ by more than this factor is split.
+        walls: Numbers [W], ascending, that no bin reaches across.
 
     Raises:
         ConfigError: If there are no values.
@@ -134,15 +136,25 @@ def fit_number_codec(
     rest = values[~np.isin(values, atoms)]
     if rest.size == 0:
         return NumberCodec(atoms=atoms, edges=np.zeros(1), knots=np.zeros((0, KNOTS)))
+    walls = np.zeros(0) if walls is None else walls
     cuts = _cut_rows(rest, bin_count=bin_count, largest_ratio=largest_ratio)
+    cuts = np.unique(np.concatenate([cuts, np.searchsorted(rest, walls)]))
     inner = rest[cuts[1:-1]]
     before = rest[cuts[1:-1] - 1]
     edges = np.concatenate([[rest[0]], (inner + before) / 2, [np.nextafter(rest[-1], np.inf)]])
     edges[1:-1] = np.where(edges[1:-1] <= before, inner, edges[1:-1])
+    below, above = (np.searchsorted(walls, v, side="right") for v in (before, inner))
+    edges[1:-1] = np.where(below < above, np.append(walls, 0)[above - 1], edges[1:-1])
+    fence = np.concatenate([[-np.inf], walls, [np.inf]])
     grid = np.linspace(0, 1, KNOTS)
     knots = np.stack(
         [
-            _soft_quantiles(rest[a:b], edges[i], edges[i + 1], grid)
+            _soft_quantiles(
+                rest[a:b],
+                max(edges[i], fence[np.searchsorted(walls, rest[a], side="right")]),
+                min(edges[i + 1], fence[np.searchsorted(walls, rest[b - 1], side="right") + 1]),
+                grid,
+            )
             for i, (a, b) in enumerate(itertools.pairwise(cuts))
         ]
     )

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from netsynth.encode.classes import ANY_PORT, service_rows, service_tokens, shape_rows
+from netsynth.encode.classes import (
+    ANY_PORT,
+    class_count,
+    service_rows,
+    service_tokens,
+    shape_rows,
+)
 from netsynth.encode.codec import Codec, EncodeConfig
 from netsynth.encode.columns import FlowColumns, flow_columns
 from netsynth.encode.durations import fit_rulers, in_trips, stretches
@@ -154,7 +160,12 @@ def _fit_flow_numbers(
     reply = reply[reply >= 0]
     return {
         "packets": fit_number_codec(
-            totals[:, :2], bin_count=48, atom_count=64, atom_share=1.0, exact_below=33
+            totals[:, :2],
+            bin_count=48,
+            atom_count=64,
+            atom_share=1.0,
+            exact_below=33,
+            walls=class_count(np.arange(1, 64)) - 0.5,  # a token is of one class of shapes
         ),
         "bytes": fit_number_codec(
             totals[:, 2:], bin_count=96, atom_count=768, atom_share=0.0, exact_below=1

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netsynth.encode.classes import class_count, count_class, token_classes
 from netsynth.errors import ConfigError
 from netsynth.numbers import KNOTS, Array, NumberCodec, fit_number_codec
 
@@ -139,3 +140,26 @@ def test_arrays_restore_the_codec() -> None:
 def test_no_values_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least one value"):
         fit_number_codec(np.zeros(0))
+
+
+@settings(deadline=None, max_examples=80)
+@given(VALUES, UNIFORM)
+def test_no_bin_reaches_across_a_wall(values: list[float], place: float) -> None:
+    walls = np.array([0.5, 2.5, 4.5, 12.5, 99.5, 1e6, 3e10])
+    codec = fit_number_codec(np.array(values), bin_count=4, atom_count=2, walls=walls)
+    tokens = codec.encode(np.array(values))
+    rooms = np.searchsorted(walls, values, side="right")
+    drawn = codec.decode(tokens, np.full(tokens.size, place))
+    assert (np.searchsorted(walls, codec.low, side="right")[tokens] == rooms).all()
+    assert (np.searchsorted(walls, drawn, side="right") == rooms).all()
+
+
+def test_counts_are_of_one_class_each() -> None:
+    """Classes 12 and 13 begin at 77 and 116 (4.5 x 1.5 ** 7, ** 8): nothing is of both."""
+    counts = np.concatenate([np.arange(1, 40), [70, 75, 76, 90, 110, 115, 116, 130, 400]])
+    walls = class_count(np.arange(1, 64)) - 0.5
+    codec = fit_number_codec(counts, bin_count=4, exact_below=33, walls=walls)
+    classes = token_classes(codec)
+    assert (classes >= 0).all()
+    assert (classes[codec.encode(counts)] == count_class(counts)).all()
+    assert classes[codec.encode(np.array([76, 90, 115, 116]))].tolist() == [11, 12, 12, 13]
