@@ -174,7 +174,10 @@ def test_kinds_are_ruled_out_as_the_network_does(case: Case) -> None:
     ruled = 0
     for row in range(ROWS):
         exact = case.flows.exact[row]
-        kind_shares(case.arrays, case.lanes, row, int(service[row]), int(shape[row]), exact, share)
+        reply = float(case.flows.delays[row, 1])
+        kind_shares(
+            case.arrays, case.lanes, row, int(service[row]), int(shape[row]), reply, exact, share
+        )
         found = plain[row] * share
         assert np.abs(found / found.sum() - expected[row]).max() < 1e-4
         ruled += np.count_nonzero((share > 0) & (share < 1))

@@ -44,3 +44,29 @@ def test_steps_before_the_reply_join_its_step() -> None:
     made = wait_for_replies(series, flows, totals, scale=0.1, step_count=10)
     assert made.step.tolist() == [0, 9, 0, 5, 4, 8]
     assert made.values[1].tolist() == [3, 5, 4, 6]
+
+
+def test_the_initiators_last_packet_waits_for_the_answer() -> None:
+    """SYN in step 1, its acknowledgement drawn in step 2, the SYN-ACK in step 4: the reply is due
+    in step 5. A second flow has a packet left for its reply: its early one may repeat the SYN."""
+    flows = DrawnFlows(
+        window=torch.zeros(2, dtype=torch.int64),
+        start_ns=column(10, 10),
+        tokens=torch.zeros(2, 1, dtype=torch.int64),
+    )
+    totals = DrawnTotals(
+        packets_and_bytes=torch.tensor([[2, 1, 0, 0], [3, 1, 0, 0]]),
+        answer_ns=column(35, 35),
+        reply_ns=column(9, 9),
+        duration_ns=column(44, 44),
+        longest_ns=column(44, 44),
+    )
+    one, answer = [1, 0, 0, 0], [0, 1, 0, 0]
+    series = DrawnSeries(
+        offsets=np.array([0, 3, 7]),
+        step=np.array([1, 2, 4, 1, 2, 4, 5]),
+        values=np.array([one, one, answer, one, one, answer, one]),
+    )
+    made = wait_for_replies(series, flows, totals, scale=0.1, step_count=10)
+    assert made.step.tolist() == [1, 4, 5, 1, 2, 4, 5]
+    assert made.values.tolist() == [one, answer, one, one, one, answer, one]

@@ -7,7 +7,16 @@ from generate_traces import layout
 
 from netsynth.generate.transformer import TransformerConfig
 from netsynth.generate.transformer.series_kernel import _add_off_share, pack_series_level
-from netsynth.generate.transformer.series_level import PARTS, SeriesLevel, expected_share
+from netsynth.generate.transformer.series_kernel import _open as open_compiled
+from netsynth.generate.transformer.series_level import (
+    ALONE,
+    BOTH,
+    KEEPS,
+    PARTS,
+    SeriesLevel,
+    _open,
+    expected_share,
+)
 
 SMALL = TransformerConfig(width=16, heads=2, layers=1, hidden=16)
 
@@ -66,3 +75,19 @@ def test_compiled_shares_are_those_of_the_network(level: SeriesLevel) -> None:
             made = np.zeros(level.tables[part].size, dtype=np.float32)
             _add_off_share(arrays, part, float(amounts[0, part]), value, left, made)
             assert np.array_equal(made, expected.astype(np.float32))
+
+
+def test_who_sends_in_a_first_step() -> None:
+    """The initiator does; alone until the answer comes, and never all where it replies to that."""
+    value = [[3, 2, 90, 80], [0, 2, 0, 80], [3, 2, 90, 80], [3, 2, 90, 80], [0, 2, 0, 9]]
+    left = [[3, 9, 90, 900], [3, 9, 90, 900], [3, 9, 90, 900], [3, 9, 90, 900], [0, 9, 0, 900]]
+    opening = [BOTH, BOTH, ALONE, KEEPS, KEEPS]
+    expected = [[3, 2], [1, 2], [3, 0], [2, 0], [0, 2]]
+    made = torch.tensor(value)
+    _open(made, torch.tensor(left), torch.tensor(opening))
+    assert made[:, :2].tolist() == expected
+    assert made[:, 2:].tolist() == [[90, 80], [0, 80], [90, 0], [90, 0], [0, 9]]
+    for row, rest, code, wanted in zip(value, left, opening, made.tolist(), strict=True):
+        compiled = np.array(row)
+        open_compiled(compiled, np.array(rest), code)
+        assert compiled.tolist() == wanted

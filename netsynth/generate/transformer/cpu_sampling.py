@@ -38,7 +38,7 @@ from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_kernel import draw_rows
 from netsynth.generate.transformer.record_lanes import DrawnRows, FlowsToDraw
 from netsynth.generate.transformer.record_level import RETRIES, RecordLevel, _count_bucket
-from netsynth.generate.transformer.series_drawing import wait_for_replies
+from netsynth.generate.transformer.series_drawing import openings, wait_for_replies
 from netsynth.generate.transformer.series_kernel import draw_series_rows, pack_series_level
 from netsynth.generate.transformer.series_level import PHASES, SeriesLevel
 from netsynth.numbers import Array, FloatArray, IntArray
@@ -169,7 +169,8 @@ class CpuSampler:
         start, end = start_ns * scale, (start_ns + duration_ns) * scale
         first = np.clip(start.astype(np.int64), 0, step_count - 1)
         last = np.clip(end.astype(np.int64), 0, step_count - 1)
-        one_way = totals.answer_ns.numpy() >= (first + 1) / scale - start_ns
+        room_ns = torch.as_tensor((first + 1) / scale - start_ns)
+        opening = openings(totals, room_ns).numpy()
         tokens, amounts = flows.tokens.numpy(), totals.packets_and_bytes.numpy()
         numbers = np.arange(first.size) + first_flow
 
@@ -179,7 +180,7 @@ class CpuSampler:
             vector += self._phases[1][_phase_bucket(end[rows] % 1)]
             streams = seed_streams(_key(seed, SERIES), numbers[rows])
             drawn = draw_series_rows(
-                self._series, vector, amounts[rows], first[rows], last[rows], one_way[rows],
+                self._series, vector, amounts[rows], first[rows], last[rows], opening[rows],
                 streams,
             )  # fmt: skip
             return (rows, *drawn)

@@ -120,7 +120,8 @@ def draw_part(
     share = share[: logits.size]
     if part == KIND:
         exact = flows.exact[flow]
-        kind_shares(a, lanes, place, flows.service[flow], flows.shape[flow], exact, share)
+        service, shape, reply = flows.service[flow], flows.shape[flow], flows.delays[flow, 1]
+        kind_shares(a, lanes, place, service, shape, reply, exact, share)
     else:
         share[:] = np.float32(1)
     left = 0
@@ -155,6 +156,7 @@ def kind_shares(
     place: int,
     service: int,
     shape: int,
+    reply: float,
     exact: Array,
     share: Array,
 ) -> None:
@@ -162,6 +164,9 @@ def kind_shares(
     owed, left = lanes.owed[place], lanes.left[place]
     forward_due = left[0] <= _bit_count(owed & FORWARD_STATES)
     reverse_due = left[1] <= _bit_count(owed & REVERSE_STATES)
+    first = lanes.first_reverse[place]
+    kept = lanes.due[place] >= 0 and lanes.due_reply[place] == 0 and reply >= 0
+    kept = kept and lanes.position[place] > 0 and left[first] <= 1  # the reply is still to come
     fits = False
     for kind in range(share.size):
         share[kind] = np.float32(0)
@@ -173,7 +178,7 @@ def kind_shares(
         empty = a.kind_payload[kind] > 0 and lanes.bytes_left[place, way] <= 0 and exact[way]
         due = (reverse_due if way else forward_due) and (shown & owed) == 0
         share[kind] = STRANGE_SHARE
-        if not (strange or empty or due):
+        if not (strange or empty or due or (kept and way == first)):
             share[kind] = np.float32(1)
             fits = True
     if fits:

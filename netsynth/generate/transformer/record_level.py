@@ -271,6 +271,10 @@ class RecordLevel(nn.Module):
         ]
         due = torch.where(reverse, late[1][:, None], late[0][:, None])
         with_data &= ~due | ((self.kind_state & context.owed[:, None]) > 0)
+        kept = (context.due_left >= 0) & ~context.due_reply & (context.delays[:, 1] >= 0)
+        first = context.first_reverse.long()[:, None]
+        kept &= (context.position > 0) & (context.left.gather(1, first)[:, 0] <= 1)
+        with_data &= ~(kept[:, None] & (reverse == (first > 0)))  # the reply is still to come
         allowed = torch.where(with_data.any(dim=1, keepdim=True), with_data, allowed)
         logits = self._logits(KIND, state)
         logits = logits.masked_fill(~(self.of_protocol[service] & room), -2e4)

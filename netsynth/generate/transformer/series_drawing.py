@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from netsynth.generate.transformer.drawn import DrawnFlows, DrawnSeries, DrawnTotals
 from netsynth.generate.transformer.excess import share_excess
-from netsynth.generate.transformer.series_level import SeriesLevel
+from netsynth.generate.transformer.series_level import ALONE, BOTH, KEEPS, SeriesLevel
+from netsynth.numbers import IntArray
 
 FEW = 16  # packets of a flow that asks and answers, and does not stream
 
@@ -39,7 +41,7 @@ def draw_series(
         totals.packets_and_bytes,
         first,
         last,
-        one_way=totals.answer_ns >= room_ns,
+        opening=openings(totals, room_ns),
         random=random,
     )
     rows, steps = row.cpu().numpy(), step.cpu().numpy()
@@ -50,6 +52,12 @@ def draw_series(
     return wait_for_replies(drawn, flows, totals, scale=scale, step_count=step_count)
 
 
+def openings(totals: DrawnTotals, room_ns: torch.Tensor) -> torch.Tensor:
+    """Who sends in the first step of each flow, which has `room_ns` [F] left: int64 [F]."""
+    alone = totals.answer_ns >= room_ns
+    return torch.where(alone, torch.where(totals.reply_ns >= 0, KEEPS, ALONE), BOTH)
+
+
 def wait_for_replies(
     series: DrawnSeries,
     flows: DrawnFlows,
@@ -58,10 +66,12 @@ def wait_for_replies(
     scale: float,
     step_count: int,
 ) -> DrawnSeries:
-    """Move packets that were drawn between a flow's answer and its reply to the reply's step.
+    """Move packets that were drawn before a flow's reply to the reply's step.
 
-    Whoever asked says nothing more before the reply is due; and in a flow of a few packets, nor
-    does whoever answered (a resolver asked again after minutes).
+    Those between the answer and the reply: whoever asked says nothing more before the reply is
+    due; and in a flow of a few packets, nor does whoever answered (a resolver asked again after
+    minutes). And the last ones of the initiator, if none would be left for the reply (a handshake
+    that is acknowledged before the SYN-ACK came).
 
     Args:
         series: As drawn.
@@ -78,6 +88,7 @@ def wait_for_replies(
     early = (series.step > answered[flow]) & (series.step < due[flow]) & (reply[flow] > 0)
     few = totals.packets_and_bytes[:, :2].sum(1).cpu().numpy() <= FEW
     early &= (series.values[:, 0] > 0) | few[flow]
+    early |= _spent_too_soon(series, flow, due, reply > 0)
     if not early.any():
         return series
     step = np.where(early, due[flow], series.step)
@@ -91,3 +102,20 @@ def wait_for_replies(
         step=step[first],
         values=np.add.reduceat(series.values[order], first, axis=0),
     )
+
+
+def _spent_too_soon(
+    series: DrawnSeries, flow: IntArray, due: IntArray, replies: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Tell which steps [S] hold the initiator's last packets before its reply is due [F].
+
+    Not the first of a flow, which says what is answered.
+    """
+    rows = np.arange(flow.size)
+    spent = np.zeros(flow.size, dtype=np.bool_)
+    if flow.size == 0:
+        return spent
+    last = np.maximum.reduceat(np.where(series.values[:, 0] > 0, rows, -1), series.offsets[:-1])
+    soon = (last > series.offsets[:-1]) & (series.step[last] < due) & replies
+    spent[last[soon]] = True
+    return spent

@@ -35,8 +35,10 @@ from netsynth.generate.transformer.number_arrays import (
     to_token,
 )
 from netsynth.generate.transformer.series_level import (
+    BOTH,
     FINENESS,
     GUIDES,
+    KEEPS,
     PARTS,
     REACH,
     SeriesLevel,
@@ -106,7 +108,7 @@ def draw_series_rows(
     totals: IntArray,
     first: IntArray,
     last: IntArray,
-    one_way: Array,
+    opening: Array,
     streams: Array,
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Draw the active steps of F flows; see `SeriesLevel.sample`.
@@ -117,7 +119,7 @@ def draw_series_rows(
         totals: int64 [F, 4], packets and bytes, forward and reverse.
         first: int64 [F], first step.
         last: int64 [F], last step.
-        one_way: bool [F], the answer comes after the first step.
+        opening: int64 [F], BOTH, ALONE or KEEPS: who sends in the first step.
         streams: uint64 [F], one a flow.
 
     Returns:
@@ -143,7 +145,7 @@ def draw_series_rows(
             cache=make_cache(a.attention, FLOWS, longest=int(room.max())),
         )
         _draw_lanes(
-            a, lanes, many, vector, totals, first, last, one_way, streams,
+            a, lanes, many, vector, totals, first, last, opening, streams,
             start, count, step, values,
         )  # fmt: skip
     inside = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
@@ -160,7 +162,7 @@ def _draw_lanes(
     totals: Array,
     first: Array,
     last: Array,
-    one_way: Array,
+    opening: Array,
     streams: Array,
     start: Array,
     count: Array,
@@ -210,8 +212,8 @@ def _draw_lanes(
         _draw_parts(a, lanes, state, rows, lane, flow, last, streams, value, token)
         for row in range(rows):
             place, here = lane[row], flow[row]
-            if lanes.position[place] == 0 and one_way[here]:
-                _silence(value[row], lanes.left[place])
+            if lanes.position[place] == 0:
+                _open(value[row], lanes.left[place], opening[here])
             ends = lanes.step[place] >= last[here]
             _mend(value[row], lanes.left[place], ends)
             for part in range(1, COUNT):
@@ -362,12 +364,14 @@ def _pick_up_to(a: SeriesArrays, part: int, logits: Array, amount: float, unifor
 
 
 @compiled
-def _silence(value: Array, left: Array) -> None:
-    """Leave one direction out of a first step, and let the other send."""
-    other = 1 if left[0] > 0 else 0  # the initiator begins, where it sends at all
-    value[other] = 0
-    value[2 + other] = 0
-    value[1 - other] = max(value[1 - other], 1)
+def _open(value: Array, left: Array, opening: int) -> None:
+    """`series_level._open` of one flow."""
+    side = 0 if left[0] > 0 else 1
+    if opening != BOTH:
+        value[1 - side] = 0
+        value[3 - side] = 0
+    most = left[side] - (1 if opening == KEEPS else 0)
+    value[side] = max(min(value[side], most), 1)
 
 
 @compiled

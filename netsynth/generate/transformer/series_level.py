@@ -20,6 +20,7 @@ from netsynth.tables import TokenField
 PHASES = 24  # buckets of where in its step a flow starts and ends
 REACH, FINENESS = 16, 4  # classes either side of a part's share, and of them an octave
 GUIDES = (-1, -1, 1, 1, 2)  # the part drawn before that tells of what share of the rest goes
+BOTH, ALONE, KEEPS = 0, 1, 2  # in a first step; the last keeps a packet for after the answer
 PARTS = ("skip", "packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse")
 
 
@@ -173,7 +174,7 @@ class SeriesLevel(nn.Module):
         first_step: Tensor,
         last_step: Tensor,
         *,
-        one_way: Tensor,
+        opening: Tensor,
         random: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw the series of F flows.
@@ -183,7 +184,7 @@ class SeriesLevel(nn.Module):
             totals: int64 [F, 4], packets and bytes per direction.
             first_step: int64 [F].
             last_step: int64 [F]; must be first_step where the flow has one packet.
-            one_way: bool [F], the answer comes after the first step.
+            opening: int64 [F], BOTH, ALONE or KEEPS: who sends in the first step.
             random: Source of randomness.
 
         Returns:
@@ -198,13 +199,13 @@ class SeriesLevel(nn.Module):
         flow = flow[rows]
         before = torch.zeros(rows.numel(), len(PARTS), dtype=torch.int64, device=device)
         cache = self.transformer.start()
-        first_way: Tensor | None = one_way[rows]
+        begins: Tensor | None = opening[rows]
         while rows.numel():
             token, step, value, left, done = self._step(
-                flow, before, step, end, left, cache, first_way, random
+                flow, before, step, end, left, cache, begins, random
             )
             out.append((rows, step, value))
-            first_way = None
+            begins = None
             go = torch.nonzero(~done)[:, 0]
             rows, flow, before = rows[go], flow[go], token[go] + 1
             step, end, left = step[go], end[go], left[go]
@@ -220,18 +221,18 @@ class SeriesLevel(nn.Module):
         end: Tensor,
         left: Tensor,
         cache: Cache,
-        one_way: Tensor | None,
+        opening: Tensor | None,
         random: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Draw one active step of each flow: tokens, step, values, what is left, done.
 
-        `one_way` [F] is given for the first step; see `sample`.
+        `opening` [F] is given for the first step; see `sample`.
         """
         ahead = end - step
         amounts = torch.cat([ahead[:, None], left], dim=1).double()
         state = self.transformer.step(self.inputs(flow, before, amounts), cache)
         tokens = torch.zeros_like(before)
-        if one_way is None:
+        if opening is None:
             most = amounts[:, 0].clamp(min=1)
             token = draw(self._logits(0, state, most, most), random)
             skip = self.skip.draw(token, random).round().long().clamp(min=1)
@@ -249,11 +250,8 @@ class SeriesLevel(nn.Module):
             drawn = self.tables[part].draw(token, random).round().long()
             value[:, part - 1] = torch.minimum(drawn, left[:, part - 1])
             state = state + self.embed[part](token)
-        if one_way is not None:
-            other = (left[:, 0] > 0).long()  # the initiator begins, where it sends at all
-            value[one_way, other[one_way]] = 0
-            value[one_way, 2 + other[one_way]] = 0
-            value[one_way, 1 - other[one_way]] = value[one_way, 1 - other[one_way]].clamp(min=1)
+        if opening is not None:
+            _open(value, left, opening)
         value = _mend(value, left, last=step >= end)
         for part in range(1, len(PARTS)):
             tokens[:, part] = self.tables[part].bucket(value[:, part - 1])
@@ -289,6 +287,17 @@ def _phase_bucket(share: Tensor) -> Tensor:
     """Two buckets an octave, down from the whole step."""
     octaves = -2 * torch.log2(share.clamp(min=1e-9))
     return octaves.long().clamp(0, PHASES - 1)
+
+
+def _open(value: Tensor, left: Tensor, opening: Tensor) -> None:
+    """Let the initiator begin, where it sends at all; alone, if the answer comes later."""
+    rows = torch.arange(value.shape[0], device=value.device)
+    side = (left[:, 0] <= 0).long()
+    alone = opening != BOTH
+    value[rows[alone], 1 - side[alone]] = 0
+    value[rows[alone], 3 - side[alone]] = 0
+    most = left[rows, side] - (opening == KEEPS).long()
+    value[rows, side] = torch.minimum(value[rows, side], most).clamp(min=1)
 
 
 def _mend(value: Tensor, left: Tensor, *, last: Tensor) -> Tensor:
