@@ -80,18 +80,21 @@ def wait_for_replies(
         scale: Steps a ns.
         step_count: Steps of a window.
     """
+    if series.step.size == 0:
+        return series
     start, answer = flows.start_ns.cpu().numpy(), totals.answer_ns.cpu().numpy()
     reply = totals.reply_ns.cpu().numpy()
     due = np.minimum(((start + answer + reply) * scale).astype(np.int64), step_count - 1)
     answered = ((start + np.maximum(answer, 0)) * scale).astype(np.int64)
     flow = np.repeat(np.arange(start.size), np.diff(series.offsets))
-    early = (series.step > answered[flow]) & (series.step < due[flow]) & (reply[flow] > 0)
+    turned = _answers_first(series, flow, reply >= 0)
+    early = (turned > answered[flow]) & (turned < due[flow]) & (reply[flow] > 0)
     few = totals.packets_and_bytes[:, :2].sum(1).cpu().numpy() <= FEW
     early &= (series.values[:, 0] > 0) | few[flow]
-    early |= _spent_too_soon(series, flow, due, reply > 0)
-    if not early.any():
+    early |= _spent_too_soon(series, turned, flow, due, reply >= 0)
+    step = np.where(early, due[flow], turned)
+    if (step == series.step).all():
         return series
-    step = np.where(early, due[flow], series.step)
     order = np.lexsort((step, flow))
     flow, step = flow[order], step[order]
     begins = np.ones(flow.size, dtype=np.bool_)
@@ -104,18 +107,43 @@ def wait_for_replies(
     )
 
 
+def _answers_first(series: DrawnSeries, flow: IntArray, replies: NDArray[np.bool_]) -> IntArray:
+    """Steps [S], where flows that reply [F] have the first answer before the initiator's last.
+
+    Where all its packets came before any answer, the last of them and the answer change places.
+    """
+    step = series.step.copy()
+    first, last = _first_answer(series, flow), _last_said(series, flow)
+    late = (first < flow.size) & (last < first) & (last > series.offsets[:-1]) & replies
+    step[last[late]], step[first[late]] = series.step[first[late]], series.step[last[late]]
+    return step
+
+
+def _first_answer(series: DrawnSeries, flow: IntArray) -> IntArray:
+    """First row of each flow that has packets of the responder [F], beyond the last for none."""
+    rows = np.where(series.values[:, 1] > 0, np.arange(flow.size), flow.size)
+    return np.minimum.reduceat(rows, series.offsets[:-1])
+
+
+def _last_said(series: DrawnSeries, flow: IntArray) -> IntArray:
+    """Last row of each flow that has packets of the initiator [F], -1 for none."""
+    rows = np.where(series.values[:, 0] > 0, np.arange(flow.size), -1)
+    return np.maximum.reduceat(rows, series.offsets[:-1])
+
+
 def _spent_too_soon(
-    series: DrawnSeries, flow: IntArray, due: IntArray, replies: NDArray[np.bool_]
+    series: DrawnSeries,
+    step: IntArray,
+    flow: IntArray,
+    due: IntArray,
+    replies: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
     """Tell which steps [S] hold the initiator's last packets before its reply is due [F].
 
     Not the first of a flow, which says what is answered.
     """
-    rows = np.arange(flow.size)
     spent = np.zeros(flow.size, dtype=np.bool_)
-    if flow.size == 0:
-        return spent
-    last = np.maximum.reduceat(np.where(series.values[:, 0] > 0, rows, -1), series.offsets[:-1])
-    soon = (last > series.offsets[:-1]) & (series.step[last] < due) & replies
+    last = _last_said(series, flow)
+    soon = (last > series.offsets[:-1]) & (step[last] < due) & replies
     spent[last[soon]] = True
     return spent
