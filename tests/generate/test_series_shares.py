@@ -46,7 +46,8 @@ def test_a_level_starts_with_both_sides_in_proportion(level: SeriesLevel) -> Non
         [level.tables[i].bucket(torch.as_tensor(value[:, i].copy())) for i in range(len(PARTS))],
         dim=1,
     )
-    level.set_prior(tokens, torch.as_tensor(value), torch.as_tensor(left).double())
+    first = torch.zeros(4000, dtype=torch.bool)
+    level.set_prior(tokens, torch.as_tensor(value), torch.as_tensor(left).double(), first)
     state = torch.zeros(1, level.flow.out_features)
     what_is_left = torch.tensor([[50.0, 40, 40, 4000, 4000]], dtype=torch.float64)
     for forward in (2, 10):
@@ -57,6 +58,22 @@ def test_a_level_starts_with_both_sides_in_proportion(level: SeriesLevel) -> Non
         middle = level.packets.rows[:, [0, -1]].mean(1)
         near = (middle >= forward / 1.5) & (middle <= forward * 1.5)
         assert chance[near].sum() > 0.7
+
+
+def test_first_steps_tell_nothing_of_skips(level: SeriesLevel) -> None:
+    """Half of the steps begin a flow, and have no skip; the others come right behind."""
+    first = torch.arange(200) % 2 == 0
+    value = torch.ones(200, len(PARTS), dtype=torch.float64)
+    value[:, 0] = (~first).double()
+    left = torch.full((200, len(PARTS)), 50.0, dtype=torch.float64)
+    tokens = torch.stack(
+        [level.tables[i].bucket(value[:, i].contiguous()) for i in range(len(PARTS))], dim=1
+    )
+    level.set_prior(tokens, value, left, first)
+    state = torch.zeros(1, level.flow.out_features)
+    with torch.no_grad():
+        logits = level._logits(0, state, left[:1, 0], left[:1, 0])
+    assert torch.softmax(logits[0], dim=0)[level.skip.bucket(torch.ones(()).double())] > 0.9
 
 
 def test_compiled_shares_are_those_of_the_network(level: SeriesLevel) -> None:

@@ -32,22 +32,20 @@ def clock_features(time: float, window: float, features: Array) -> None:
 @compiled
 def plan_features(left: Array, share_left: float, features: Array) -> None:
     """`Plans.features` of one plan, behind those of the clock."""
-    at = CLOCK_WIDTH
     services, outcomes = left.shape
+    at = CLOCK_WIDTH + services + outcomes
+    by_outcome = features[CLOCK_WIDTH + services : at]
+    by_outcome[:] = 0
     total = np.float32(0)
     for service in range(services):
         number = np.float32(0)
         for outcome in range(outcomes):
             number += left[service, outcome]
+            by_outcome[outcome] += left[service, outcome]
         total += number
-        features[at] = np.float32(math.log1p(number)) / np.float32(4)
-        at += 1
+        features[CLOCK_WIDTH + service] = np.float32(math.log1p(number)) / np.float32(4)
     for outcome in range(outcomes):
-        number = np.float32(0)
-        for service in range(services):
-            number += left[service, outcome]
-        features[at] = np.float32(math.log1p(number)) / np.float32(4)
-        at += 1
+        by_outcome[outcome] = np.float32(math.log1p(by_outcome[outcome])) / np.float32(4)
     features[at] = np.float32(math.log1p(total)) / np.float32(4)
     share = max(np.float32(share_left), np.float32(1e-7))
     features[at + 1] = np.float32(math.log(share / (total + np.float32(1)))) / np.float32(8)

@@ -77,7 +77,7 @@ def start_windows(
         is_strict: The plans bind.
     """
     count, width = windows.size, a.begin.size
-    plans = plans.astype(np.float32)
+    plans = plans.astype(np.float32, copy=False)
     left, part = plans[:, 0].copy(), np.zeros(count, dtype=np.int64)
     x = np.zeros((padded(count), width), dtype=np.float32)
     features = np.zeros(a.clock.shape[0], dtype=np.float32)

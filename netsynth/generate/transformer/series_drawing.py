@@ -66,12 +66,12 @@ def wait_for_replies(
     scale: float,
     step_count: int,
 ) -> DrawnSeries:
-    """Move packets that were drawn before a flow's reply to the reply's step.
+    """Move packets of flows that were drawn before the reply to the reply's step.
 
     Those between the answer and the reply: whoever asked says nothing more before the reply is
     due; and in a flow of a few packets, nor does whoever answered (a resolver asked again after
-    minutes). And the last ones of the initiator, if none would be left for the reply (a handshake
-    that is acknowledged before the SYN-ACK came).
+    minutes). And a packet of the initiator, if none would be left for the reply (a handshake that
+    is acknowledged before the SYN-ACK came); an answer behind all of its packets comes when due.
 
     Args:
         series: As drawn.
@@ -87,13 +87,12 @@ def wait_for_replies(
     due = np.minimum(((start + answer + reply) * scale).astype(np.int64), step_count - 1)
     answered = ((start + np.maximum(answer, 0)) * scale).astype(np.int64)
     flow = np.repeat(np.arange(start.size), np.diff(series.offsets))
-    turned = _answers_first(series, flow, reply >= 0)
-    early = (turned > answered[flow]) & (turned < due[flow]) & (reply[flow] > 0)
+    step, values, flow = _keep_replies(series, flow, answered, due, reply >= 0)
+    early = (step > answered[flow]) & (step < due[flow]) & (reply[flow] > 0)
     few = totals.packets_and_bytes[:, :2].sum(1).cpu().numpy() <= FEW
-    early &= (series.values[:, 0] > 0) | few[flow]
-    early |= _spent_too_soon(series, turned, flow, due, reply >= 0)
-    step = np.where(early, due[flow], turned)
-    if (step == series.step).all():
+    early &= (values[:, 0] > 0) | few[flow]
+    step = np.where(early, due[flow], step)
+    if step.size == series.step.size and (step == series.step).all():
         return series
     order = np.lexsort((step, flow))
     flow, step = flow[order], step[order]
@@ -103,47 +102,48 @@ def wait_for_replies(
     return DrawnSeries(
         offsets=np.searchsorted(flow[first], np.arange(start.size + 1)).astype(np.int64),
         step=step[first],
-        values=np.add.reduceat(series.values[order], first, axis=0),
+        values=np.add.reduceat(values[order], first, axis=0),
     )
 
 
-def _answers_first(series: DrawnSeries, flow: IntArray, replies: NDArray[np.bool_]) -> IntArray:
-    """Steps [S], where flows that reply [F] have the first answer before the initiator's last.
-
-    Where all its packets came before any answer, the last of them and the answer change places.
-    """
-    step = series.step.copy()
-    first, last = _first_answer(series, flow), _last_said(series, flow)
-    late = (first < flow.size) & (last < first) & (last > series.offsets[:-1]) & replies
-    step[last[late]], step[first[late]] = series.step[first[late]], series.step[last[late]]
-    return step
-
-
-def _first_answer(series: DrawnSeries, flow: IntArray) -> IntArray:
-    """First row of each flow that has packets of the responder [F], beyond the last for none."""
-    rows = np.where(series.values[:, 1] > 0, np.arange(flow.size), flow.size)
-    return np.minimum.reduceat(rows, series.offsets[:-1])
-
-
-def _last_said(series: DrawnSeries, flow: IntArray) -> IntArray:
-    """Last row of each flow that has packets of the initiator [F], -1 for none."""
-    rows = np.where(series.values[:, 0] > 0, np.arange(flow.size), -1)
-    return np.maximum.reduceat(rows, series.offsets[:-1])
-
-
-def _spent_too_soon(
+def _keep_replies(
     series: DrawnSeries,
-    step: IntArray,
     flow: IntArray,
+    answered: IntArray,
     due: IntArray,
     replies: NDArray[np.bool_],
-) -> NDArray[np.bool_]:
-    """Tell which steps [S] hold the initiator's last packets before its reply is due [F].
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Leave a packet of the initiator for its reply, where it has more than the first step's.
 
-    Not the first of a flow, which says what is answered.
+    Args:
+        series: As drawn, of F flows.
+        flow: Flow of each step, int64 [S].
+        answered: Step of the answer, int64 [F].
+        due: Step of the reply, int64 [F].
+        replies: Whether one comes, bool [F].
+
+    Returns:
+        Steps [S'], values [S', 4] and flows [S'], unsorted; as they are where all is well.
     """
-    spent = np.zeros(flow.size, dtype=np.bool_)
-    last = _last_said(series, flow)
-    soon = (last > series.offsets[:-1]) & (step[last] < due) & replies
-    spent[last[soon]] = True
-    return spent
+    rows, begins = np.arange(flow.size), series.offsets[:-1]
+    first = np.minimum.reduceat(np.where(series.values[:, 1] > 0, rows, flow.size), begins)
+    last = np.maximum.reduceat(np.where(series.values[:, 0] > 0, rows, -1), begins)
+    soon = np.flatnonzero((last > begins) & (series.step[last] < due) & replies)
+    if soon.size == 0:
+        return series.step, series.values, flow
+    step, values = series.step.copy(), series.values.copy()
+    late = soon[(first[soon] < flow.size) & (last[soon] < first[soon])]
+    step[first[late]] = np.minimum(
+        step[first[late]], np.maximum(answered[late], step[begins[late]])
+    )
+    source = last[soon]
+    kept = np.zeros((soon.size, 4), dtype=values.dtype)
+    kept[:, 0] = 1
+    kept[:, 2] = values[source, 2] // values[source, 0]
+    values[source] -= kept
+    some = values[:, :2].sum(axis=1) > 0
+    return (
+        np.concatenate([step[some], due[soon]]),
+        np.concatenate([values[some], kept]),
+        np.concatenate([flow[some], soon]),
+    )

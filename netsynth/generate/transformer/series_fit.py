@@ -16,7 +16,7 @@ from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_l
 from netsynth.numbers import IntArray
 from netsynth.tables import EncodedTrace, TokenField
 
-PRIOR_STEPS = 1 << 15  # steps that the outputs start from, about
+PRIOR_STEPS = 1 << 13  # steps that the outputs start from, at most
 LONGEST = 256  # active steps of a flow that are learned from
 
 
@@ -125,9 +125,13 @@ def fit_series(
     known = torch.ones(data.tokens.shape[0], dtype=torch.bool, device=device)
     known[torch.as_tensor(data.offsets[1:] - 1, device=device)] = False  # the last follows
     value = data.left - torch.cat([data.left[1:], data.left[-1:]])
+    begins = torch.zeros_like(known)
+    begins[torch.as_tensor(data.offsets[:-1], device=device)] = True
     some = torch.nonzero(known)[:, 0]
-    some = some[:: max(some.numel() // PRIOR_STEPS, 1)]
-    level.set_prior(data.tokens[some], value[some], data.left[some])
+    if some.numel() > PRIOR_STEPS:
+        drawn = np.random.default_rng([seed, 5]).permutation(some.numel())[:PRIOR_STEPS]
+        some = some[torch.as_tensor(np.sort(drawn), device=device)]
+    level.set_prior(data.tokens[some], value[some], data.left[some], begins[some])
 
     def loss(rows: IntArray) -> Tensor:
         flows, phases, tokens, left, valid, first = data.batch(rows)

@@ -384,7 +384,7 @@ def _mend(value: Array, left: Array, ends: bool) -> None:
     if value[0] + value[1] == 0:
         value[1 if left[1] > left[0] else 0] = 1
     if value[0] + value[1] >= left[0] + left[1]:
-        value[1 if value[1] > value[0] else 0] -= 1
+        value[1 if value[1] >= value[0] else 0] -= 1
     for direction in range(2):
         if value[direction] == 0:
             value[2 + direction] = 0

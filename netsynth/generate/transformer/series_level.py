@@ -122,29 +122,36 @@ class SeriesLevel(nn.Module):
             state = state + self.dropout(self.embed[part](tokens[:, part]))
         return total
 
-    def set_prior(self, tokens: Tensor, value: Tensor, left: Tensor) -> None:
+    def set_prior(self, tokens: Tensor, value: Tensor, left: Tensor, first: Tensor) -> None:
         """Start the outputs at the frequencies of tokens, and of how far off shares they are.
 
         Args:
             tokens: int64 [S, 5], of the steps to learn from.
             value: float64 [S, 5], packets and bytes of the steps.
             left: float64 [S, 5].
+            first: bool [S], first steps of flows, whose skip is known and tells nothing.
         """
         with torch.no_grad():
             for part, head in enumerate(self.heads):
-                count = torch.bincount(tokens[:, part], minlength=self.tables[part].size).float()
+                share = expected_share(part, value, left)
+                told = ~first if part == 0 else torch.ones_like(first)
+                if not bool(told.any()):
+                    continue
+                size = self.tables[part].size
+                count = torch.bincount(tokens[told, part], minlength=size).double()
                 usual = (count + 0.05) / (count + 0.05).sum()
                 head.bias.copy_(usual.log())  # type: ignore[operator]
-                share = expected_share(part, value, left)
-                known = torch.nonzero(share >= 0)[:, 0]
+                known = torch.nonzero(told & (share >= 0))[:, 0]
                 if known.numel() == 0:
                     continue
                 classes = self._off_share(part, share[known])  # [S, size]
                 seen = classes.gather(1, tokens[known, part][:, None])[:, 0]
-                seen = torch.bincount(seen, minlength=2 * REACH + 1).float()
-                chance = torch.zeros_like(seen).index_add_(
-                    0, classes.flatten(), usual.expand(known.numel(), -1).flatten()
-                )
+                seen = torch.bincount(seen, minlength=2 * REACH + 1).double()
+                place = torch.arange(size, device=classes.device) * (2 * REACH + 1)
+                often = torch.bincount(
+                    (classes + place).flatten(), minlength=size * (2 * REACH + 1)
+                ).reshape(size, -1)
+                chance = usual @ often.double()
                 self.off_share[part] = ((seen + 0.5) / (chance + 0.5)).log()
 
     def _off_share(self, part: int, share: Tensor) -> Tensor:
@@ -307,7 +314,7 @@ def _mend(value: Tensor, left: Tensor, *, last: Tensor) -> Tensor:
     empty = (value[:, 0] + value[:, 1] == 0) & ~last
     value[empty, larger[empty]] = 1
     greedy = (value[:, 0] + value[:, 1] >= left[:, 0] + left[:, 1]) & ~last
-    side = (value[:, 1] > value[:, 0]).long()
+    side = (value[:, 1] >= value[:, 0]).long()  # the initiator's stays: it may have to begin
     value[greedy, side[greedy]] -= 1
     for direction in (0, 1):
         none = value[:, direction] == 0
