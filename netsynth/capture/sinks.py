@@ -43,6 +43,8 @@ class CaptureSink:
         self.is_stream = bool(packing) or str(path) == "-"
         self._temporary: Path | None = None
         self._stream: _Stream | None = None
+        if self._name == str(path) and path.exists() and not path.is_file():
+            raise CaptureError(f"{path} is no ordinary file; write to - and redirect it there")
         try:
             self._open()
         except OSError as error:

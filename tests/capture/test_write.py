@@ -445,6 +445,15 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+def test_no_device_or_pipe_is_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.pcap"
+    os.mkfifo(pipe)
+    message = r"pipe\.pcap is no ordinary file; write to - "
+    with pytest.raises(CaptureError, match=message), CaptureWriter(pipe):
+        pass
+    assert pipe.is_fifo()
+
+
 def test_unwritable_paths_and_a_full_disk(tmp_path: Path) -> None:
     with (
         pytest.raises(CaptureError, match=r"a\.pcap: cannot be written \(No such file"),
