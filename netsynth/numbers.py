@@ -145,14 +145,15 @@ def fit_number_codec(
     edges[1:-1] = np.where(edges[1:-1] <= before, inner, edges[1:-1])
     below, above = (np.searchsorted(walls, v, side="right") for v in (before, inner))
     edges[1:-1] = np.where(below < above, np.append(walls, 0)[above - 1], edges[1:-1])
-    fence = np.concatenate([[-np.inf], walls, [np.inf]])
+    fence = np.concatenate([[-np.inf], walls])
+    under = np.append(np.nextafter(walls, -np.inf), np.inf)
     grid = np.linspace(0, 1, KNOTS)
     knots = np.stack(
         [
             _soft_quantiles(
                 rest[a:b],
                 max(edges[i], fence[np.searchsorted(walls, rest[a], side="right")]),
-                min(edges[i + 1], fence[np.searchsorted(walls, rest[b - 1], side="right") + 1]),
+                min(edges[i + 1], under[np.searchsorted(walls, rest[b - 1], side="right")]),
                 grid,
             )
             for i, (a, b) in enumerate(itertools.pairwise(cuts))

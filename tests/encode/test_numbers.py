@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netsynth.encode.classes import class_count, count_class, token_classes
@@ -144,6 +144,7 @@ def test_no_values_are_refused() -> None:
 
 @settings(deadline=None, max_examples=80)
 @given(VALUES, UNIFORM)
+@example([2, 3], float(np.nextafter(1, 0)))
 def test_no_bin_reaches_across_a_wall(values: list[float], place: float) -> None:
     walls = np.array([0.5, 2.5, 4.5, 12.5, 99.5, 1e6, 3e10])
     codec = fit_number_codec(np.array(values), bin_count=4, atom_count=2, walls=walls)
