@@ -90,7 +90,7 @@ class FileReader:
         try:
             self._open()
         except BaseException:
-            self._stream.close()
+            self.close()
             raise
 
     @property
@@ -117,7 +117,8 @@ class FileReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._stream.close()
+        if self._buffer.close():
+            self._stream.close()
 
     def fill(self, arrays: tuple[Array, ...]) -> bool:
         """Decode records into `arrays` from `state[ROW]` on.
@@ -162,7 +163,7 @@ class FileReader:
             raise CaptureError(f"{self.name}: {error}") from None
         self._apply_header()
         state = self._decoder.state
-        state[POS] = self.header.first_record
+        state[POS] += self.header.first_record
         if self.header.format == PCAP:
             second = typical_second(self._buffer.rest(), self.header)
             state[REFERENCE_NS] = second * 1_000_000_000 if second >= 0 else -1

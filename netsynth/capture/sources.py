@@ -175,6 +175,17 @@ class _Prefixed(io.RawIOBase):
         self.position += count
         return count
 
+    def read(self, size: int = -1) -> bytes:
+        """Return at most `size` bytes, without the copies of what it would inherit."""
+        if size < 0:
+            return self.readall()
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+        else:
+            data = self._rest.read(size)
+        self.position += len(data)
+        return data
+
 
 def _read_up_to(stream: io.FileIO, count: int) -> bytes:
     data = b""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 
 import numpy as np
+import zstandard
 from capture_files import START_S, block, interface, packet, pcap, section
 from scapy.all import (
     ARP,
@@ -95,7 +97,9 @@ def corpus() -> list[bytes]:
             data += packet(frame, units, number=number, order=order)
         simple = struct.pack(order + "I", len(ETHERNET[0])) + ETHERNET[0]
         files.append(data + block(3, simple, order) + block(0xBAD, b"custom", order) + data)
-    return files
+    return files + [
+        pack(data) for data in files[-3:] for pack in (gzip.compress, zstandard.compress)
+    ]
 
 
 LOUD = [0, 1, 2, 3, 4, 6, 8, 20, 40, 60, 127, 128, 255, 256, 1500, 32767, 65535, 65536, 262144]

@@ -2,6 +2,8 @@
 
 import gzip
 import struct
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,14 +103,21 @@ def test_salvage_of_a_hole_and_of_inserted_bytes(tmp_path: Path) -> None:
     assert (info.skipped_places, info.skipped_bytes) == (1, 1234)
 
 
-def test_salvage_across_many_buffers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "pack", [bytes, partial(gzip.compress, compresslevel=1), zstandard.compress]
+)
+def test_salvage_across_many_buffers(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     """Damage lies at every place relative to the reader's buffer of a mebibyte."""
     damaged = bytearray(pcap(FRAMES * 3000, times_s=[START_S] * 60_000))
     lost = list(range(777, 60_000, 777))
     for record in lost:
         damaged[at(record) + 8 : at(record) + 12] = b"\xff" * 4
-    packets, info = read_capture(save(tmp_path / "big.pcap", bytes(damaged)), salvage=True)
+    packets, info = read_capture(save(tmp_path / "big", pack(bytes(damaged))), salvage=True)
     assert len(packets) == 60_000 - len(lost)
+    assert all(
+        f"at byte {at(record)} " in reason
+        for record, reason in zip(lost, info.skipped_reasons, strict=True)
+    )
     assert info.skipped_places == len(info.skipped_reasons) == len(lost)
     assert info.skipped_bytes == STEP * len(lost)
 
