@@ -1,7 +1,8 @@
 """Which application message each payload is part of.
 
 A message is what one side sends until the other side answers: over TCP all new data between two
-turns of the dialogue, elsewhere each datagram.
+turns of the dialogue, elsewhere each datagram. A segment that analysers take for new when it comes
+again (mistaken.py) is a message of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netsynth.demux.mistaken import find_mistaken
 from netsynth.jit import compiled
 from netsynth.numbers import IntArray
 from netsynth.tables import FlowTable
@@ -54,13 +56,42 @@ class MessageTable:
 
 
 def find_messages(
-    flows: FlowTable, data_at: IntArray, *, wanted: NDArray[np.bool_]
+    flows: FlowTable,
+    data_at: IntArray,
+    *,
+    wanted: NDArray[np.bool_],
+    has_parts: NDArray[np.bool_],
 ) -> MessageTable:
     """Find the messages of the flows that are `wanted`, bool [F].
 
     Args:
         data_at: int64 [N]; position of each TCP payload in its direction's stream.
+        has_parts: Flows whose messages analysers put together in parts, bool [F].
     """
+    p = flows.packets
+    alone = np.zeros(len(p), dtype=np.bool_)
+    messages = _find_messages(flows, data_at, wanted, alone)
+    message = messages.of_packet
+    ends = data_at - messages.place + (messages.size[message] if len(messages) else 0)  # [N]
+    ends[(message < 0) | has_parts[flows.flow_of_packet]] = 0
+    columns = p.time_ns, flows.reverse, p.protocol, p.tcp_flags, p.payload_length, p.seq, p.ack
+    find_mistaken(flows.offsets, wanted, *columns, data_at, ends, alone)
+    if not alone.any():
+        return messages
+    again = np.zeros(len(flows), dtype=np.bool_)
+    again[flows.flow_of_packet[alone]] = True
+    ends[:] = 0  # where a message is cut, what comes before is complete sooner
+    find_mistaken(flows.offsets, again, *columns, data_at, ends, alone)
+    return _find_messages(flows, data_at, wanted, alone)
+
+
+def _find_messages(
+    flows: FlowTable,
+    data_at: IntArray,
+    wanted: NDArray[np.bool_],
+    alone: NDArray[np.bool_],
+) -> MessageTable:
+    """Find the messages; segments that are `alone`, bool [N], are messages of their own."""
     p = flows.packets
     count = len(p)
     limit = int(np.count_nonzero((p.payload_length > 0) & wanted[flows.flow_of_packet]))
@@ -75,6 +106,7 @@ def find_messages(
         p.protocol,
         p.payload_length,
         data_at,
+        alone,
         columns,
         of_packet,
         place,
@@ -94,6 +126,7 @@ def _find(
     protocol: NDArray[np.uint8],
     payload_length: NDArray[np.uint16],
     data_at: IntArray,
+    alone: NDArray[np.bool_],
     columns: IntArray,
     of_packet: IntArray,
     place: IntArray,
@@ -121,6 +154,7 @@ def _find(
         sent_to[:] = 0
         record_to[:] = 0
         speaker = -1
+        was_alone = False
         pending_count = 0
         for i in range(first, end):
             payload = np.int64(payload_length[i])
@@ -139,7 +173,7 @@ def _find(
                     place[i] = at - start[m]
                 sent_to[side] = max(sent_to[side], at + payload)
                 continue
-            if not is_tcp or side != speaker:
+            if not is_tcp or side != speaker or alone[i] or was_alone:
                 asked: Any = last[1 - side]
                 if not is_tcp and side == 1 and pending_count > 0:
                     taken = 0
@@ -174,6 +208,7 @@ def _find(
                 speaker = side
                 record_to[side] = at
                 count += 1
+            was_alone = alone[i]
             m = last[side]
             of_packet[i] = m
             place[i] = at - start[m]
@@ -185,7 +220,7 @@ def _find(
                 for j in range(i + 1, end):
                     if payload_length[j] == 0:
                         continue
-                    if reverse[j] != reverse[i] or not is_tcp:
+                    if reverse[j] != reverse[i] or not is_tcp or alone[i] or alone[j]:
                         break
                     if data_at[j] != stop or size + payload_length[j] > RECORD_SIZE:
                         if data_at[j] < stop:

@@ -16,6 +16,7 @@ import scapy.layers.dns as scapy_dns
 import scapy.layers.snmp as scapy_snmp
 from demux_actions import HANDSHAKE, Action, dialogue, flow_table
 from demux_reading import read_with_dpkt
+from demux_writing import malformed, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -301,24 +302,6 @@ def test_names_and_text_avoid_the_capture() -> None:
     hosts = set(re.findall(rb"Host: ([^\r]*)\r\n", data))
     assert hosts
     assert all(host.endswith((b"example.com", b"example.net", b"example.org")) for host in hosts)
-
-
-def write(compiled: CompiledPackets, path: Path) -> Path:
-    with CaptureWriter(path) as writer:
-        writer.write(
-            compiled.packets,
-            prefix=compiled.prefix,
-            prefix_start=compiled.prefix_start,
-            prefix_length=compiled.prefix_length,
-        )
-    return path
-
-
-def malformed(path: Path) -> list[str]:
-    """Return what tshark finds malformed; overlaps are how it sees retransmissions in HTTP."""
-    wanted = '_ws.malformed && !(_ws.expert.message contains "overlaps old data")'
-    command = ["tshark", "-r", str(path), "-Y", wanted]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 @needs_tshark

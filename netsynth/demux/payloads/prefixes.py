@@ -51,7 +51,8 @@ def build_prefixes(flows: FlowTable, data_at: IntArray, *, words: Words) -> Pref
         words: uint64 [F]; choose the names and ids of each flow.
     """
     template, is_swapped = choose_templates(flows)
-    messages = find_messages(flows, data_at, wanted=template >= 0)
+    in_parts = np.array([each.has_records or each.step > 1 for each in all_templates()] + [False])
+    messages = find_messages(flows, data_at, wanted=template >= 0, has_parts=in_parts[template])
     of_message = template[messages.flow]  # [M]
     icmp = flows.packets.icmp[flows.offsets[messages.flow]]  # [M]
     rows = np.flatnonzero((flows.packets.protocol == ICMPV6) & (messages.of_packet >= 0))
