@@ -9,12 +9,12 @@ import numpy as np
 from netsynth.generate.transformer.flow_level import CLOCK_RATES, CLOCK_WIDTH
 from netsynth.generate.transformer.kernels import (
     add_to,
-    compiled,
+    borrowing,
 )
 from netsynth.numbers import Array
 
 
-@compiled
+@borrowing
 def clock_features(time: float, window: float, features: Array) -> None:
     """`flow_level.clock_features` of one time."""
     share = np.float32(min(max(time / window, 0.0), 1.0))
@@ -29,33 +29,29 @@ def clock_features(time: float, window: float, features: Array) -> None:
     features[2 * CLOCK_RATES + 2] = np.float32(math.log1p(gone)) / np.float32(14)
 
 
-@compiled
-def plan_features(left: Array, share_left: float, features: Array) -> None:
+@borrowing
+def plan_features(services: Array, outcomes: Array, share_left: float, features: Array) -> None:
     """`Plans.features` of one plan, behind those of the clock."""
-    services, outcomes = left.shape
-    at = CLOCK_WIDTH + services + outcomes
-    by_outcome = features[CLOCK_WIDTH + services : at]
-    by_outcome[:] = 0
+    at = CLOCK_WIDTH
     total = np.float32(0)
-    for service in range(services):
-        number = np.float32(0)
-        for outcome in range(outcomes):
-            number += left[service, outcome]
-            by_outcome[outcome] += left[service, outcome]
+    for number in services:
+        features[at] = np.float32(math.log1p(number)) / np.float32(4)
         total += number
-        features[CLOCK_WIDTH + service] = np.float32(math.log1p(number)) / np.float32(4)
-    for outcome in range(outcomes):
-        by_outcome[outcome] = np.float32(math.log1p(by_outcome[outcome])) / np.float32(4)
+        at += 1
+    for number in outcomes:
+        features[at] = np.float32(math.log1p(number)) / np.float32(4)
+        at += 1
     features[at] = np.float32(math.log1p(total)) / np.float32(4)
     share = max(np.float32(share_left), np.float32(1e-7))
     features[at + 1] = np.float32(math.log(share / (total + np.float32(1)))) / np.float32(8)
 
 
-@compiled
+@borrowing
 def add_clock(x: Array, features: Array, weight: Array, bias: Array) -> None:
     """Add the linear map of `features` to x [H]."""
     for i in range(features.size):
-        line, share = weight[i], features[i]
-        for j in range(x.size):
-            x[j] = x[j] + share * line[j]
+        share = features[i]
+        if share != 0:  # most services and outcomes have nothing left
+            for j in range(x.size):
+                x[j] = x[j] + share * weight[i, j]
     add_to(x, bias)

@@ -25,7 +25,8 @@ from netsynth.generate.transformer.field_arrays import (
     FieldArrays,
 )
 from netsynth.generate.transformer.kernels import (
-    add_to,
+    add_from,
+    borrowing,
     compiled,
     exponential,
     gelu,
@@ -130,8 +131,7 @@ def draw_fields(
                 order = a.order[field[BASE] : field[BASE] + size]
             token = draw_token(logits[row], share, barred, size, field[SHARP] > 0, quantile, order)
             tokens[row, given + place] = token
-            at = field[EMBED] + token * width
-            add_to(state[row], a.weights[at : at + width])
+            add_from(state[row], a.weights, field[EMBED] + token * width)
 
 
 @compiled
@@ -140,7 +140,7 @@ def matrix(weights: Array, at: int, height: int, width: int) -> Array:
     return weights[at : at + height * width].reshape((height, width))
 
 
-@compiled
+@borrowing
 def _find_row(a: FieldArrays, level: int, tokens: Array) -> int:
     """Row of counts under the parents among `tokens`; -1 where they never occurred."""
     first, count, start, keys = a.levels[level]
@@ -153,7 +153,7 @@ def _find_row(a: FieldArrays, level: int, tokens: Array) -> int:
     return int(row) if row < start + keys and a.keys[row] == code else -1
 
 
-@compiled
+@borrowing
 def prior_shares(a: FieldArrays, place: int, tokens: Array, share: Array) -> None:
     """Set share[:size] to what counts tell of column `place`; see `CountPrior`.
 
@@ -177,7 +177,7 @@ def prior_shares(a: FieldArrays, place: int, tokens: Array, share: Array) -> Non
         share[i] = max(share[i], LEAST)
 
 
-@compiled
+@borrowing
 def bar_tokens(a: FieldArrays, place: int, tokens: Array, allowed: Array, barred: Array) -> None:
     """Set barred[:size] to why each token of column `place` is not to be drawn; 0: it may be."""
     field = a.fields[place]
@@ -201,7 +201,7 @@ def bar_tokens(a: FieldArrays, place: int, tokens: Array, allowed: Array, barred
             barred[i] |= np.uint8(0) if a.masks[at + i] else np.uint8(MASKED)
 
 
-@compiled
+@borrowing
 def _bar_used_up(
     plan: PlanArrays, row: int, column: int, tokens: Array, size: int, barred: Array
 ) -> None:
@@ -227,7 +227,8 @@ def _bar_used_up(
                 continue
             if plan.large[row, k] > 0:
                 if not some:
-                    barred[:size] |= np.uint8(USED_UP)
+                    for i in range(size):
+                        barred[i] |= np.uint8(USED_UP)
                 some = True
                 barred[plan.book[k, 2]] &= np.uint8(255 - USED_UP)
 

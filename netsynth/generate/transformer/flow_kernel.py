@@ -37,6 +37,8 @@ class WindowLanes(NamedTuple):
     edges: Array  # float64 [W, P], share of the window at which its parts end
     part: Array  # int64 [W], the part that goes on
     left: Array  # float32 [W, services, outcomes], of that part
+    services: Array  # float32 [W, services], sums of what is left
+    outcomes: Array  # float32 [W, outcomes]
     large: Array  # float32 [W, K], of the window's large flows
     x: Array  # float32 [W rounded up, H], what the transformer sees next
     cache: AttentionCache
@@ -79,12 +81,15 @@ def start_windows(
     count, width = windows.size, a.begin.size
     plans = plans.astype(np.float32, copy=False)
     left, part = plans[:, 0].copy(), np.zeros(count, dtype=np.int64)
+    services, outcomes = left.sum(axis=2), left.sum(axis=1)
     x = np.zeros((padded(count), width), dtype=np.float32)
     features = np.zeros(a.clock.shape[0], dtype=np.float32)
     for row in range(count):
-        part[row] = next_part(plans[row], edges[row], 0, 0.0, is_strict, left[row])
+        part[row] = next_part(
+            plans[row], edges[row], 0, 0.0, is_strict, left[row], services[row], outcomes[row]
+        )
         clock_features(0.0, float(window_ns), features)
-        plan_features(left[row], float(edges[row, part[row]]), features)
+        plan_features(services[row], outcomes[row], float(edges[row, part[row]]), features)
         x[row] = a.begin
         add_clock(x[row], features, a.clock, a.clock_bias)
     return WindowLanes(
@@ -98,6 +103,8 @@ def start_windows(
         edges=edges,
         part=part,
         left=left,
+        services=services,
+        outcomes=outcomes,
         large=large.astype(np.float32),
         x=x,
         cache=make_cache(a.attention, count, longest=a.attention.context),
@@ -188,8 +195,7 @@ def _draw_skeletons(
         for row in range(rows):
             gap = from_token(a.gap, 0, tokens[row, 0], next_uniform(lanes.streams, row))
             time = lanes.time[row] + np.rint(gap)
-            left = lanes.left[row]
-            if time >= latest_ns or (is_strict and left.sum() <= 0):
+            if time >= latest_ns or (is_strict and lanes.services[row].sum() <= 0):
                 continue
             drawn.window[count] = lanes.window[row]
             drawn.ordinal[count] = lanes.position[row]
@@ -205,11 +211,16 @@ def _draw_skeletons(
             lanes.sequence[kept] = sequence
             lanes.streams[kept] = lanes.streams[row]
             if kept < row:
-                lanes.left[kept] = left
+                lanes.left[kept] = lanes.left[row]
+                lanes.services[kept] = lanes.services[row]
+                lanes.outcomes[kept] = lanes.outcomes[row]
                 lanes.large[kept] = lanes.large[row]
             left = lanes.left[kept]
             service, outcome = tokens[row, a.service_column], a.outcome[tokens[row, a.shape_column]]
-            left[service, outcome] = max(left[service, outcome] - np.float32(1), np.float32(0))
+            if left[service, outcome] > 0:
+                left[service, outcome] -= np.float32(1)
+                lanes.services[kept, service] -= np.float32(1)
+                lanes.outcomes[kept, outcome] -= np.float32(1)
             responder = tokens[row, a.responder_column]
             for k in range(a.book.shape[0]):
                 same = a.book[k, 0] == service and a.book[k, 1] == outcome
@@ -217,10 +228,13 @@ def _draw_skeletons(
                     lanes.large[kept, k] = max(lanes.large[kept, k] - np.float32(1), np.float32(0))
             share = time / window_ns
             edges = lanes.edges[sequence]
-            part = next_part(lanes.plans[sequence], edges, lanes.part[row], share, is_strict, left)
+            part = next_part(
+                lanes.plans[sequence], edges, lanes.part[row], share, is_strict, left,
+                lanes.services[kept], lanes.outcomes[kept],
+            )  # fmt: skip
             lanes.part[kept] = part
             clock_features(time, window_ns, features)
-            plan_features(left, edges[part] - share, features)
+            plan_features(lanes.services[kept], lanes.outcomes[kept], edges[part] - share, features)
             x = lanes.x[kept]
             x[:] = np.float32(0)
             for column in range(columns):
@@ -233,9 +247,16 @@ def _draw_skeletons(
 
 @compiled
 def next_part(
-    plan: Array, edges: Array, part: int, share: float, is_strict: bool, left: Array
+    plan: Array,
+    edges: Array,
+    part: int,
+    share: float,
+    is_strict: bool,
+    left: Array,
+    services: Array,
+    outcomes: Array,
 ) -> int:
-    """Return the part that goes on, and set `left` to it where it is another.
+    """Return the part that goes on, and set what is left to it where it is another.
 
     Args:
         plan: float32 [P, services, outcomes], of the window.
@@ -244,8 +265,16 @@ def next_part(
         share: Share of the window that is gone.
         is_strict: A part ends when nothing is left of it; else when its time is over.
         left: float32 [services, outcomes], what is left of the part.
+        services: float32 [services], its sums.
+        outcomes: float32 [outcomes].
     """
-    while part < edges.size - 1 and (left.sum() <= 0 if is_strict else share > edges[part]):
+    while part < edges.size - 1 and (services.sum() <= 0 if is_strict else share > edges[part]):
         part += 1
         left[:] = plan[part]
+        services[:] = 0
+        outcomes[:] = 0
+        for service in range(services.size):
+            for outcome in range(outcomes.size):
+                services[service] += left[service, outcome]
+                outcomes[outcome] += left[service, outcome]
     return part

@@ -6,6 +6,7 @@ import numpy as np
 
 from netsynth.generate.transformer.field_kernel import LIKELY, matrix
 from netsynth.generate.transformer.kernels import (
+    borrowing,
     compiled,
     gelu,
     keep_likely,
@@ -99,7 +100,7 @@ def draw_gaps(
                 _draw_gap(a, lanes, place, flows, stage, unit[some[i]], logits[i, :wide])
 
 
-@compiled
+@borrowing
 def _draw_ruler(logits: Array, delay: float, uniform: float) -> int:
     """Choose the ruler of a gap; that of delays only where there is one."""
     if delay <= 0:
@@ -108,7 +109,7 @@ def _draw_ruler(logits: Array, delay: float, uniform: float) -> int:
     return max(pick(logits, RULERS, uniform), 0)
 
 
-@compiled
+@borrowing
 def _draw_gap(
     a: RecordArrays,
     lanes: Lanes,
@@ -122,8 +123,10 @@ def _draw_gap(
     flow, size = lanes.flow[place], logits.size
     low, high = lanes.low[place], lanes.high[place]
     to_weights(logits, size)
+    start = a.numbers.row_start[ruler]
+    smallest, largest = a.numbers.low[start : start + size], a.numbers.high[start : start + size]
     for token in range(size):
-        share = share_within(a, ruler, token, low / unit, high / unit)
+        share = share_within(smallest[token], largest[token], low / unit, high / unit)
         logits[token] = logits[token] * np.float32(share)
     keep_likely(logits, size, LIKELY)
     token = max(pick(logits, size, next_uniform(flows.streams, flow)), 0)
@@ -136,7 +139,7 @@ def _draw_gap(
     lanes.gap[place] = min(max(gap, low), high)
 
 
-@compiled
+@borrowing
 def _draw_timer(
     a: RecordArrays,
     service: int,
@@ -162,10 +165,9 @@ def _draw_timer(
     return float(_draw_within(a, GAP_TABLE, token, low, high, first, second))
 
 
-@compiled
-def share_within(a: RecordArrays, ruler: int, token: int, low: float, high: float) -> float:
-    """Share of a token that lies in low .. high; see `NumberTable.share_within`."""
-    start, stop = lowest(a.numbers, ruler, token), highest(a.numbers, ruler, token)
+@borrowing
+def share_within(start: float, stop: float, low: float, high: float) -> float:
+    """Share of start .. stop that lies in low .. high; see `NumberTable.share_within`."""
     if stop > start:
         inside = min(stop, high) - max(start, low)
         share = min(max(inside / max(stop - start, 1e-9), 0.0), 1.0)
@@ -174,7 +176,7 @@ def share_within(a: RecordArrays, ruler: int, token: int, low: float, high: floa
     return float(max(share, LEAST_SHARE))
 
 
-@compiled
+@borrowing
 def _draw_within(
     a: RecordArrays, ruler: int, token: int, low: float, high: float, first: float, second: float
 ) -> float:

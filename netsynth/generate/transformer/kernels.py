@@ -38,8 +38,17 @@ def reduced(function: Function) -> Function:
     return _compile(function, {"contract", "reassoc", "nsz"})
 
 
-def _compile(function: Function, flags: set[str]) -> Function:
-    options = {"nogil": True, "fastmath": flags, "error_model": "numpy"}  # x / 0 raises nothing
+def borrowing(function: Function) -> Function:
+    """Compile `function`, which makes no array and returns none.
+
+    It counts no references. Counted, those of a NamedTuple of seventy arrays cost more than most
+    functions that take one.
+    """
+    return _compile(function, {"contract"}, _nrt=False)
+
+
+def _compile(function: Function, flags: set[str], **more: bool) -> Function:
+    options = {"nogil": True, "fastmath": flags, "error_model": "numpy", **more}  # x / 0 is inf
     try:
         kernel: Function = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder that numba may write its cache to
@@ -57,7 +66,7 @@ def _as_float(_context: Any, _bits: Any) -> Any:
     return types.float32(types.int32), build
 
 
-@compiled
+@borrowing
 def exponential(x: np.float32) -> np.float32:
     """e**x within 3 units of the last place, for x in -87 .. 87; beyond, the value at the end."""
     x = min(max(x, np.float32(-87.0)), np.float32(87.0))
@@ -75,7 +84,7 @@ def exponential(x: np.float32) -> np.float32:
     return np.float32(y * _as_float((np.int32(whole) + np.int32(127)) << np.int32(23)))
 
 
-@compiled
+@borrowing
 def gelu(x: Array, rows: int, width: int) -> None:
     """Apply x * Phi(x) to x[:rows, :width] in place.
 
@@ -97,7 +106,7 @@ def gelu(x: Array, rows: int, width: int) -> None:
             values[i] = value * (np.float32(1) - tail if value >= 0 else tail)
 
 
-@compiled
+@borrowing
 def linear(x: Array, rows: int, weight: Array, bias: Array, y: Array) -> None:
     """Set y[:rows, :N] to x[:rows, :K] @ weight + bias.
 
@@ -153,7 +162,7 @@ def _moments(x: Array) -> tuple[np.float32, np.float32]:
     return mean, np.float32(1) / np.float32(math.sqrt(squares / np.float32(width) + EPSILON))
 
 
-@compiled
+@borrowing
 def normalise(x: Array, rows: int, width: int, y: Array) -> None:
     """Set y[:rows, :width] to x[:rows, :width] with mean 0 and variance 1 in each row."""
     for row in range(rows):
@@ -163,14 +172,34 @@ def normalise(x: Array, rows: int, width: int, y: Array) -> None:
             target[i] = (source[i] - mean) * scale
 
 
-@compiled
+@borrowing
 def add_to(x: Array, y: Array) -> None:
     """Add vector y to the first elements of vector x in place."""
     for i in range(y.size):
         x[i] = x[i] + y[i]
 
 
-@compiled
+@borrowing
+def add_from(x: Array, values: Array, at: int) -> None:
+    """Add the values [N] from place `at` on to vector x in place.
+
+    A slice of `values` would count its references, which takes longer than the sum; places are
+    unsigned, as those from the end would have to be told apart.
+    """
+    first = np.uint64(at)
+    for i in range(x.size):
+        x[i] = x[i] + values[first + np.uint64(i)]
+
+
+@borrowing
+def add_share_from(x: Array, values: Array, at: int, share: np.float32) -> None:
+    """Add `share` times the values [N] from place `at` on to vector x in place."""
+    first = np.uint64(at)
+    for i in range(x.size):
+        x[i] = x[i] + share * values[first + np.uint64(i)]
+
+
+@borrowing
 def next_uniform(streams: Array, row: int) -> float:
     """Draw from stream `row`, in [0, 1), and move it on.
 
@@ -212,7 +241,7 @@ def _largest(x: Array) -> np.float32:
     return largest
 
 
-@compiled
+@borrowing
 def to_weights(logits: Array, size: int) -> None:
     """Replace logits[:size] by their exponentials, the largest 1, in place."""
     values = logits[:size]
@@ -221,7 +250,7 @@ def to_weights(logits: Array, size: int) -> None:
         values[i] = exponential(values[i] - largest)
 
 
-@compiled
+@borrowing
 def keep_likely(weights: Array, size: int, share: np.float32) -> None:
     """Set weights[:size] below `share` of the largest to 0 in place."""
     values = weights[:size]
@@ -231,7 +260,7 @@ def keep_likely(weights: Array, size: int, share: np.float32) -> None:
             values[i] = np.float32(0)
 
 
-@compiled
+@borrowing
 def pick(weights: Array, size: int, uniform: float) -> int:
     """Choose an index below `size` in proportion to its weight; -1 where all are 0."""
     total = 0.0

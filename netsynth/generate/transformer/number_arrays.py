@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netsynth.generate.transformer.kernels import compiled
+from netsynth.generate.transformer.kernels import borrowing
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.numbers import KNOTS, Array
 
@@ -21,6 +21,8 @@ class NumberArrays(NamedTuple):
     edge_start: Array  # int64 [P + 1]
     rows: Array  # float64 [sum of sizes, KNOTS]
     row_start: Array  # int64 [P + 1]
+    low: Array  # float64 [sum of sizes], smallest value of each token
+    high: Array  # float64 [sum of sizes], its largest
 
 
 def pack_numbers(tables: tuple[NumberTable, ...]) -> NumberArrays:
@@ -32,18 +34,21 @@ def pack_numbers(tables: tuple[NumberTable, ...]) -> NumberArrays:
     def starts(parts: list[Array]) -> Array:
         return np.cumsum([0, *(part.shape[0] for part in parts)]).astype(np.int64)
 
+    flat = np.concatenate(rows).astype(np.float64)
     return NumberArrays(
         size=np.array([table.size for table in tables], dtype=np.int64),
         atoms=np.concatenate(atoms).astype(np.float64),
         atom_start=starts(atoms),
         edges=np.concatenate(edges).astype(np.float64),
         edge_start=starts(edges),
-        rows=np.concatenate(rows).astype(np.float64),
+        rows=flat,
         row_start=starts(rows),
+        low=flat[:, 0].copy(),
+        high=flat[:, -1].copy(),
     )
 
 
-@compiled
+@borrowing
 def to_token(a: NumberArrays, part: int, value: float) -> int:
     """`NumberTable.bucket` of the table `part`."""
     atoms = a.atoms[a.atom_start[part] : a.atom_start[part + 1]]
@@ -61,7 +66,7 @@ def to_token(a: NumberArrays, part: int, value: float) -> int:
     return int(inside + count)
 
 
-@compiled
+@borrowing
 def _first_not_below(ascending: Array, value: float) -> int:
     """Index of the first of `ascending` that is at least `value`."""
     low, high = 0, ascending.size
@@ -74,7 +79,7 @@ def _first_not_below(ascending: Array, value: float) -> int:
     return low
 
 
-@compiled
+@borrowing
 def _first_above(ascending: Array, value: float) -> int:
     """Index of the first of `ascending` that is larger than `value`."""
     low, high = 0, ascending.size
@@ -87,7 +92,7 @@ def _first_above(ascending: Array, value: float) -> int:
     return low
 
 
-@compiled
+@borrowing
 def from_knots(row: Array, uniform: float) -> float:
     """Value at `uniform` of an inverse distribution function [KNOTS]."""
     place = uniform * (KNOTS - 1)
@@ -95,19 +100,19 @@ def from_knots(row: Array, uniform: float) -> float:
     return float(row[left] + (row[left + 1] - row[left]) * (place - left))
 
 
-@compiled
+@borrowing
 def from_token(a: NumberArrays, part: int, token: int, uniform: float) -> float:
     """`NumberTable.draw` of the table `part`."""
     return from_knots(a.rows[a.row_start[part] + token], uniform)
 
 
-@compiled
+@borrowing
 def lowest(a: NumberArrays, part: int, token: int) -> float:
     """Smallest value of a token."""
-    return float(a.rows[a.row_start[part] + token, 0])
+    return float(a.low[a.row_start[part] + token])
 
 
-@compiled
+@borrowing
 def highest(a: NumberArrays, part: int, token: int) -> float:
     """Largest value of a token."""
-    return float(a.rows[a.row_start[part] + token, KNOTS - 1])
+    return float(a.high[a.row_start[part] + token])

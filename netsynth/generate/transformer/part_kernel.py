@@ -8,7 +8,8 @@ import numpy as np
 
 from netsynth.generate.transformer.field_kernel import matrix
 from netsynth.generate.transformer.kernels import (
-    add_to,
+    add_from,
+    borrowing,
     compiled,
     gelu,
     linear,
@@ -19,8 +20,6 @@ from netsynth.generate.transformer.kernels import (
 )
 from netsynth.generate.transformer.number_arrays import (
     from_token,
-    highest,
-    lowest,
     to_token,
 )
 from netsynth.generate.transformer.record_arrays import (
@@ -74,18 +73,17 @@ def part_logits(a: RecordArrays, part: int, state: Array, asked: Array, count: i
     return logits
 
 
-@compiled
+@borrowing
 def tell_token(a: RecordArrays, lanes: Lanes, place: int, part: int, x: Array) -> None:
     """Add a part that is drawn to the state x [W]; a length or gap by the token of its value."""
     if part == LENGTH:
         lanes.token[place, LENGTH] = to_token(a.numbers, LENGTH_TABLE, float(lanes.size[place]))
     if part == GAP:
         lanes.token[place, GAP] = to_token(a.numbers, GAP_TABLE, lanes.gap[place])
-    at = a.parts[part, EMBED] + lanes.token[place, part] * x.size
-    add_to(x, a.weights[at : at + x.size])
+    add_from(x, a.weights, a.parts[part, EMBED] + lanes.token[place, part] * x.size)
 
 
-@compiled
+@borrowing
 def is_asked(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, part: int) -> bool:
     """Tell whether the network decides a part of a record; where it does not, set it."""
     if part == LENGTH:
@@ -105,7 +103,7 @@ def is_asked(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, part
     return True
 
 
-@compiled
+@borrowing
 def draw_part(
     a: RecordArrays,
     lanes: Lanes,
@@ -137,19 +135,21 @@ def draw_part(
         lanes.size[place] = min(size, left) if left > 0 else size
 
 
-@compiled
+@borrowing
 def length_shares(a: RecordArrays, left: int, share: Array) -> None:
     """Set share [lengths] to 1 where a length fits what is `left`, else 0."""
-    fits = False
+    start = a.numbers.row_start[LENGTH_TABLE]
+    low, high = a.numbers.low[start:], a.numbers.high[start:]
+    fits, most = False, max(left, 1)
     for token in range(share.size):
-        low, high = lowest(a.numbers, LENGTH_TABLE, token), highest(a.numbers, LENGTH_TABLE, token)
-        share[token] = np.float32(0 if low > max(left, 1) or high < 1 else 1)
-        fits = fits or share[token] > 0
+        is_possible = low[token] <= most and high[token] >= 1
+        share[token] = np.float32(1 if is_possible else 0)
+        fits = fits or is_possible
     if not fits:
         share[:] = np.float32(1)
 
 
-@compiled
+@borrowing
 def kind_shares(
     a: RecordArrays,
     lanes: Lanes,
@@ -192,7 +192,7 @@ def kind_shares(
             share[kind] = np.float32(a.of_protocol[service, kind])
 
 
-@compiled
+@borrowing
 def _bit_count(bits: int) -> int:
     """`record_level._bit_count`."""
     count = 0
@@ -201,7 +201,7 @@ def _bit_count(bits: int) -> int:
     return count
 
 
-@compiled
+@borrowing
 def _draw_shared(logits: Array, share: Array, uniform: float) -> int:
     """Draw from softmax(logits) * share; logits are overwritten."""
     for i in range(share.size):

@@ -35,10 +35,10 @@ class RecordArrays(NamedTuple):
     gaps: Array  # int64 [8], where the maps of the gap are, see INNER
     history: Array  # int64 [R, 5], where the table of each place and column of the history is
     blocks: Array  # int64 [2, 4], weight and bias of either map of each block
-    progress: Array  # float32 [sum of sizes, W]
+    progress: Array  # float32 [sum of sizes * W], row after row
     progress_start: Array  # int64 [34]
-    around: Array  # float32 [AROUND, W]
-    flow: Array  # float32 [H, W]
+    around: Array  # float32 [AROUND * W]
+    flow: Array  # float32 [H * W]
     flow_bias: Array  # float32 [W], biases of the history and the series around included
     of_protocol: Array  # uint8 [services, kinds]
     kind_reverse: Array  # uint8 [kinds]
@@ -87,10 +87,10 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
         gaps=np.array(gaps, dtype=np.int64),
         history=np.array(history, dtype=np.int64).T.copy(),
         blocks=np.array(blocks, dtype=np.int64),
-        progress=as_float32(level.progress.table.weight),
+        progress=as_float32(level.progress.table.weight).ravel(),
         progress_start=level.progress.starts.cpu().numpy().astype(np.int64),
-        around=as_float32(level.around_out.weight.T),
-        flow=as_float32(level.flow_out.weight.T),
+        around=as_float32(level.around_out.weight.T).ravel(),
+        flow=as_float32(level.flow_out.weight.T).ravel(),
         flow_bias=as_float32(bias),
         of_protocol=_bytes(level.of_protocol),
         kind_reverse=_bytes(level.kind_reverse),

@@ -8,7 +8,10 @@ import numpy as np
 
 from netsynth.generate.transformer.field_kernel import matrix
 from netsynth.generate.transformer.kernels import (
+    add_from,
+    add_share_from,
     add_to,
+    borrowing,
     compiled,
     gelu,
     linear,
@@ -33,7 +36,7 @@ from netsynth.generate.transformer.record_level import (
 from netsynth.numbers import Array
 
 
-@compiled
+@borrowing
 def embed_context(
     a: RecordArrays,
     lanes: Lanes,
@@ -51,7 +54,8 @@ def embed_context(
         row = min(lanes.row[place] + 1, flows.series_offsets[flow + 1] - 1)
         lanes.row[place] = row
         step_left[0], step_left[1] = flows.values[row, 0], flows.values[row, 1]
-        lanes.step_bytes[place] = flows.values[row, 2:]
+        for way in range(2):
+            lanes.step_bytes[place, way] = flows.values[row, 2 + way]
     row = lanes.row[place]
     grid = flows.step[row] * step_ns
     low = max(grid - time, 0.0)
@@ -66,15 +70,17 @@ def embed_context(
     if lanes.position[place] == 0:
         low = 0.0
     lanes.low[place], lanes.high[place] = low, high
-    x[:] = lanes.base[place]
-    for back in range(a.history.shape[0]):
+    base = lanes.base
+    for j in range(width):
+        x[j] = base[place, j]
+    history, at_history, weights = lanes.history, a.history, a.weights
+    for back in range(at_history.shape[0]):
         for column in range(TRACES):
-            at = a.history[back, column] + lanes.history[place, back, column] * width
-            add_to(x, a.weights[at : at + width])
-    for i in range(a.around.shape[0]):
-        line, share = a.around[i], flows.around[row, i]
-        for j in range(width):
-            x[j] = x[j] + share * line[j]
+            at = at_history[back, column] + history[place, back, column] * width
+            add_from(x, weights, at)
+    around, tables = flows.around, a.around
+    for i in range(around.shape[1]):
+        add_share_from(x, tables, i * width, around[row, i])
     last = count_bucket.size - 1
     left, bytes_left = lanes.left[place], lanes.bytes_left[place]
     numbers = a.numbers
@@ -116,11 +122,12 @@ def embed_context(
         _pressure(lanes, place, 0),
         _pressure(lanes, place, 1),
     )
-    for column in range(a.progress_start.size):
-        add_to(x, a.progress[a.progress_start[column] + buckets[column]])
+    progress, progress_start = a.progress, a.progress_start
+    for column in range(progress_start.size):
+        add_from(x, progress, (progress_start[column] + buckets[column]) * width)
 
 
-@compiled
+@borrowing
 def run_ns(a: RecordArrays, service: int, count: int) -> float:
     """`pace.run_ns` of one row."""
     total, octave = 0.0, 0
@@ -132,7 +139,7 @@ def run_ns(a: RecordArrays, service: int, count: int) -> float:
     return total
 
 
-@compiled
+@borrowing
 def _pace(
     a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, time_ns: Array, count: int
 ) -> int:
@@ -144,7 +151,7 @@ def _pace(
     return 1 + to_token(a.numbers, GAP_TABLE, mean)
 
 
-@compiled
+@borrowing
 def per_delay_token(a: RecordArrays, time: float, delay: float) -> int:
     """`RecordLevel.per_delay_token` of one time."""
     if delay <= 0:
@@ -152,7 +159,7 @@ def per_delay_token(a: RecordArrays, time: float, delay: float) -> int:
     return 1 + to_token(a.numbers, DELAY_TABLE, time / max(delay, 1.0))
 
 
-@compiled
+@borrowing
 def _pressure(lanes: Lanes, place: int, side: int) -> int:
     """`record_level._pressure` of one row."""
     step_left = lanes.step_left[place]
@@ -164,7 +171,7 @@ def _pressure(lanes: Lanes, place: int, side: int) -> int:
     return int(5 + min(max(more, -4), 2))
 
 
-@compiled
+@borrowing
 def _balance(counts: Array) -> int:
     """`record_level._balance` of one row."""
     ratio = math.log2((max(counts[0], 0) + 0.5) / (max(counts[1], 0) + 0.5))
@@ -172,7 +179,7 @@ def _balance(counts: Array) -> int:
     return int(min(max(math.floor(3 * ratio + 0.5), -half), half)) + half
 
 
-@compiled
+@borrowing
 def _size_bucket(size: int) -> int:
     """`record_level._size_bucket`."""
     return int(min(math.floor(2 * math.log2(max(size, 0) + 1.0)), SIZE_BUCKETS - 1))

@@ -13,8 +13,8 @@ from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnS
 from netsynth.generate.transformer.pace import run_ns
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import (
-    LONGEST_RETRIED,
     RECENT,
+    RETRIED,
     RETRIES,
     WINDOW,
     RecordContext,
@@ -85,11 +85,11 @@ def draw_records(
     step_ns = window_ns / step_count
     for at in range(0, order.numel(), config.sample_flows):
         rows = order[at : at + config.sample_flows]
-        for _ in range(1 + RETRIES):
+        for tries in range(1 + RETRIES):
             lanes = _begin(level, rows, flows, totals, values, first_row, config.record_history)
             _draw_lanes(level, lanes, out, starts, step, values, around, step_ns, random)
             again = strays(lanes.owed, lanes.bytes_left, lanes.exact)
-            rows = rows[again & (lanes.count <= LONGEST_RETRIED)]
+            rows = rows[again & ((tries + 1) * lanes.count <= RETRIED)]
             if rows.numel() == 0:
                 break
     return DrawnRecords(

@@ -10,6 +10,8 @@ import numpy as np
 
 from netsynth.generate.transformer.gap_kernel import draw_gaps
 from netsynth.generate.transformer.kernels import (
+    add_share_from,
+    borrowing,
     compiled,
 )
 from netsynth.generate.transformer.part_kernel import draw_part, is_asked, part_logits, tell_token
@@ -34,7 +36,7 @@ from netsynth.generate.transformer.record_level import (
     GAP,
     KIND,
     LENGTH,
-    LONGEST_RETRIED,
+    RETRIED,
     RETRIES,
     WINDOW,
 )
@@ -144,7 +146,7 @@ def _draw_rows(
             _finish(a, lanes, lane[row], flows, drawn, retries)
 
 
-@compiled
+@borrowing
 def _begin(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: int) -> None:
     """Put a flow into a lane."""
     lanes.flow[place] = flow
@@ -164,15 +166,14 @@ def _begin(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: 
     lanes.windows[place] = 0
     lanes.unheard[place] = 0
     lanes.history[place] = 0
-    base = lanes.base[place]
-    base[:] = a.flow_bias
-    for i in range(a.flow.shape[0]):
-        line, share = a.flow[i], flows.vector[flow, i]
-        for j in range(base.size):
-            base[j] = base[j] + share * line[j]
+    base, bias = lanes.base[place], a.flow_bias
+    for j in range(base.size):
+        base[j] = bias[j]
+    for i in range(a.flow.size // base.size):
+        add_share_from(base, a.flow, i * base.size, flows.vector[flow, i])
 
 
-@compiled
+@borrowing
 def _finish(
     a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, drawn: DrawnRows, retries: int
 ) -> None:
@@ -210,7 +211,8 @@ def _finish(
     drawn.time_ns[at] = lanes.time[place]
     lanes.position[place] = position + 1
     if at + 1 >= flows.offsets[flow + 1]:
-        again = lanes.tries[place] < retries and position < LONGEST_RETRIED
+        vain = (lanes.tries[place] + 1) * (position + 1)
+        again = lanes.tries[place] < retries and vain <= RETRIED
         if again and _strays(lanes, place, flows, flow):
             lanes.tries[place] += 1
             _begin(a, lanes, place, flows, flow)
@@ -218,7 +220,7 @@ def _finish(
             lanes.flow[place] = -1
 
 
-@compiled
+@borrowing
 def _strays(lanes: Lanes, place: int, flows: FlowsToDraw, flow: int) -> bool:
     """Tell whether a flow that is over left bytes or flags over; see `record_level.strays`."""
     stray = lanes.owed[place] != 0
@@ -227,7 +229,7 @@ def _strays(lanes: Lanes, place: int, flows: FlowsToDraw, flow: int) -> bool:
     return bool(stray)
 
 
-@compiled
+@borrowing
 def _set_due(lanes: Lanes, place: int, answers: int, reply: float) -> None:
     """Note that a record came: what is due next?"""
     replies = lanes.due_reply[place]

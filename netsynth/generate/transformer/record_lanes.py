@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from netsynth.generate.transformer.kernels import (
-    compiled,
+    borrowing,
 )
 from netsynth.generate.transformer.record_arrays import (
     RecordArrays,
@@ -73,7 +73,7 @@ class Lanes(NamedTuple):
     tries: Array  # int64 [B], how often the flow has been begun again
 
 
-@compiled
+@borrowing
 def answers_first(a: RecordArrays, lanes: Lanes, place: int) -> int:
     """1 where the record goes in the direction opposite to the flow's first one."""
     if lanes.position[place] == 0:

@@ -32,7 +32,7 @@ STATES = 64  # combinations of state bits
 FORWARD_STATES, REVERSE_STATES = 1 | 4 | 16, 2 | 8 | 32  # SYN, FIN, RST; see encode's STATE_*
 KIND, GAP, LENGTH, WINDOW = 0, 1, 2, 3
 RETRIES = 5  # times that a flow is drawn again which does not end as its tokens say
-LONGEST_RETRIED = 200  # packets
+RETRIED = 120  # packets of it drawn in vain at most
 
 
 @dataclass(slots=True)

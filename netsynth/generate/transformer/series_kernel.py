@@ -19,6 +19,7 @@ from netsynth.generate.transformer.field_arrays import Packer, as_float32
 from netsynth.generate.transformer.field_kernel import matrix
 from netsynth.generate.transformer.kernels import (
     add_to,
+    borrowing,
     compiled,
     exponential,
     gelu,
@@ -30,7 +31,6 @@ from netsynth.generate.transformer.kernels import (
 from netsynth.generate.transformer.number_arrays import (
     NumberArrays,
     from_token,
-    lowest,
     pack_numbers,
     to_token,
 )
@@ -238,7 +238,7 @@ def _is_forced(lanes: SeriesLanes, place: int, last: Array) -> bool:
     return bool(alone or last[lanes.flow[place]] - lanes.step[place] == 1)
 
 
-@compiled
+@borrowing
 def _put(
     lanes: SeriesLanes, place: int, step: int, value: Array, start: Array, steps: Array,
     values: Array,
@@ -249,7 +249,7 @@ def _put(
         values[at, i] = value[i]
 
 
-@compiled
+@borrowing
 def _embed(a: SeriesArrays, x: Array, before: Array, ahead: int, left: Array) -> None:
     """Add tokens before and amounts left to x [H]; see `SeriesLevel.inputs`."""
     width = x.size
@@ -330,7 +330,7 @@ def _draw_parts(
                 add_to(state[row], a.weights[at_token : at_token + width])
 
 
-@compiled
+@borrowing
 def _add_off_share(
     a: SeriesArrays, part: int, share: float, value: Array, left: Array, logits: Array
 ) -> None:
@@ -347,23 +347,24 @@ def _add_off_share(
         logits[i] += a.off_share[part, REACH + min(max(off, -REACH), REACH)]
 
 
-@compiled
+@borrowing
 def _pick_up_to(a: SeriesArrays, part: int, logits: Array, amount: float, uniform: float) -> int:
     """Draw a token whose smallest value is at most `amount`; logits are overwritten."""
     size = a.numbers.size[part]
+    start = a.numbers.row_start[part]
+    low = a.numbers.low[start : start + size]
     largest = np.float32(-np.inf)
     for i in range(size):
-        if lowest(a.numbers, part, i) <= amount:
+        if low[i] <= amount:
             largest = max(largest, logits[i])
     if largest == -np.inf:  # nothing fits: whatever is drawn is cut to what is left
         return 0
     for i in range(size):
-        fits = lowest(a.numbers, part, i) <= amount
-        logits[i] = exponential(logits[i] - largest) if fits else np.float32(0)
+        logits[i] = exponential(logits[i] - largest) if low[i] <= amount else np.float32(0)
     return pick(logits, size, uniform)
 
 
-@compiled
+@borrowing
 def _open(value: Array, left: Array, opening: int) -> None:
     """`series_level._open` of one flow."""
     side = 0 if left[0] > 0 else 1
@@ -374,7 +375,7 @@ def _open(value: Array, left: Array, opening: int) -> None:
     value[side] = max(min(value[side], most), 1)
 
 
-@compiled
+@borrowing
 def _mend(value: Array, left: Array, ends: bool) -> None:
     """`series_level._mend` of one step."""
     if ends:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netsynth.generate.transformer.kernels import compiled
+from netsynth.generate.transformer.kernels import borrowing, compiled
 from netsynth.numbers import Array, IntArray
 from netsynth.tables import ACK_ALL, ACK_PART
 
 
-@compiled
+@borrowing
 def hear(unheard: Array, way: int, brings: int, ack_class: int) -> None:
     """Let a record of direction `way` change `unheard` [2], forward and reverse.
 
