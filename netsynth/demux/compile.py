@@ -239,7 +239,7 @@ def _fill_prefixes(
         return Prefixes(np.zeros(0, dtype=np.uint8), none, none.copy())
     data, start, length = build_prefixes(flows, data_at, words=words)
     start, length = start[order], length[order]
-    quotes = quote_packets(packets)
+    quotes = quote_packets(packets, lambda row: data[start[row] : start[row] + length[row]])
     place, pieces = data.size, [data]
     for row, quote in quotes.items():
         start[row], length[row] = place, min(len(quote), int(packets.payload_length[row]))

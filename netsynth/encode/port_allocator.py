@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from netsynth.encode.port_paths import follow_paths
 from netsynth.encode.port_places import COARSER, ports_of, rank
+from netsynth.encode.service_ports import own_ports
 from netsynth.encode.source_ports import (
     CHOSEN,
     FIRST_HOST_STEP,
@@ -35,6 +36,7 @@ from netsynth.numbers import FloatArray, IntArray
 
 LATEST = 2  # times the longest time learned after which a 5-tuple is taken again
 MOST_TRIED = 256  # ports that a flow may return to which are looked at
+TRIED_ONCE = 65_000  # tries after which every port was looked at, some services' left out
 MOST_REMEMBERED = 100_000  # 5-tuples of earlier windows that are not given out again
 Tuple = tuple[int, ...]
 
@@ -163,6 +165,7 @@ class PortAllocator:
         moved = follow_paths(self.codec.paths, keys, port, movable, rng)
         others = codes(pairs)
         fewer = _distinct(others, moved) < _distinct(others, port)
+        fewer |= np.bincount(others, movable & (own_ports()[moved] != moved)) > 0
         moved = np.where(fewer[others], port, moved)  # a named port was in the way
         tuples = np.concatenate([pairs, moved[:, None]], axis=1)
         self.used = {}
@@ -207,6 +210,8 @@ class PortAllocator:
             port = 0
         elif not 1 <= port <= 65535:
             port = spare
+        if is_free:
+            port = int(own_ports()[port])
         if self._taken(of_pair, port, begin) and others[0] != service:
             upwards = range(service + 1, min(service + 65, 65536))
             for other in (*others.tolist(), *upwards):
@@ -291,8 +296,9 @@ class PortAllocator:
         while (
             self._taken(of_pair, port, begin)
             or self.remembered.get((*of_pair, port), -np.inf) > begin
+            or (tries < TRIED_ONCE and own_ports()[port] != port)
         ):
-            if tries == 70_000:  # the host has used all its ports by now
+            if tries == 2 * TRIED_ONCE:  # the host has used all its ports by now
                 if not self.remembered:
                     self.full.add(of_pair)  # looked for once a window
                     return wanted

@@ -3,7 +3,8 @@
 References:
     RFC 2131 section 2 and RFC 2132; RFC 8415 section 8; RFC 5905 section 7.3; RFC 3416 section 3
     and RFC 3417 section 8; RFC 3164 section 4; RFC 8489 section 5 and RFC 8656 section 12.4;
-    RFC 7296 section 3.1; RFC 3948 section 2; RFC 1350; RFC 9000 section 17; RFC 2453 section 4.
+    RFC 7296 section 3.1; RFC 3948 section 2; RFC 1350; RFC 9000 section 17; RFC 2453 section 4;
+    RFC 2186 section 2 (ICP).
 """
 
 from __future__ import annotations
@@ -103,6 +104,11 @@ def build_openvpn(shape: Shape) -> bytes:
     return b"\x30" if shape.size > 1 else b"\x28"
 
 
+def build_counted(shape: Shape) -> bytes:
+    """Build a datagram that tells its length in bytes 2 and 3, as H.248 parts and ICP do."""
+    return (b"\xff\xff" + struct.pack(">H", shape.size & 0xFFFF)).ljust(shape.size, b"\0")
+
+
 def build_tftp(shape: Shape) -> bytes:
     """Build a read request, then data blocks and acknowledgements."""
     if shape.is_client and shape.turn == 0 and shape.size >= 9:
@@ -156,8 +162,9 @@ SNMP = Template(build_snmp, _SIZES, patches=(Patch(21, 3, "exchange"),))
 SYSLOG = Template(build_syslog, _SIZES, shortest=5, usual=60)
 STUN = Template(build_stun, _SIZES, patches=(Patch(8, 12, "exchange"),), shortest=4, usual=20)
 IKE = Template(build_ike, _SIZES, patches=(Patch(0, 16, "flow"),))
-WRAPPED_ESP = Template(build_wrapped_esp, frozenset({"size", "is_client"}), shortest=1, usual=1)
+WRAPPED_ESP = Template(build_wrapped_esp, frozenset({"size", "is_client"}), shortest=16, usual=16)
 OPENVPN = Template(build_openvpn, frozenset({"size"}), shortest=14, usual=42)
+COUNTED = Template(build_counted, frozenset({"size"}), shortest=20, usual=20)
 TFTP = Template(build_tftp, _TURNS, shortest=4, usual=4)
 RIP = Template(build_rip, frozenset({"size"}), shortest=24, usual=24, step=20)
 QUIC = Template(

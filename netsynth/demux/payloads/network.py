@@ -9,15 +9,17 @@ References:
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsynth.demux.payloads.shape import Patch, Shape, Template
 from netsynth.numbers import IntArray
 from netsynth.tables import ICMP, ICMPV6, TCP, UDP, PacketTable
 
 _ERRORS = {ICMP: (3, 4, 5, 11, 12), ICMPV6: (1, 2, 3, 4)}
-_QUOTED = {TCP: 8, UDP: 8}  # bytes quoted after the IP header (RFC 792)
+_NEUTRAL = bytes(4)  # what no protocol's magic is
 
 
 def build_icmp6(shape: Shape) -> bytes:
@@ -58,13 +60,16 @@ def build_sctp(shape: Shape) -> bytes:
     return bytes(12) + struct.pack(">BBHIHHI", 0, 3, room, 1, 0, 0, 0)
 
 
-def quote_packets(packets: PacketTable) -> dict[int, bytes]:
+def quote_packets(
+    packets: PacketTable, payload: Callable[[int], NDArray[np.uint8]]
+) -> dict[int, bytes]:
     """Say what each ICMP error quotes: the last packet from its receiver to its sender.
 
     Where none went before it, a UDP datagram is made up.
 
     Args:
         packets: In time order.
+        payload: Returns the first payload bytes of the packet in a row.
 
     Returns:
         Bytes by row, for the ICMP and ICMPv6 errors only.
@@ -81,10 +86,15 @@ def quote_packets(packets: PacketTable) -> dict[int, bytes]:
     candidates = np.flatnonzero(np.isin(pair, answered) & ~is_error)
     order = np.argsort(pair[candidates], kind="stable")
     candidates = candidates[order]  # by pair, then time
-    return {
-        int(row): _quote(packets, int(row), _last_before(pair, candidates, int(key), int(row)))
-        for row, key in zip(rows, answered, strict=True)
-    }
+    quotes = {}
+    for row, key in zip(rows.tolist(), answered.tolist(), strict=True):
+        quoted = _last_before(pair, candidates, key, row)
+        quotes[row] = _quote(packets, row, quoted)
+        if quoted < 0:
+            quotes[row] += _NEUTRAL
+        elif packets.protocol[quoted] in (TCP, UDP):
+            quotes[row] += payload(quoted).tobytes()
+    return quotes
 
 
 def _last_before(pair: IntArray, candidates: IntArray, key: int, row: int) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from netsynth.demux.hashing import Words, mix
 from netsynth.demux.messages import RECORD_SIZE, MessageTable, copy_ranges, find_messages
 from netsynth.demux.payloads.dns import DNS
+from netsynth.demux.payloads.fills import choose_fills
 from netsynth.demux.payloads.keys import Keys
 from netsynth.demux.payloads.lookups import Lookups, find_lookups, name_hosts, write_addresses
 from netsynth.demux.payloads.registry import (
@@ -86,7 +87,7 @@ def build_prefixes(flows: FlowTable, data_at: IntArray, *, words: Words) -> Pref
     write_addresses(flows, lookups.served, data, head_start, head_length)
     prefixes = Prefixes(data, *_slice(flows, messages, head_start, head_length))
     prefixes = _add_records(flows, messages, of_message, prefixes)
-    return _add_neutral(flows, template, prefixes)
+    return _add_fills(flows, template, prefixes)
 
 
 def _shapes(
@@ -269,11 +270,21 @@ def _add_records(
     return Prefixes(np.concatenate([prefixes.data, heads.ravel()]), start, length)
 
 
-def _add_neutral(flows: FlowTable, template: IntArray, prefixes: Prefixes) -> Prefixes:
-    """Begin datagrams of unknown applications with zeros, which no protocol's magic is."""
-    is_unknown = (template < 0) & (flows.protocol == UDP)
-    rows = np.flatnonzero(is_unknown[flows.flow_of_packet])
-    prefixes.start[rows] = prefixes.data.size
-    prefixes.length[rows] = np.minimum(flows.packets.payload_length[rows], _NEUTRAL_SIZE)
-    zeros = np.zeros(_NEUTRAL_SIZE, dtype=np.uint8)
-    return prefixes._replace(data=np.concatenate([prefixes.data, zeros]))
+def _add_fills(flows: FlowTable, template: IntArray, prefixes: Prefixes) -> Prefixes:
+    """Fill the payloads of applications without template that analysers dissect all the same.
+
+    Other datagrams begin with zeros, which no protocol's magic is.
+    """
+    fill = np.where(template < 0, choose_fills(flows)[0], -1)
+    is_unknown = (template < 0) & (fill < 0) & (flows.protocol == UDP)
+    start, length = prefixes.start, prefixes.length
+    pieces, place = [prefixes.data], prefixes.data.size
+    for byte in (-1, *np.unique(fill[fill >= 0]).tolist()):
+        chosen = is_unknown if byte < 0 else fill == byte
+        rows = np.flatnonzero(chosen[flows.flow_of_packet])
+        sizes = flows.packets.payload_length[rows].astype(np.int64)
+        length[rows] = np.minimum(sizes, _NEUTRAL_SIZE) if byte < 0 else sizes
+        start[rows] = place
+        pieces.append(np.full(length[rows].max(initial=0), max(byte, 0), dtype=np.uint8))
+        place += pieces[-1].size
+    return prefixes._replace(data=np.concatenate(pieces))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.demux.payloads import control, devices, dns, network, stores, terminal, tls, web
+from netsynth.demux.payloads.fills import choose_fills
 from netsynth.demux.payloads.shape import Template
 from netsynth.numbers import IntArray
 from netsynth.tables import ICMP, ICMPV6, IP_FRAGMENT, IP_MF, KEEP_ALIVE, RST, TCP, UDP, FlowTable
@@ -15,10 +16,10 @@ from netsynth.tables import ICMP, ICMPV6, IP_FRAGMENT, IP_MF, KEEP_ALIVE, RST, T
 _TLS_PORTS = (443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 5223, 5228, 8883)
 _BY_PORT: dict[int, dict[Template, tuple[int, ...]]] = {
     TCP: {
-        web.HTTP: (80, 81, 591, 631, 3128, 8000, 8008, 8080, 8081, 8088, 8888),
+        web.HTTP: (80, 81, 591, 3128, 8000, 8008, 8080, 8081, 8088, 8888),
         tls.TLS: (*_TLS_PORTS, *range(1443, 65536, 1000)),  # 8443 and others like it
         dns.DNS_OVER_TCP: (53, 5353),
-        terminal.SSH: (22, 2222),
+        terminal.SSH: (22, 2222, 29418),
         terminal.SMTP: (25, 587, 2525),
         terminal.FTP: (21,),
         terminal.POP3: (110,),
@@ -52,6 +53,7 @@ _BY_PORT: dict[int, dict[Template, tuple[int, ...]]] = {
         control.QUIC: (443,),
         control.WRAPPED_ESP: (4500,),
         control.OPENVPN: (1194,),
+        control.COUNTED: (2945, 3130, 25826),
         devices.COAP: (5683,),
     },
 }
@@ -95,11 +97,16 @@ def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
     has_data = ((p.protocol == UDP) | (p.protocol == TCP)) & (size > 0)
     has_data &= (flows.segment != KEEP_ALIVE) & (p.tcp_flags & RST == 0)
     if has_data.any():
-        chosen = choose_templates(flows)[0][flows.flow_of_packet]
+        chosen = choose_templates(flows)[0]
         shortest, usual, step = (
             np.array([*(getattr(template, name) for template in all_templates()), neutral])[chosen]
             for name, neutral in (("shortest", 0), ("usual", 0), ("step", 1))
         )
+        filled = np.where((chosen < 0) & (flows.protocol == UDP), choose_fills(flows)[1], 0)
+        shortest, usual = np.maximum(shortest, filled), np.maximum(usual, filled)
+        is_wrapped = (chosen == all_templates().index(control.WRAPPED_ESP))[flows.flow_of_packet]
+        has_data &= ~(is_wrapped & (size == 1))  # its keep-alive
+        shortest, usual, step = (each[flows.flow_of_packet] for each in (shortest, usual, step))
         whole = shortest + (size - shortest + step - 1) // step * step
         wanted = np.where(has_data, np.where(size < shortest, usual, whole), wanted)
     is_igmp = p.protocol == IGMP
