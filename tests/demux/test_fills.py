@@ -32,7 +32,8 @@ def ports_known_to_tshark(protocol: int) -> list[int]:
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     table = {TCP: "tcp.port", UDP: "udp.port"}[protocol]
     rows = [line.split("\t") for line in listed.splitlines()]
-    return sorted({int(row[1]) for row in rows if row[0] == table} - UNFILLED[protocol])
+    known = {int(row[1]) for row in rows if row[0] == table} - UNFILLED[protocol]
+    return sorted(known | set(range(14_390, 14_401)))  # and what a dissector of LBT-RM looks at
 
 
 @needs_tshark

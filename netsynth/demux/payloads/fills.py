@@ -76,6 +76,7 @@ _DATAGRAMS: dict[int, dict[int, str]] = {
         12: "4791",
     },
     0x41: {
+        0: "14390-14400",  # ports of a dissector that looks at bytes too
         5: "5246-5247",
     },
     0xFF: {
