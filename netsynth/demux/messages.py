@@ -66,7 +66,7 @@ def find_messages(
 
     Args:
         data_at: int64 [N]; position of each TCP payload in its direction's stream.
-        has_parts: Flows whose messages analysers put together in parts, bool [F].
+        has_parts: Flows of whose messages analysers take parts for complete, bool [F].
     """
     p = flows.packets
     alone = np.zeros(len(p), dtype=np.bool_)

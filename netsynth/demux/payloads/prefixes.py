@@ -22,6 +22,7 @@ from netsynth.demux.payloads.registry import (
     choose_templates,
 )
 from netsynth.demux.payloads.shape import TURN_LIMIT, VARIANT_COUNT, Shape, Template
+from netsynth.demux.payloads.web import HTTP
 from netsynth.numbers import IntArray
 from netsynth.tables import ICMPV6, SYN, TCP, UDP, FlowTable
 
@@ -52,7 +53,7 @@ def build_prefixes(flows: FlowTable, data_at: IntArray, *, words: Words) -> Pref
         words: uint64 [F]; choose the names and ids of each flow.
     """
     template, is_swapped = choose_templates(flows)
-    in_parts = np.array([each.has_records or each.step > 1 for each in all_templates()] + [False])
+    in_parts = np.array([each is not HTTP for each in all_templates()] + [False])
     messages = find_messages(flows, data_at, wanted=template >= 0, has_parts=in_parts[template])
     of_message = template[messages.flow]  # [M]
     icmp = flows.packets.icmp[flows.offsets[messages.flow]]  # [M]
