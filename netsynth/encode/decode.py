@@ -108,6 +108,7 @@ def decode(
         keys=np.stack([column[n] for n in ("initiator", "service", "responder")], axis=1),
         rng=rng,
         lives=_lives(codec, trace, column["shape"]),
+        talks=trace.totals[:, 2:].sum(axis=1) > 0,
     )
     if not free.all():
         own = np.where(is_echo(service), np.arange(len(trace)), -1)  # an identifier each

@@ -96,6 +96,7 @@ class PortAllocator:
         keys: IntArray,
         rng: np.random.Generator,
         lives: Lives | None = None,
+        talks: NDArray[np.bool_] | None = None,
     ) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
         """Choose the ports of the flows of a window.
 
@@ -110,6 +111,8 @@ class PortAllocator:
             keys: Initiator, service and responder tokens, int64 [F, 3].
             rng: Source of randomness.
             lives: When the flows take place; None: no 5-tuple is taken again.
+            talks: Whether the flows carry data, bool [F]; those get no port that an analyser would
+                dissect it by. None: none does.
 
         Returns:
             Initiator ports, responder ports, int64 [F], and whether the 5-tuple is free, bool [F]:
@@ -140,7 +143,10 @@ class PortAllocator:
         wait = np.inf if codec.reuse_ns == NEVER else codec.reuse_ns
         until = lives.end_ns + (self.elapsed_ns + wait)
         self.elapsed_ns += lives.window_ns
-        columns = (tokens, port, leap, host, peer, protocol, responder_port, spare, begin, until)
+        talks = np.zeros(tokens.size, dtype=np.bool_) if talks is None else talks
+        columns = (
+            tokens, port, leap, host, peer, protocol, responder_port, spare, begin, until, talks
+        )  # fmt: skip
         result = np.zeros((2, tokens.size), dtype=np.int64)
         open_ = np.ones(tokens.size, dtype=np.bool_)
         lists = (c.tolist() for c in columns)
@@ -149,7 +155,7 @@ class PortAllocator:
         if is_first:  # later windows count on
             movable = free & open_ & (result[0] > 0)
             pairs = np.stack([host, protocol, peer, result[1]], axis=1)
-            result[0] = self._follow_paths(pairs, keys, result[0], movable, until, rng)
+            result[0] = self._follow_paths(pairs, keys, result[0], movable, until, talks, rng)
         return result[0], result[1], open_
 
     def _follow_paths(
@@ -159,14 +165,19 @@ class PortAllocator:
         port: IntArray,
         movable: NDArray[np.bool_],
         until: FloatArray,
+        talks: NDArray[np.bool_],
         rng: np.random.Generator,
     ) -> IntArray:
         """Move ports [F] of pairs [F, 4] as `follow_paths` does, and remember the new ones."""
         moved = follow_paths(self.codec.paths, keys, port, movable, rng)
         others = codes(pairs)
         fewer = _distinct(others, moved) < _distinct(others, port)
-        fewer |= np.bincount(others, movable & (own_ports()[moved] != moved)) > 0
         moved = np.where(fewer[others], port, moved)  # a named port was in the way
+        foreign = movable & talks & (own_ports()[moved] != moved)
+        for row in np.flatnonzero(foreign).tolist():
+            used = set(moved[others == others[row]].tolist())
+            above = (int(p) for p in range(int(moved[row]), 65_536) if own_ports()[p] == p)
+            moved[row] = next((p for p in above if p not in used), int(moved[row]))
         tuples = np.concatenate([pairs, moved[:, None]], axis=1)
         self.used = {}
         for whole, end in zip(map(tuple, tuples.tolist()), until.tolist(), strict=True):
@@ -191,6 +202,7 @@ class PortAllocator:
         spare: int,
         begin: float,
         until: float,
+        talks: bool,
         others: IntArray,
     ) -> tuple[int, int, bool]:
         of_host, of_pair = (host, protocol), (host, protocol, peer, service)
@@ -210,7 +222,7 @@ class PortAllocator:
             port = 0
         elif not 1 <= port <= 65535:
             port = spare
-        if is_free:
+        if is_free and talks:
             port = int(own_ports()[port])
         if self._taken(of_pair, port, begin) and others[0] != service:
             upwards = range(service + 1, min(service + 65, 65536))
@@ -219,7 +231,7 @@ class PortAllocator:
                 if not self._taken(of_pair, port, begin):
                     break
         elif is_free and of_pair not in self.full:
-            port = self._next_free(of_pair, port, spare, begin)
+            port = self._next_free(of_pair, port, spare, begin, talks)
         whole = (*of_pair, port)
         free = begin >= self.used[whole] if whole in self.used else True
         self.used[whole] = max(until, self.used.get(whole, until))
@@ -290,13 +302,13 @@ class PortAllocator:
             return next((p for p in reversed(scans) if not self._taken(of_pair, p)), port)
         return port
 
-    def _next_free(self, of_pair: Tuple, port: int, spare: int, begin: float) -> int:
+    def _next_free(self, of_pair: Tuple, port: int, spare: int, begin: float, talks: bool) -> int:
         """First port from `port` on that the pair may use; `port` where all are in use."""
         wanted, tries = port, 0
         while (
             self._taken(of_pair, port, begin)
             or self.remembered.get((*of_pair, port), -np.inf) > begin
-            or (tries < TRIED_ONCE and own_ports()[port] != port)
+            or (talks and tries < TRIED_ONCE and own_ports()[port] != port)
         ):
             if tries == 2 * TRIED_ONCE:  # the host has used all its ports by now
                 if not self.remembered:

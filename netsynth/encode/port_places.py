@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.encode.port_paths import BLOCK
-from netsynth.encode.service_ports import own_ports
 from netsynth.encode.source_ports import (
     codes,
 )
@@ -42,9 +41,9 @@ def ports_of(
 
 
 def draw_ports(places: IntArray, rng: np.random.Generator) -> IntArray:
-    """Draw a port of each place, see `SourcePortCodec`, no service's: int64 of the same shape."""
+    """Draw a port of each place, see `SourcePortCodec`: int64 of the same shape."""
     inside = 2 * rng.integers(BLOCK // 2, size=places.shape) + places % 2
-    return own_ports()[np.maximum(places // 2 * BLOCK + inside, 1)]
+    return np.maximum(places // 2 * BLOCK + inside, 1)
 
 
 def share_out(keys: IntArray, places: Vocabulary, rng: np.random.Generator) -> IntArray:

@@ -1,4 +1,4 @@
-"""Ports from 1024 up that no host is given as its own: analysers take them for a service.
+"""Ports from 1024 up that no host is given as its own for data: analysers take it for a service's.
 
 Where the port that a client chose is the lower one, and some service's, they dissect the whole flow
 as that service's. Real hosts do run into that; what they send then is at least their own.

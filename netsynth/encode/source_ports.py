@@ -36,6 +36,7 @@ FIXED_SHARE = 0.01  # a port that opens this share of all flows is no ephemeral 
 DYNAMIC = range(49152, 65536)  # RFC 6335 section 6
 CHOSEN = range(32768, 61000)  # Linux's ephemeral ports; named ones are those of scanners
 RARELY = 0.01  # share of jumps below which a key's flows count on without any
+COMES_ROUND = 0.5  # share of a counter's ports used before from which on it returns to a few
 OFTEN = 20  # jumps of a key from which on it may jump more often than learned
 NOWHERE = Vocabulary(rows=np.zeros((0, 4), np.int64), counts=np.zeros(0, np.int64))
 FIRST_HOST_STEP = 2
@@ -126,7 +127,11 @@ class SourcePortCodec:
         ahead = own - before
         known = (before >= 0) & (ahead >= 0) & (ahead < len(PAIR_STEPS))
         habit = np.where(known, FIRST_PAIR_STEP + ahead, habit)
-        back = _returns(_pair_key(flows)[free], own)
+        pair = codes(_pair_key(flows)[free])
+        back = _returns(pair[:, None], own)
+        counts = known & (ahead > 0)
+        met = np.bincount(pair, counts & (back >= 0)) < COMES_ROUND * np.bincount(pair, counts)
+        back = np.where(counts & met[pair], NEVER, back)  # by chance, a counter passes such a port
         token[free] = np.where(back >= 0, FIRST_RETURN + back, habit)
         return np.where(port == 0, NO_PORT, token).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""Ports that hosts choose: none is one that an analyser takes for a service."""
+"""Ports that hosts choose for data: none is one that an analyser takes for a service."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import subprocess
 import numpy as np
 import pytest
 
-from netsynth.encode.port_places import draw_ports
+from netsynth.encode.port_allocator import PortAllocator
 from netsynth.encode.service_ports import own_ports
+from netsynth.encode.source_ports import FIRST_PAIR_STEP, NOWHERE, PAIR_STEPS, SourcePortCodec
+from netsynth.encode.vocabulary import Vocabulary
 
 
 def test_a_services_port_gives_way_to_the_next_as_even() -> None:
@@ -22,9 +24,30 @@ def test_a_services_port_gives_way_to_the_next_as_even() -> None:
     assert np.all((own - np.arange(65_536)) % 2 == 0)
 
 
-def test_drawn_ports_are_no_services() -> None:
-    drawn = draw_ports(np.arange(8, 1024).repeat(50), np.random.default_rng(1))
-    assert np.array_equal(own_ports()[drawn], drawn)
+@pytest.mark.parametrize("talks", [False, True])
+def test_only_a_counter_of_flows_with_data_steps_over_services(talks: bool) -> None:
+    """A counter by two from 2944 .. 3071 on passes 3128, 3130 and 3132."""
+    step = FIRST_PAIR_STEP + PAIR_STEPS.index(2)
+    once = np.ones(1, dtype=np.int64)
+    first = Vocabulary(rows=np.array([[0, 0, 0, 23 * 2]]), counts=once)
+    named = Vocabulary(rows=np.zeros((1, 1), dtype=np.int64), counts=once)
+    codec = SourcePortCodec(named=named, starts=first, jumps=NOWHERE)
+    count = 100
+    ports, _, _ = PortAllocator(codec=codec).allocate(
+        np.full(count, step),
+        host=np.ones(count, dtype=np.int64),
+        peer=np.full(count, 2),
+        protocol=np.full(count, 6),
+        responder_port=np.full(count, 80),
+        other_ports=np.full((count, 2), 80),
+        keys=np.zeros((count, 3), dtype=np.int64),
+        rng=np.random.default_rng(0),
+        talks=np.full(count, talks),
+    )
+    passed = {3128, 3130, 3132} & set(ports.tolist())
+    assert ports[0] < 3128 < ports[-1]
+    assert len(set(ports.tolist())) == count
+    assert passed == (set() if talks else {3128, 3130, 3132})
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")

@@ -12,6 +12,7 @@ from netsynth.encode.source_ports import (
     FIRST_HOST_STEP,
     FIRST_NAMED,
     FIRST_PAIR_STEP,
+    FIRST_RETURN,
     HOST_STEPS,
     NO_PORT,
     NOWHERE,
@@ -302,3 +303,21 @@ def test_a_port_that_another_scan_tried_is_left_to_this_one() -> None:
     assert free.all()
     pairs = set(zip(services, ports.tolist(), strict=True))
     assert pairs == {(service, port) for service in (80, 81, 82) for port in (45_000, 45_001)}
+
+
+def test_a_counter_that_passes_a_port_used_before_counts_on() -> None:
+    """From 40000 by fours, then from 39998 by sixes: every other one meets a port of the first."""
+    ports = [*range(40_000, 40_400, 4), *range(39_998, 40_380, 6)]
+    tokens = fit(flows_of([(1, p, 2, 80) for p in ports])).encode(
+        flows_of([(1, p, 2, 80) for p in ports])
+    )
+    steps = np.diff(ports)
+    expected = FIRST_PAIR_STEP + steps[steps > 0]
+    assert tokens[1:][steps > 0].tolist() == expected.tolist()
+
+
+def test_a_host_that_goes_round_among_a_few_ports_returns() -> None:
+    ports = [40_000, 40_001, 40_002, 40_003] * 15
+    flows = flows_of([(1, p, 2, 80) for p in ports])
+    tokens = fit(flows).encode(flows)[4:]
+    assert ((tokens >= FIRST_RETURN) & (tokens < FIRST_NAMED)).all()

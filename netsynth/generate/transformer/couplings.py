@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from netsynth.generate.transformer.within_flow import correlations, mixed, roots, shrunk_to_fit
 from netsynth.numbers import Array, FloatArray, IntArray
 
 # Flows that share a process: those with the same tokens in these columns. What flows of different
@@ -102,7 +103,9 @@ class Couplings(nn.Module):
         self.details = details
         shape = (services, len(details), len(GROUPS), len(SCALES))
         self.register_buffer("weights", torch.zeros(shape))
+        self.register_buffer("within", torch.eye(len(details)).repeat(services, 1, 1))
         self.weights: Tensor  # [services, D, G, S], shares of the variance
+        self.within: Tensor  # [services, D, D], correlations of a flow's scores
 
     def learn(self, windows: list[FlowScores], *, window_ns: int) -> None:
         """Find how alike flows are that follow one another.
@@ -119,11 +122,11 @@ class Couplings(nn.Module):
         shared = len(SHARED) * len(SCALES)
         weights = np.zeros((*self.weights.shape[:2], len(GROUPS) * len(SCALES)))
         unlike = pairs.service[0] != pairs.service[1]
+        rare = count < ENOUGH
         for d in range(len(self.details)):
             common = pairs.fit(d, unlike, pairs.alike[:, :shared])
             told = pairs.alike[:, :shared] @ common.astype(np.float32)
             features = np.column_stack([told, pairs.alike[:, shared:]])
-            rare = count < ENOUGH
             kinds: list[tuple[Any, Any]] = [(rare, ~unlike & rare[pairs.service[0]])]
             kinds += [
                 (token, ~unlike & (pairs.service[0] == token)) for token in np.flatnonzero(~rare)
@@ -138,6 +141,7 @@ class Couplings(nn.Module):
             weights.reshape(tuple(self.weights.shape)),
             dtype=torch.float32, device=self.weights.device,
         )  # fmt: skip
+        self.within = _within(windows, self, np.flatnonzero(~rare))
 
     def draw(
         self,
@@ -162,11 +166,11 @@ class Couplings(nn.Module):
         """
         service = tokens[:, self.service]
         used = (self.weights > 0).any(dim=0)  # [D, G, S]
-        score = {
-            name: normal(d) * (1 - self.weights[:, d].double().sum((1, 2)))[service].sqrt()
-            for d, name in enumerate(self.details)
-            if used[d].any()
-        }
+        rest = self._rest()
+        coupled = used.any(dim=2).any(dim=1) | ((rest != 0).sum(2) > 1).any(dim=0)
+        noises = {d: normal(d) for d in torch.nonzero(coupled)[:, 0].tolist()}
+        root = roots(rest)
+        score = {d: mixed(root, service, noises, d) for d in noises}
         source = len(self.details)
         for g in range(len(GROUPS)):
             if not used[:, g].any():
@@ -177,14 +181,25 @@ class Couplings(nn.Module):
             order = torch.argsort(start_ns, stable=True)
             order = order[torch.argsort(group[order], stable=True)]
             apart, follows = start_ns[order].diff() / window_ns, group[order].diff() == 0
-            for d, s in torch.nonzero(used[:, g]).tolist():
+            for s in torch.nonzero(used[:, g].any(dim=0))[:, 0].tolist():
                 keep = torch.exp(-apart / SCALES[s]).where(follows, 0.0)
                 keep = torch.cat([keep.new_zeros(1), keep])
-                noise = normal(source)[order] * (1 - keep.square()).clamp(min=0).sqrt()
-                share = self.weights[service[order], d, g, s].double().sqrt()
-                score[self.details[d]][order] += share * decaying_sums(keep, noise)
-                source += 1
-        return {name: torch.special.ndtr(values) for name, values in score.items()}
+                moves = (1 - keep.square()).clamp(min=0).sqrt()
+                for d in torch.nonzero(used[:, g, s])[:, 0].tolist():
+                    share = self.weights[service[order], d, g, s].double().sqrt()
+                    score[d][order] += share * decaying_sums(keep, normal(source)[order] * moves)
+                    source += 1
+        return {self.details[d]: torch.special.ndtr(values) for d, values in score.items()}
+
+    def _rest(self) -> Tensor:
+        """Covariances of what no process tells of a flow: float64 [services, D, D]."""
+        rest = self.within.double() - torch.diag_embed(self.weights.double().sum((2, 3)))
+        variance = rest.diagonal(dim1=1, dim2=2)
+        fitted = [
+            shrunk_to_fit(matrix, own)
+            for matrix, own in zip(rest.cpu().numpy(), variance.cpu().numpy(), strict=True)
+        ]
+        return torch.as_tensor(np.stack(fitted), device=rest.device)
 
     def codes(self, tokens: Tensor, group: int) -> Tensor:
         """One number a tuple of the tokens that make up a group: int64 [F]."""
@@ -259,6 +274,19 @@ def _compared(windows: list[FlowScores], couplings: Couplings, *, window_ns: int
         )
     service, *rest = (np.concatenate(part) for part in zip(*parts, strict=True))
     return _Pairs(service.T, *rest)
+
+
+def _within(windows: list[FlowScores], couplings: Couplings, services: IntArray) -> Tensor:
+    """Correlations of the scores of a flow of each of `services`: float32 [services, D, D]."""
+    tokens = torch.cat([w.tokens[:, couplings.service] for w in windows]).cpu().numpy()
+    score = torch.cat([w.score for w in windows]).cpu().numpy()
+    score = score - _biases(windows, couplings)[tokens]
+    spread = torch.cat([w.spread for w in windows]).cpu().numpy()
+    found = torch.eye(score.shape[1]).repeat(couplings.within.shape[0], 1, 1)
+    for token in services.tolist():
+        rows = tokens == token
+        found[token] = torch.as_tensor(correlations(score[rows], spread[rows])).float()
+    return found.to(couplings.within.device)
 
 
 def _biases(windows: list[FlowScores], couplings: Couplings) -> FloatArray:
