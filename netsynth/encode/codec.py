@@ -349,6 +349,7 @@ class Codec:
         arrays |= self.lone_pairs.to_arrays("lone_pairs")
         arrays |= self.source_ports.to_arrays("source_ports")
         arrays |= records.kinds.to_arrays("records.kinds")
+        arrays["records.closes"] = records.closes.astype(np.uint8)
         for name in ("length", "window", *GAP_RULERS):
             arrays |= getattr(records, name).to_arrays(f"records.{name}")
         for name, number in self.numbers.items():
@@ -399,7 +400,9 @@ class Codec:
                 load=Load.from_arrays("load", arrays),
                 losses=float(header["losses"]),
                 records=RecordCodec(
-                    kinds=Vocabulary.from_arrays("records.kinds", arrays), **record
+                    kinds=Vocabulary.from_arrays("records.kinds", arrays),
+                    closes=arrays["records.closes"] > 0,
+                    **record,
                 ),
                 static=StaticCodec.from_parts(header["static"], arrays)
                 if "static" in header

@@ -16,8 +16,8 @@ from netsynth.encode.load import hold_to
 from netsynth.encode.lone_pairs import spread_pairs
 from netsynth.encode.losses import mend_losses
 from netsynth.encode.port_allocator import Lives, PortAllocator
-from netsynth.encode.records import fill_forward
 from netsynth.encode.speakers import order_speakers
+from netsynth.encode.tcp_windows import decode_windows
 from netsynth.encode.windows import take_flows
 from netsynth.errors import ConfigError
 from netsynth.numbers import Array, IntArray
@@ -224,7 +224,7 @@ def _packets(
         "vlan": np.maximum(meta[:, 3], 0),
         "payload_length": np.clip(sizes, 0, 65000),
         "tcp_flags": flags,
-        "window": _windows(codec, trace, flow * 2 + side, is_tcp),
+        "window": decode_windows(codec.records, trace.records, flow * 2 + side, is_tcp),
         "option_bits": np.where(
             is_syn, np.maximum(opening[:, 0], 0), np.where(stamped, OPTION_TIMESTAMPS, 0)
         ),
@@ -235,17 +235,6 @@ def _packets(
     for name, values in fill.items():
         getattr(packets, name)[:] = values
     return packets, reverse, kinds
-
-
-def _windows(codec: Codec, trace: EncodedTrace, lane: IntArray, is_tcp: Array) -> IntArray:
-    """TCP window of each record; a changed one is drawn, the others repeat the lane's last."""
-    token = trace.records[:, 2].astype(np.int64)
-    known = (token > 0) & is_tcp
-    values = np.zeros(token.size, dtype=np.int64)
-    middle = np.full(int(known.sum()), 0.5)
-    drawn = codec.records.window.decode(np.maximum(token[known] - 1, 0), middle)
-    values[known] = np.clip(np.round(drawn), 0, 65535).astype(np.int64)
-    return np.where(is_tcp, fill_forward(lane, values, known), 0)
 
 
 def _times(trace: EncodedTrace, timestamps: str, tick_ns: int) -> IntArray:

@@ -29,6 +29,7 @@ class RecordCodec:
     window: NumberCodec
     gap: NumberCodec  # ns
     gap_per_delay: NumberCodec  # gap over the delay of the side that sends, see `FlowColumns`
+    closes: NDArray[np.bool_]  # [V], kinds seen with a window of 0
 
     def encode(self, flows: FlowTable, columns: FlowColumns) -> NDArray[np.int32]:
         """Return int32 [N, 3]: kind, length and window tokens."""
@@ -60,8 +61,12 @@ def fit_record_codec(flow_tables: list[FlowTable], columns: list[FlowColumns]) -
         shares.append(gap[timed] / delay[timed])
     window, gap = np.concatenate(windows), np.concatenate(gaps)
     share = np.concatenate(shares)
+    kinds = fit_vocabulary(rows, limit=512)
+    none = np.concatenate([t.packets.window == 0 for t in flow_tables])
+    closes = np.bincount(kinds.encode(rows[none]), minlength=kinds.rows.shape[0]) > 0
     return RecordCodec(
-        kinds=fit_vocabulary(rows, limit=512),
+        kinds=kinds,
+        closes=closes,
         length=fit_number_codec(
             length, bin_count=64, atom_count=768, atom_share=2e-5, exact_below=2
         ),
