@@ -11,18 +11,10 @@ from netsynth.generate.transformer import TransformerConfig
 from netsynth.generate.transformer.gap_kernel import draw_gaps
 from netsynth.generate.transformer.part_kernel import kind_shares, length_shares, part_logits
 from netsynth.generate.transformer.record_arrays import TRACES, RecordArrays, pack_record_level
+from netsynth.generate.transformer.record_context import AROUND, RECENT, RecordContext, count_bucket
 from netsynth.generate.transformer.record_context_kernel import embed_context, mix_states
 from netsynth.generate.transformer.record_lanes import FLOWS, FlowsToDraw, Lanes
-from netsynth.generate.transformer.record_level import (
-    AROUND,
-    KIND,
-    LENGTH,
-    RECENT,
-    WINDOW,
-    RecordContext,
-    RecordLevel,
-    _count_bucket,
-)
+from netsynth.generate.transformer.record_level import KIND, LENGTH, WINDOW, RecordLevel
 from netsynth.numbers import Array
 
 SMALL = TransformerConfig(width=16, hidden=20, record_width=24, record_history=3)
@@ -59,7 +51,7 @@ def case() -> Case:
     random = np.random.default_rng(1)
     lanes, flows, time_ns = some_lanes(level, arrays, tokens, random)
     state = np.zeros((ROWS, SMALL.record_width), dtype=np.float32)
-    buckets = _count_bucket(torch.arange(1 << 16)).numpy()
+    buckets = count_bucket(torch.arange(1 << 16)).numpy()
     context = context_of(arrays, lanes, flows, time_ns)  # before the kernel touches the lanes
     for place in range(ROWS):
         embed_context(arrays, lanes, place, flows, time_ns, buckets, STEP_NS, state[place])

@@ -34,10 +34,11 @@ from netsynth.generate.transformer.kernels import (
 from netsynth.generate.transformer.plan import STRETCH
 from netsynth.generate.transformer.plan_left import fit_to_parts
 from netsynth.generate.transformer.record_arrays import pack_record_level
+from netsynth.generate.transformer.record_context import count_bucket
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_kernel import draw_rows
 from netsynth.generate.transformer.record_lanes import DrawnRows, FlowsToDraw
-from netsynth.generate.transformer.record_level import RETRIES, RecordLevel, _count_bucket
+from netsynth.generate.transformer.record_level import RETRIES, RecordLevel
 from netsynth.generate.transformer.series_drawing import openings, wait_for_replies
 from netsynth.generate.transformer.series_kernel import draw_series_rows, pack_series_level
 from netsynth.generate.transformer.series_level import PHASES, SeriesLevel
@@ -213,7 +214,7 @@ class CpuRecords:
         mix = records.flow_mix[1]
         assert isinstance(mix, nn.Linear)
         self._mix = as_float32(mix.weight.T), as_float32(mix.bias)
-        self._count_bucket = _count_bucket(torch.arange(COUNTS)).numpy()
+        self._count_bucket = count_bucket(torch.arange(COUNTS)).numpy()
 
     def draw_records(
         self,

@@ -27,12 +27,8 @@ from netsynth.generate.transformer.record_arrays import (
     TRACES,
     RecordArrays,
 )
+from netsynth.generate.transformer.record_context import BALANCES, RECENT, SIZE_BUCKETS
 from netsynth.generate.transformer.record_lanes import FlowsToDraw, Lanes
-from netsynth.generate.transformer.record_level import (
-    BALANCES,
-    RECENT,
-    SIZE_BUCKETS,
-)
 from netsynth.numbers import Array
 
 
@@ -172,7 +168,7 @@ def per_delay_token(a: RecordArrays, time: float, delay: float) -> int:
 
 @borrowing
 def _pressure(lanes: Lanes, place: int, side: int) -> int:
-    """`record_level._pressure` of one row."""
+    """`record_context.pressure` of one row."""
     step_left = lanes.step_left[place]
     if lanes.step_bytes[place, side] > 0 or step_left[side] <= 0:
         return 0
@@ -184,7 +180,7 @@ def _pressure(lanes: Lanes, place: int, side: int) -> int:
 
 @borrowing
 def _balance(counts: Array) -> int:
-    """`record_level._balance` of one row."""
+    """`record_context.balance` of one row."""
     ratio = math.log2((max(counts[0], 0) + 0.5) / (max(counts[1], 0) + 0.5))
     half = BALANCES // 2
     return int(min(max(math.floor(3 * ratio + 0.5), -half), half)) + half
@@ -192,7 +188,7 @@ def _balance(counts: Array) -> int:
 
 @borrowing
 def _size_bucket(size: int) -> int:
-    """`record_level._size_bucket`."""
+    """`record_context.size_bucket`."""
     return int(min(math.floor(2 * math.log2(max(size, 0) + 1.0)), SIZE_BUCKETS - 1))
 
 

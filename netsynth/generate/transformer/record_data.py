@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from netsynth.generate.transformer.pace import LATE, run_ns
-from netsynth.generate.transformer.record_level import AROUND, RECENT, RecordContext
+from netsynth.generate.transformer.record_context import AROUND, RECENT, RecordContext
 from netsynth.generate.transformer.unheard import unheard_before
 from netsynth.numbers import Array, FloatArray, IntArray
 from netsynth.steps import REST

@@ -11,16 +11,9 @@ from torch import Tensor
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnSeries, DrawnTotals
 from netsynth.generate.transformer.pace import run_ns
+from netsynth.generate.transformer.record_context import RECENT, RecordContext
 from netsynth.generate.transformer.record_data import around_rows
-from netsynth.generate.transformer.record_level import (
-    RECENT,
-    RETRIED,
-    RETRIES,
-    WINDOW,
-    RecordContext,
-    RecordLevel,
-    strays,
-)
+from netsynth.generate.transformer.record_level import RETRIED, RETRIES, WINDOW, RecordLevel, strays
 from netsynth.generate.transformer.unheard import hear_all
 
 

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.pace import fastest_runs
+from netsynth.generate.transformer.record_context import RecordContext
 from netsynth.generate.transformer.record_data import (
     record_context,
     record_gaps,
     record_targets,
 )
-from netsynth.generate.transformer.record_level import KIND, RecordContext, RecordLevel
+from netsynth.generate.transformer.record_level import KIND, RecordLevel
 from netsynth.generate.transformer.rulers import fit_by_delay
 from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
 from netsynth.numbers import IntArray
