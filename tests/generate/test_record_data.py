@@ -9,7 +9,6 @@ from netsynth.generate.transformer.record_data import (
     _drawn_bytes,
     _due_rows,
     _recent,
-    _since,
     _windows,
     record_context,
 )
@@ -32,16 +31,6 @@ def test_the_pace_of_late_is_a_mean_gap() -> None:
     assert (recent[:33, 1] == -1).all()
     assert (recent[33:, 1] == 10).all()
     assert (recent[:, 2] == -1).all()
-
-
-def test_time_since_news_by_hand() -> None:
-    """Data forward, acknowledged, answered; another flow knows nothing of the one before."""
-    news = np.array([1, 0, 1, 0, 1]) > 0
-    reverse = np.array([0, 1, 1, 0, 0])
-    first = np.array([0, 0, 0, 0, 4])
-    since = _since(np.array([100, 130, 190, 200, 50]), news, reverse, first)
-    assert since[:, 0].tolist() == [-1, 0, 30, 90, -1]
-    assert since[:, 1].tolist() == [-1, -1, -1, 0, -1]
 
 
 def test_bytes_are_known_as_well_as_tokens_tell_them() -> None:

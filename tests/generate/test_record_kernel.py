@@ -99,9 +99,6 @@ def some_lanes(
         step_bytes=random.choice([-3, 0, 9, 4000], (ROWS, 2)), row=number.copy(),
         time=now, due=due, due_reply=((due >= 0) & (number % 2 > 0)).astype(np.int64),
         first_reverse=number % 3 // 2, low=np.zeros(ROWS), high=np.zeros(ROWS),
-        news=np.where(
-            random.random((ROWS, 2)) < 0.3, -1.0, now[:, None] * random.random((ROWS, 2))
-        ),
         windows=random.integers(0, level.sizes[WINDOW], (ROWS, 2)),
         unheard=random.choice([0, 1, 5, 40], (ROWS, 2)), history=history,
         base=base.numpy(), token=np.zeros((ROWS, 4), dtype=np.int64),
@@ -136,8 +133,7 @@ def context_of(
         lanes.bytes_left,
         flows.exact,
         np.maximum(flows.end_ns - lanes.time, 0), flows.delays, due_left, lanes.due_reply > 0,
-        lanes.first_reverse > 0, low, high, recent,
-        np.where(lanes.news < 0, -1.0, lanes.time[:, None] - lanes.news), lanes.windows,
+        lanes.first_reverse > 0, low, high, recent, lanes.windows,
         lanes.unheard, flows.around, lanes.history,
     )  # fmt: skip
     return RecordContext(*(torch.as_tensor(column.copy()) for column in columns))

@@ -36,7 +36,7 @@ class RecordArrays(NamedTuple):
     history: Array  # int64 [R, 5], where the table of each place and column of the history is
     blocks: Array  # int64 [2, 4], weight and bias of either map of each block
     progress: Array  # float32 [sum of sizes * W], row after row
-    progress_start: Array  # int64 [36]
+    progress_start: Array  # int64 [34]
     around: Array  # float32 [AROUND * W]
     flow: Array  # float32 [H * W]
     flow_bias: Array  # float32 [W], biases of the history and the series around included
@@ -44,7 +44,6 @@ class RecordArrays(NamedTuple):
     kind_reverse: Array  # uint8 [kinds]
     kind_payload: Array  # uint8 [kinds]
     kind_state: Array  # int64 [kinds]
-    kind_news: Array  # uint8 [kinds]
     kind_brings: Array  # int64 [kinds], see `unheard.py`, as is ack_class
     kind_ack_class: Array  # int64 [kinds]
     shape_state: Array  # int64 [shapes]
@@ -97,7 +96,6 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
         kind_reverse=_bytes(level.kind_reverse),
         kind_payload=_bytes(level.kind_payload),
         kind_state=level.kind_state.cpu().numpy().astype(np.int64),
-        kind_news=_bytes(level.kind_news),
         kind_brings=level.kind_brings.cpu().numpy().astype(np.int64),
         kind_ack_class=level.kind_ack_class.cpu().numpy().astype(np.int64),
         shape_state=level.shape_state.cpu().numpy().astype(np.int64),

@@ -39,8 +39,6 @@ class RecordContext:
             for the records behind it (see `pace`).
         recent: float64 [M, 3], mean gap of the last RECENT records, -1 where there are fewer: a
             sender that is held to a rate pauses when it has sent a lot.
-        since: float64 [M, 2], ns since the last record of each direction that carried data, SYN
-            or FIN, -1 where none did: what answers it is told by the time since it came.
         windows: int64 [M, 2], window token told last in each direction, 0 where none was.
         unheard: int64 [M, 2], segments of each direction not acknowledged yet, see `unheard.py`.
         around: float32 [M, AROUND].
@@ -63,7 +61,6 @@ class RecordContext:
     gap_low: Tensor
     gap_high: Tensor
     recent: Tensor
-    since: Tensor
     windows: Tensor
     unheard: Tensor
     around: Tensor

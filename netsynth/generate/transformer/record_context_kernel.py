@@ -105,8 +105,6 @@ def embed_context(
         _pace(a, lanes, place, flows, time_ns, RECENT[0]),
         _pace(a, lanes, place, flows, time_ns, RECENT[1]),
         _pace(a, lanes, place, flows, time_ns, RECENT[2]),
-        _since(a, lanes, place, 0),
-        _since(a, lanes, place, 1),
         per_delay_token(a, time_left, trip),
         per_delay_token(a, high, trip),
         lanes.due_reply[place],
@@ -147,15 +145,6 @@ def _pace(
     before = flows.offsets[lanes.flow[place]] + lanes.position[place] - 1 - count
     mean = max(lanes.time[place] - time_ns[before], 0.0) / count
     return 1 + to_token(a.numbers, GAP_TABLE, mean)
-
-
-@borrowing
-def _since(a: RecordArrays, lanes: Lanes, place: int, side: int) -> int:
-    """Token, plus 1, of the time since a side's last data, SYN or FIN; 0 where there was none."""
-    last = lanes.news[place, side]
-    if last < 0:
-        return 0
-    return 1 + to_token(a.numbers, GAP_TABLE, max(lanes.time[place] - last, 0.0))
 
 
 @borrowing

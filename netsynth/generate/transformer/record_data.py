@@ -64,7 +64,6 @@ def record_context(
     targets = record_targets(trace)
     groups = trace.record_fields[0].groups
     brings, ack_class = (groups[name][targets[:, 0]] for name in ("brings", "ack_class"))
-    news = (brings > 0) | (groups["payload"][targets[:, 0]] > 0)
     gaps = record_gaps(trace)
     opposite = reverse != reverse[first]
     answer, reply = _due_rows(opposite, flow, len(trace))  # [F]
@@ -109,7 +108,6 @@ def record_context(
         gap_low=torch.as_tensor(np.where(position == 0, 0, low)),
         gap_high=torch.as_tensor(np.maximum(high, low + 1)),
         recent=torch.as_tensor(_recent(trace.record_ns, position)),
-        since=torch.as_tensor(_since(trace.record_ns, news, reverse, first)),
         windows=torch.as_tensor(_windows(targets[:, 3], reverse, first)),
         unheard=torch.as_tensor(unheard_before(first, reverse, brings, ack_class)),
         around=torch.as_tensor(series_around(trace)[row]),
@@ -124,30 +122,6 @@ def _recent(time_ns: IntArray, position: IntArray) -> FloatArray:
         rows = np.flatnonzero(position > count)
         recent[rows, place] = (time_ns[rows - 1] - time_ns[rows - 1 - count]) / count
     return recent
-
-
-def _since(
-    time_ns: IntArray, news: NDArray[np.bool_], reverse: IntArray, first: IntArray
-) -> FloatArray:
-    """Time from the last record with `news` in each direction to the record before each [N].
-
-    Args:
-        time_ns: int64 [N].
-        news: bool [N].
-        reverse: int64 [N].
-        first: First record of the flow of each, int64 [N].
-
-    Returns:
-        float64 [N, 2] ns, -1 where there is none.
-    """
-    since = np.full((news.size, 2), -1.0)
-    before_ns = np.concatenate([[0], time_ns[:-1]])
-    rows = np.arange(news.size)
-    for way in (0, 1):
-        own = np.where(news & (reverse == way), rows, -1)
-        last = np.concatenate([[-1], np.maximum.accumulate(own)[:-1]])
-        since[:, way] = np.where(last >= first, before_ns - time_ns[np.maximum(last, 0)], -1.0)
-    return since
 
 
 def _windows(tokens: IntArray, reverse: IntArray, first: IntArray) -> IntArray:

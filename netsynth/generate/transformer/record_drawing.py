@@ -40,7 +40,6 @@ class _Lanes:
     step_left: Tensor
     step_bytes: Tensor
     row: Tensor  # row of the series
-    news: Tensor  # when the last data, SYN or FIN came in each direction, -1: never
     windows: Tensor  # window token told last in each direction
     unheard: Tensor  # segments not acknowledged yet
     history: Tensor
@@ -126,7 +125,6 @@ def _begin(
         step_left=values[first_row[rows], :2].clone(),
         step_bytes=values[first_row[rows], 2:].clone(),
         row=first_row[rows].clone(),
-        news=torch.full((rows.numel(), 2), -1.0, dtype=start.dtype, device=rows.device),
         windows=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
         unheard=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
         history=torch.zeros(rows.numel(), history, 5, dtype=torch.int64, device=rows.device),
@@ -196,7 +194,6 @@ def _draw_lanes(
             gap_low=low,
             gap_high=high,
             recent=recent,
-            since=torch.where(lanes.news[here] < 0, -1.0, time[:, None] - lanes.news[here]),
             windows=lanes.windows[here],
             unheard=lanes.unheard[here],
             around=around[row],
@@ -220,8 +217,6 @@ def _draw_lanes(
         lanes.step_bytes[here] = step_bytes - spent * size[:, None]
         lanes.bytes_left[here] -= spent * size[:, None]
         lanes.time[here] = time + gap
-        told = (spent > 0) & level.kind_news[tokens[:, :1]]
-        lanes.news[here] = torch.where(told, (time + gap)[:, None], lanes.news[here])
         window = tokens[:, WINDOW, None]
         lanes.windows[here] = torch.where((spent * window) > 0, window, lanes.windows[here])
         brings, ack_class = level.kind_brings[tokens[:, 0]], level.kind_ack_class[tokens[:, 0]]

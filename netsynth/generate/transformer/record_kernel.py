@@ -81,7 +81,6 @@ def draw_rows(
         first_reverse=np.zeros(FLOWS, dtype=np.int64),
         low=np.zeros(FLOWS),
         high=np.zeros(FLOWS),
-        news=np.full((FLOWS, 2), -1.0),
         windows=np.zeros((FLOWS, 2), dtype=np.int64),
         unheard=np.zeros((FLOWS, 2), dtype=np.int64),
         history=np.zeros((FLOWS, *a.history.shape), dtype=np.int64),
@@ -164,7 +163,6 @@ def _begin(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: 
     lanes.due[place] = -1.0 if delay < 0 else flows.start_ns[flow] + delay
     lanes.due_reply[place] = 0
     lanes.first_reverse[place] = 0
-    lanes.news[place] = -1.0
     lanes.windows[place] = 0
     lanes.unheard[place] = 0
     lanes.history[place] = 0
@@ -192,8 +190,6 @@ def _finish(
     lanes.step_bytes[place, way] -= lanes.size[place]
     lanes.bytes_left[place, way] -= lanes.size[place]
     lanes.time[place] += lanes.gap[place]
-    if a.kind_news[token[KIND]]:
-        lanes.news[place, way] = lanes.time[place]
     if token[WINDOW] > 0:
         lanes.windows[place, way] = token[WINDOW]
     hear(lanes.unheard[place], way, a.kind_brings[token[KIND]], a.kind_ack_class[token[KIND]])

@@ -63,7 +63,6 @@ class Lanes(NamedTuple):
     first_reverse: Array  # int64 [B]
     low: Array  # float64 [B], smallest gap
     high: Array  # float64 [B], largest gap
-    news: Array  # float64 [B, 2], when the last data, SYN or FIN came either way, -1: never
     windows: Array  # int64 [B, 2], window token told last in each direction
     unheard: Array  # int64 [B, 2], segments not acknowledged yet in each direction
     history: Array  # int64 [B, R, 5], tokens + 1, newest first, 0: none

@@ -71,7 +71,7 @@ class RecordLevel(nn.Module):
         self.around_out = nn.Linear(AROUND, wide)
         counts = [COUNT_BUCKETS] * 5
         byte_sizes = [self.length.size] * 2 + [SIZE_BUCKETS] * 4
-        times = [gap.size] * 8 + [gap.size + 1] * 5 + [per_delay.size + 1] * 2
+        times = [gap.size] * 8 + [gap.size + 1] * 3 + [per_delay.size + 1] * 2
         sides = [window.size] * 2 + [COUNT_BUCKETS] * 2 + [BALANCES] * 2 + [PRESSURES] * 2
         told = enumerate([*counts, *byte_sizes, *times, 2, STATES, *sides])
         self.progress = FieldEmbedding(
@@ -115,9 +115,6 @@ class RecordLevel(nn.Module):
         self.register_buffer("kind_state", torch.as_tensor(kind.groups["state"]), False)
         for name in ("brings", "ack_class"):
             self.register_buffer(f"kind_{name}", torch.as_tensor(kind.groups[name]), False)
-        news = torch.as_tensor((kind.groups["brings"] > 0) | (kind.groups["payload"] > 0))
-        self.register_buffer("kind_news", news, persistent=False)
-        self.kind_news: Tensor  # whether it carries data, SYN or FIN
         runs = torch.zeros(service.size, RUNS, dtype=torch.float64)
         self.register_buffer("fastest_runs", runs)
         self.fastest_runs: Tensor  # ns, see pace.fastest_runs
@@ -167,7 +164,7 @@ class RecordLevel(nn.Module):
                 self.gap.bucket(context.gap_high / context.step_left.sum(1).clamp(min=1)),
                 *(
                     (1 + self.gap.bucket(r.clamp(min=0))).masked_fill(r < 0, 0)
-                    for r in (*context.recent.unbind(1), *context.since.unbind(1))
+                    for r in context.recent.unbind(1)
                 ),
                 self.per_delay_token(context.time_left, context.delays.clamp(min=0).sum(1)),
                 self.per_delay_token(context.gap_high, context.delays.clamp(min=0).sum(1)),
