@@ -44,8 +44,11 @@ class ReadAhead:
         self._thread.start()
 
     def _work(self) -> None:
-        while (data := self._free_memory()) is not None:
+        while True:
             try:
+                data = self._free_memory()
+                if data is None:
+                    return
                 count = self._read(data.data[self._part])
             except BaseException as error:  # raised again where it is read
                 self._full.put(error)
@@ -62,7 +65,7 @@ class ReadAhead:
         """
         if self._made < PIECES and self._free.empty():
             self._made += 1
-            return np.frombuffer(mmap.mmap(-1, self._size), dtype=np.uint8)
+            return np.frombuffer(_private_memory(self._size), dtype=np.uint8)
         return self._free.get()
 
     def take(self) -> tuple[Bytes, int]:
@@ -91,3 +94,10 @@ class ReadAhead:
         self._free.put(None)
         self._thread.join(timeout=2)
         return not self._thread.is_alive()
+
+
+def _private_memory(size: int) -> mmap.mmap:
+    """Memory of `size` bytes that a forked process does not share."""
+    if hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return mmap.mmap(-1, size)

@@ -36,7 +36,8 @@ from netsynth.numbers import FloatArray, IntArray
 
 LATEST = 2  # times the longest time learned after which a 5-tuple is taken again
 MOST_TRIED = 256  # ports that a flow may return to which are looked at
-TRIED_ONCE = 65_000  # tries after which every port was looked at, some services' left out
+ALL_TRIED = 130_000  # tries after which every port was looked at
+OWN_TRIED = 512  # of them, those that services' ports are left out of
 MOST_REMEMBERED = 100_000  # 5-tuples of earlier windows that are not given out again
 Tuple = tuple[int, ...]
 
@@ -174,10 +175,12 @@ class PortAllocator:
         fewer = _distinct(others, moved) < _distinct(others, port)
         moved = np.where(fewer[others], port, moved)  # a named port was in the way
         foreign = movable & talks & (own_ports()[moved] != moved)
-        for row in np.flatnonzero(foreign).tolist():
-            used = set(moved[others == others[row]].tolist())
-            above = (int(p) for p in range(int(moved[row]), 65_536) if own_ports()[p] == p)
-            moved[row] = next((p for p in above if p not in used), int(moved[row]))
+        for code, service in sorted(set(zip(others[foreign], moved[foreign], strict=True))):
+            same = others == code
+            used = set(moved[same].tolist())
+            above = (p for p in range(int(service), 65_536, 2) if own_ports()[p] == p)
+            own = next((p for p in above if p not in used), int(service))
+            moved[same & movable & (moved == service)] = own
         tuples = np.concatenate([pairs, moved[:, None]], axis=1)
         self.used = {}
         for whole, end in zip(map(tuple, tuples.tolist()), until.tolist(), strict=True):
@@ -308,9 +311,9 @@ class PortAllocator:
         while (
             self._taken(of_pair, port, begin)
             or self.remembered.get((*of_pair, port), -np.inf) > begin
-            or (talks and tries < TRIED_ONCE and own_ports()[port] != port)
+            or (talks and tries < OWN_TRIED and own_ports()[port] != port)
         ):
-            if tries == 2 * TRIED_ONCE:  # the host has used all its ports by now
+            if tries == ALL_TRIED:  # the host has used all its ports by now
                 if not self.remembered:
                     self.full.add(of_pair)  # looked for once a window
                     return wanted

@@ -10,7 +10,7 @@ import zstandard
 from capture_files import START_S, pcap, save
 from numpy.typing import NDArray
 
-from netsynth.capture import iter_capture
+from netsynth.capture import iter_capture, read_ahead
 from netsynth.capture.buffer import PADDING, RecordBuffer
 from netsynth.capture.records import END, POS, STATE_SIZE
 from netsynth.capture.sources import ByteStream
@@ -92,3 +92,18 @@ def test_a_capture_that_is_not_read_to_its_end_leaves_no_thread(
     assert threading.active_count() == before + 1
     del chunks
     assert threading.active_count() == before
+
+
+def test_memory_that_cannot_be_had_is_an_error_and_no_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(size: int) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(read_ahead, "_private_memory", none_left)
+    path = save(tmp_path / "a.pcap.gz", gzip.compress(text(5000)))
+    buffer, _, stream = buffer_of(path, 4096)
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        buffer.require(100)
+    buffer.close()
+    stream.close()

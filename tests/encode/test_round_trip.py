@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 from encode_flows import make_flows, office_flows
 
-from netsynth.encode import AddressMap, Codec, EncodeConfig, PortAllocator, fit_codec
+from netsynth.encode import (
+    AddressMap,
+    Codec,
+    EncodeConfig,
+    PortAllocator,
+    fit_codec,
+    port_allocator,
+)
 from netsynth.encode.classes import ANY_PORT
 from netsynth.encode.columns import flow_columns
 from netsynth.encode.port_paths import BLOCK
-from netsynth.encode.records import before_in_direction, fill_forward
+from netsynth.encode.records import before_in_direction, fill_forward, kind_rows
 from netsynth.errors import CaptureError, ConfigError, ModelError
 from netsynth.numbers import Array
 from netsynth.tables import (
@@ -301,3 +308,29 @@ def test_what_is_not_known_is_what_the_lane_had_last() -> None:
     lanes = np.array([0, 1, 0, 1, 0, 2])
     values, known = np.array([4, 0, 9, 7, 0, 0]), np.array([1, 0, 0, 1, 0, 0], dtype=bool)
     assert fill_forward(lanes, values, known).tolist() == [4, 0, 4, 7, 4, 0]
+
+
+def test_kinds_of_packets_that_closed_their_window_are_known(codec: Codec) -> None:
+    flows = office_flows()
+    kind = codec.records.kinds.encode(kind_rows(flows, flow_columns(flows)))
+    closed = {int(k) for k in kind[flows.packets.window == 0]}
+    assert set(np.flatnonzero(codec.records.closes).tolist()) == closed
+    assert 0 < len(closed) < codec.records.closes.size
+
+
+def test_flows_with_data_alone_give_way_to_services(
+    codec: Codec, trace: EncodedTrace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if all ports from 1024 on but those that 8 divides were some service's."""
+    next_own = np.arange(65_536)
+    next_own[1024:65_528] = -(-next_own[1024:65_528] // 8) * 8
+    monkeypatch.setattr(port_allocator, "own_ports", lambda: next_own)
+    decoded = codec.decode(trace, rng=np.random.default_rng(0))
+    size = np.add.reduceat(decoded.packets.payload_length, decoded.offsets[:-1])
+    names = [f.name for f in trace.token_fields]
+    is_free = codec.source_ports.are_free(trace.tokens[:, names.index("initiator_port")])
+    assert len(decoded) == len(trace)
+    chosen = is_free & (decoded.initiator_port >= 1024)
+    odd = decoded.initiator_port % 8 > 0
+    assert not odd[chosen & (size > 0)].any()
+    assert odd[chosen & (size == 0)].any()

@@ -40,6 +40,14 @@ def test_what_cannot_be_a_covariance_is_made_one() -> None:
     assert np.array_equal(shrunk_to_fit(possible, np.array([0.0, 9.0])), np.diag([0.0, 9.0]))
 
 
+def test_a_pair_that_is_too_close_leaves_others_as_they_are() -> None:
+    """Of variances 0.2, 0.2 and 1, where the first two have 0.7: 0.95 times 0.2 is the most."""
+    matrix = np.array([[0.2, 0.7, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 1.0]])
+    found = shrunk_to_fit(matrix, np.array([0.2, 0.2, 1.0]))
+    assert found[0, 1] == pytest.approx(0.19)
+    assert found[0, 2] == pytest.approx(0.1)
+
+
 def test_roots_squared_are_the_covariances() -> None:
     covariance = torch.tensor([[[2.0, 0.5], [0.5, 1.0]], [[4.0, 0.0], [0.0, 9.0]]])
     root = roots(covariance)

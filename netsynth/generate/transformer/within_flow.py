@@ -39,12 +39,14 @@ def correlations(score: FloatArray, spread: FloatArray) -> FloatArray:
 def shrunk_to_fit(matrix: FloatArray, variance: FloatArray) -> FloatArray:
     """Make the symmetric `matrix` [D, D] a covariance with `variance` [D] on its diagonal.
 
-    What lies beside the diagonal is multiplied by the largest number up to 1 that does so.
+    No pair may be closer than CLOSEST; then what lies beside the diagonal is multiplied by the
+    largest number up to 1 that does so.
     """
     deviation = np.sqrt(np.maximum(variance, 0.0))
     beside = matrix * (1 - np.eye(variance.size))
     both = np.outer(deviation, deviation)
     relative = np.divide(beside, both, out=np.zeros_like(beside), where=both > 0)
+    relative = np.clip(relative, -CLOSEST, CLOSEST)
     lowest = float(np.linalg.eigvalsh(relative)[0]) if variance.size else 0.0
     share = min(1.0, -ROOM / lowest) if lowest < 0 else 1.0
     return np.asarray(share * relative * both + np.diag(deviation**2))
