@@ -226,6 +226,17 @@ def test_starts_go_where_their_part_began_and_ended_on_any_number_of_threads() -
     assert fitted[[200_000, 299_999, 300_000, 399_999]].tolist() == [1, 199_999, 1e9, 1e9 + 199_998]
 
 
+def test_a_pause_that_is_too_long_does_not_hasten_a_scan() -> None:
+    """100 flows 1 us apart, then pauses of 1, 2 and 3 ms where all is to last 3.099 ms."""
+    gaps = [1000.0] * 99 + [1e6, 2e6, 3e6]
+    start = torch.tensor([0.0, *gaps]).double().cumsum(0)
+    nothing = torch.zeros(start.numel(), dtype=torch.int64)
+    span = torch.tensor([[[0.0, 3_099_000.0]]]).double()
+    fitted = fit_to_parts(nothing, nothing, start, span)
+    assert fitted.diff()[:99].tolist() == [1000.0] * 99
+    assert fitted.diff()[99:].tolist() == [500_000.0, 1_000_000.0, 1_500_000.0]
+
+
 def _drawn(starts: list[float], durations: list[float]) -> tuple[DrawnFlows, DrawnTotals]:
     """Flows of windows 0 and 1 in turn, told by their token; ten packets either way."""
     count = len(starts)

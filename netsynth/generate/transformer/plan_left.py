@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from netsynth.generate.transformer.plan import STRETCH, Plans, WindowPlans
 
+SHORT = 0.1  # of the mean gap by time, below which a gap is no pause
+
 
 class Left:
     """What is left of the current parts of W windows while their flows are drawn."""
@@ -93,7 +95,9 @@ def fit_to_parts(
 ) -> Tensor:
     """Move the starts of each part's flows to where their part began and ended.
 
-    Gaps are drawn one by one, and the sum of their errors is known at the end alone.
+    Gaps are drawn one by one, and the sum of their errors is known at the end alone. It is made up
+    for where it comes from, in pauses: gaps that are short beside the part's pauses stay as they
+    are where they are not most of its time, or a pause too long would hasten the scan before it.
 
     Args:
         window: int64 [F], ascending.
@@ -110,7 +114,27 @@ def fit_to_parts(
     wanted = flat[:, 1] - flat[:, 0]
     scale = torch.where(last > first, wanted / (last - first).clamp(min=1), 1.0)
     scale = scale.clamp(max=stretch)
-    return (flat[place, 0] + (start - first[place]) * scale[place]).floor()
+    gap = torch.diff(start, prepend=start[:1]).round()  # sums of whole numbers are exact
+    gap = torch.where(torch.diff(place, prepend=place[:1] - 1) == 0, gap, 0.0)
+    none = torch.zeros_like(scale)
+    total = none.scatter_add(0, place, gap)
+    pause = none.scatter_add(0, place, gap.square()) / total.clamp(min=1)
+    is_short = gap <= SHORT * pause[place]
+    short = none.scatter_add(0, place, gap.where(is_short, 0.0))
+    is_short &= (short <= scale * total / 2)[place]
+    short = none.scatter_add(0, place, gap.where(is_short, 0.0))
+    others = (scale * total - short) / (total - short).clamp(min=1)
+    moved = _sums_within(place, gap.where(is_short, 0.0))
+    moved += _sums_within(place, gap.where(~is_short, 0.0)) * others[place]
+    return (flat[place, 0] + moved).floor()
+
+
+def _sums_within(place: Tensor, values: Tensor) -> Tensor:
+    """Cumulative sums of values [F] that begin anew with each place [F], ascending; float64 [F]."""
+    total = values.cumsum(0)
+    begins = torch.diff(place, prepend=place[:1] - 1) != 0
+    before = (total - values).where(begins, -torch.inf).cummax(0).values
+    return total - before
 
 
 def left_after(before: Tensor, classes: Tensor) -> Tensor:
