@@ -172,15 +172,10 @@ class PortAllocator:
         """Move ports [F] of pairs [F, 4] as `follow_paths` does, and remember the new ones."""
         moved = follow_paths(self.codec.paths, keys, port, movable, rng)
         others = codes(pairs)
-        fewer = _distinct(others, moved) < _distinct(others, port)
-        moved = np.where(fewer[others], port, moved)  # a named port was in the way
-        foreign = movable & talks & (own_ports()[moved] != moved)
-        for code, service in sorted(set(zip(others[foreign], moved[foreign], strict=True))):
-            same = others == code
-            used = set(moved[same].tolist())
-            above = (p for p in range(int(service), 65_536, 2) if own_ports()[p] == p)
-            own = next((p for p in above if p not in used), int(service))
-            moved[same & movable & (moved == service)] = own
+        barred = _distinct(others, moved) < _distinct(others, port)  # a named port is in the way
+        barred[others[movable & talks & (own_ports()[moved] != moved)]] = True
+        for code in np.flatnonzero(barred).tolist():
+            _step_over(np.flatnonzero(others == code), port, moved, movable, talks)
         tuples = np.concatenate([pairs, moved[:, None]], axis=1)
         self.used = {}
         for whole, end in zip(map(tuple, tuples.tolist()), until.tolist(), strict=True):
@@ -334,6 +329,27 @@ class PortAllocator:
         until = self.used.get(whole)
         until = self.used_before.get(whole) if until is None else until
         return -np.inf if until is None else until
+
+
+def _step_over(
+    rows: IntArray,
+    port: IntArray,
+    moved: IntArray,
+    movable: NDArray[np.bool_],
+    talks: NDArray[np.bool_],
+) -> None:
+    """Let ports of a pair's flows `rows` that were moved pass over those that are used, and those
+    of services where they carry data; flows that had the same port keep having the same."""
+    used = set(moved[rows[~movable[rows]]].tolist())
+    new: dict[int, int] = {}
+    for row in rows[movable[rows]].tolist():
+        if int(port[row]) not in new:
+            above = range(int(moved[row]), 65_536, 2)
+            free = (p for p in above if p not in used)
+            own = next((p for p in free if not talks[row] or own_ports()[p] == p), None)
+            new[int(port[row])] = int(port[row]) if own is None else own
+            used.add(new[int(port[row])])
+        moved[row] = new[int(port[row])]
 
 
 def _distinct(pair: IntArray, port: IntArray) -> IntArray:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netsynth.encode.port_allocator import _step_over
 from netsynth.encode.port_paths import BUSY, NO_PATHS, fit_paths, follow_paths, place_of
 
 KEY = [3, 5, 7]
@@ -85,3 +86,14 @@ def test_ports_used_several_times_count_once() -> None:
         40064 // 128 * 2: 1,
         50048 // 128 * 2: 40,
     }
+
+
+def test_moved_ports_pass_over_those_in_the_way() -> None:
+    """A named port at 40002 that stays, a return to the first port, and data by a service's port
+    (47000): each goes to the next of its parity, and none of the others is moved back."""
+    port = np.array([50_000, 50_010, 40_002, 50_000, 50_020, 50_030])
+    moved = np.array([40_000, 40_002, 40_002, 40_000, 47_000, 47_000])
+    movable = np.array([True, True, False, True, True, True])
+    talks = np.array([False, False, False, False, True, False])
+    _step_over(np.arange(6), port, moved, movable, talks)
+    assert moved.tolist() == [40_000, 40_004, 40_002, 40_000, 47_002, 47_000]
