@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import zlib
 from types import ModuleType
 from typing import Any, BinaryIO, cast
 
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+# content of the frame behind the last: the same in every run, as a damaged frame may run into it
+LAST = bytes.fromhex("9d1ac07f53e8622b84f641da0e97bc35")
 
 
 def open_compressed(head: bytes, source: io.RawIOBase) -> io.RawIOBase | None:
@@ -93,15 +94,14 @@ class GzipStream(io.RawIOBase):
 class ZstdStream(io.RawIOBase):
     """Decompressed zstd frames; raises EOFError where the last one is cut off.
 
-    The package's own reader ends silently there. So a frame of our own is put behind the
-    source: if its content does not come out last, something before it was not complete.
+    The package's own reader ends silently there. So a frame of our own (of `LAST`) is put behind
+    the source: if its content does not come out last, something before it was not complete.
     """
 
     def __init__(self, source: io.RawIOBase) -> None:
         import zstandard
 
-        self._token = os.urandom(16)
-        chained = _Chained(source, zstandard.ZstdCompressor().compress(self._token))
+        chained = _Chained(source, zstandard.ZstdCompressor().compress(LAST))
         decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
         self._reader = decompressor.stream_reader(
             cast(BinaryIO, chained), read_size=1 << 18, read_across_frames=True
@@ -119,10 +119,10 @@ class ZstdStream(io.RawIOBase):
             view[:held] = self._held
             count = self._reader.readinto(view[held:])
             if count == 0:
-                if self._held != self._token:
+                if self._held != LAST:
                     raise EOFError("the last zstd frame is not complete")
                 return 0
-            ready = max(held + count - len(self._token), 0)
+            ready = max(held + count - len(LAST), 0)
             self._held = bytes(view[ready : held + count])
             if ready:
                 return ready

@@ -184,6 +184,20 @@ def test_damaged_compression_is_said(tmp_path: Path, packer: object) -> None:
         read_capture(path)
 
 
+def test_a_zstd_block_longer_than_the_file_gives_one_error(tmp_path: Path) -> None:
+    data = pcap(FRAMES)
+    head = b"\x28\xb5\x2f\xfd\x00\x40"  # RFC 8878 section 3.1.1.1: a window, no content size
+    for more in range(1, 40):  # bytes of whatever is read behind the file
+        block = ((len(data) + more) << 3).to_bytes(3, "little")  # section 3.1.1.2: raw, not last
+        path = save(tmp_path / "long.zst", head + block + data)
+        said = set()
+        for _ in range(5):
+            with pytest.raises(CaptureError) as caught:
+                read_capture(path)
+            said.add(str(caught.value))
+        assert len(said) == 1, more
+
+
 def test_what_came_before_a_cut_in_gzip_is_salvaged(tmp_path: Path) -> None:
     random = np.random.default_rng(1)  # so that it does not compress away
     frames = [frame + random.bytes(200) for frame in FRAMES * 300]
