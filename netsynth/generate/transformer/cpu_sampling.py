@@ -18,7 +18,12 @@ from torch import nn
 from netsynth.generate.transformer.detail_kernel import draw_details
 from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnSeries, DrawnTotals
 from netsynth.generate.transformer.excess import share_excess
-from netsynth.generate.transformer.field_arrays import as_float32, embedding_table, pack_allowed
+from netsynth.generate.transformer.field_arrays import (
+    as_float32,
+    embedding_table,
+    pack_allowed,
+    weight_of,
+)
 from netsynth.generate.transformer.flow_arrays import pack_flow_level
 from netsynth.generate.transformer.flow_drawing import LATEST
 from netsynth.generate.transformer.flow_kernel import draw_skeletons, start_windows
@@ -66,7 +71,7 @@ class CpuSampler:
         self._flows = pack_flow_level(flows)
         self._series = pack_series_level(series)
         self.draw_records = CpuRecords(records).draw_records
-        self._phases = [as_float32(next(table.parameters())) for table in series.embed_phase]
+        self._phases = [as_float32(weight_of(table)) for table in series.embed_phase]
         self._series_table = embedding_table(series.flow_embed)
 
     def draw_flows(

@@ -81,6 +81,12 @@ def embedding_table(embedding: FieldEmbedding) -> tuple[Array, Array]:
     return as_float32(embedding.table.weight), embedding.starts.cpu().numpy().astype(np.int64)
 
 
+def weight_of(table: nn.Module) -> Tensor:
+    """Return the rows of an embedding that a list of modules holds."""
+    assert isinstance(table, nn.Embedding)
+    return table.weight
+
+
 def as_float32(values: Tensor) -> Array:
     """Return a float32 array of the same shape."""
     return np.ascontiguousarray(values.detach().to("cpu", torch.float32).numpy())

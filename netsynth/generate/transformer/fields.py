@@ -16,13 +16,24 @@ from torch.nn import functional
 from netsynth.generate.transformer.choosing import at_quantile, draw, likely
 from netsynth.generate.transformer.counts import CountPrior
 from netsynth.generate.transformer.couplings import normal_scores
+from netsynth.generate.transformer.neighbours import NEAR, blur_rows
 from netsynth.tables import TokenField
 
 
 class FieldEmbedding(nn.Module):
-    """Sum of one embedding a token column; where a field has vectors, it starts from those."""
+    """Sum of one embedding a token column; where a field has vectors, it starts from those.
 
-    def __init__(self, fields: tuple[TokenField, ...], *, width: int) -> None:
+    Near numbers have nearly the same embeddings; `values`, one float64 [size] a field, tell what
+    is near where the fields do not, see `blur_rows`.
+    """
+
+    def __init__(
+        self,
+        fields: tuple[TokenField, ...],
+        *,
+        width: int,
+        values: list[Tensor] | None = None,
+    ) -> None:
         super().__init__()
         sizes = [f.size for f in fields]
         starts = [0]
@@ -36,6 +47,7 @@ class FieldEmbedding(nn.Module):
                 if item.vectors is not None and item.vectors.any():
                     rows = _project(torch.as_tensor(item.vectors), width)
                     self.table.weight[start : start + item.size] = rows * std
+        blur_rows(self.table, values or [number_values(f) for f in fields], reach=NEAR)
         self.register_buffer("starts", torch.tensor(starts[:-1]), persistent=False)
         self.starts: Tensor
 
@@ -261,6 +273,13 @@ def token_order(item: TokenField) -> Tensor:
     if item.number is None:
         return torch.arange(item.size)
     return torch.argsort(log_values(item).nan_to_num(-1.0), stable=True)
+
+
+def number_values(item: TokenField) -> Tensor:
+    """Like `log_values`, and NaN throughout for a column of no numbers: float64 [size]."""
+    if item.number is None:
+        return torch.full((item.size,), torch.nan, dtype=torch.float64)
+    return log_values(item)
 
 
 def log_values(item: TokenField) -> Tensor:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from netsynth.generate.transformer.field_arrays import Packer, as_float32
+from netsynth.generate.transformer.field_arrays import Packer, as_float32, weight_of
 from netsynth.generate.transformer.number_arrays import NumberArrays, pack_numbers
 from netsynth.generate.transformer.record_level import GAP, RecordLevel
 from netsynth.numbers import Array
@@ -111,7 +111,7 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
 def _history_tables(level: RecordLevel) -> list[Tensor]:
     """What each token of a column at each place of the history adds: [R, size + 1, W] each."""
     weight = level.history_out.weight.detach().double()  # [W, R * sum of widths]
-    embeds = [next(embed.parameters()).detach().double() for embed in level.history_embed]
+    embeds = [weight_of(embed).detach().double() for embed in level.history_embed]
     total = sum(embed.shape[1] for embed in embeds)
     weight = weight.reshape(weight.shape[0], -1, total)  # [W, R, sum of widths]
     tables, at = [], 0

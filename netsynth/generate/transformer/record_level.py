@@ -12,27 +12,22 @@ from torch.nn import functional
 
 from netsynth.generate.transformer.choosing import draw
 from netsynth.generate.transformer.config import TransformerConfig
-from netsynth.generate.transformer.fields import FieldEmbedding
+from netsynth.generate.transformer.fields import FieldEmbedding, number_values
 from netsynth.generate.transformer.gaps import GapDecoder
+from netsynth.generate.transformer.neighbours import NEAR, blur_rows
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.generate.transformer.pace import RUNS
-from netsynth.generate.transformer.record_context import (
-    AROUND,
-    BALANCES,
-    COUNT_BUCKETS,
-    PRESSURES,
-    SIZE_BUCKETS,
-    RecordContext,
-    balance,
-    count_bucket,
-    pressure,
-    size_bucket,
+from netsynth.generate.transformer.record_context import AROUND, RecordContext
+from netsynth.generate.transformer.record_progress import (
+    per_delay_token,
+    progress_tokens,
+    progress_values,
+    values_or_none,
 )
 from netsynth.tables import TokenField
 
 STRANGE = 15.0  # nats taken from kinds that the flow's state, bytes or flags owed speak against
 ANY_BYTES = 1 << 40  # more than any record has
-STATES = 64  # combinations of state bits
 FORWARD_STATES, REVERSE_STATES = 1 | 4 | 16, 2 | 8 | 32  # SYN, FIN, RST; see encode's STATE_*
 KIND, GAP, LENGTH, WINDOW = 0, 1, 2, 3
 RETRIES = 5  # times that a flow is drawn again which does not end as its tokens say
@@ -69,14 +64,11 @@ class RecordLevel(nn.Module):
         )
         self.history_out = nn.Linear(config.record_history * sum(widths), wide)
         self.around_out = nn.Linear(AROUND, wide)
-        counts = [COUNT_BUCKETS] * 5
-        byte_sizes = [self.length.size] * 2 + [SIZE_BUCKETS] * 4
-        times = [gap.size] * 8 + [gap.size + 1] * 3 + [per_delay.size + 1] * 2
-        sides = [window.size] * 2 + [COUNT_BUCKETS] * 2 + [BALANCES] * 2 + [PRESSURES] * 2
-        told = enumerate([*counts, *byte_sizes, *times, 2, STATES, *sides])
+        told = progress_values(gap, per_delay, length, window)
         self.progress = FieldEmbedding(
-            tuple(TokenField(name=str(i), size=size) for i, size in told),
+            tuple(TokenField(name=str(i), size=v.numel()) for i, v in enumerate(told)),
             width=wide,
+            values=told,
         )
         self.blocks = nn.ModuleList(
             nn.Sequential(
@@ -93,6 +85,10 @@ class RecordLevel(nn.Module):
             nn.init.normal_(module.weight, std=0.5)  # type: ignore[arg-type]
         for module in [*self.embed, *self.heads]:
             nn.init.normal_(module.weight, std=0.05)
+        for place, item in enumerate((kind, gap, length, window, per_delay)):
+            _blur(self.history_embed[place], values_or_none(item))
+            if place < len(self.embed):
+                _blur(self.embed[place], number_values(item))
         self.dropout = nn.Dropout(config.dropout)
         service = next(f for f in flow_fields if f.name == "service")
         self.service_place = [f.name for f in flow_fields].index("service")
@@ -147,37 +143,7 @@ class RecordLevel(nn.Module):
 
     def state(self, flow: Tensor, context: RecordContext) -> Tensor:
         """Map flow vectors [M, H] and contexts to the state [M, W] of the decoder."""
-        buckets = torch.stack(
-            [
-                count_bucket(context.position),
-                *(count_bucket(c) for c in context.left.unbind(1)),
-                *(count_bucket(c) for c in context.step_left.unbind(1)),
-                *(self.length.bucket(b.clamp(0, 65535)) for b in context.bytes_left.unbind(1)),
-                *(size_bucket(b) for b in context.bytes_left.unbind(1)),
-                *(size_bucket(b) for b in context.step_bytes.unbind(1)),
-                self.gap.bucket(context.time_left),
-                self.gap.bucket(context.time_left / context.left.sum(1).clamp(min=1)),
-                self.gap.bucket(context.due_left.clamp(min=0)),
-                *(self.gap.bucket(d.clamp(min=0)) for d in context.delays.unbind(1)),
-                self.gap.bucket(context.gap_low),
-                self.gap.bucket(context.gap_high),
-                self.gap.bucket(context.gap_high / context.step_left.sum(1).clamp(min=1)),
-                *(
-                    (1 + self.gap.bucket(r.clamp(min=0))).masked_fill(r < 0, 0)
-                    for r in context.recent.unbind(1)
-                ),
-                self.per_delay_token(context.time_left, context.delays.clamp(min=0).sum(1)),
-                self.per_delay_token(context.gap_high, context.delays.clamp(min=0).sum(1)),
-                context.due_reply.long(),
-                context.owed,
-                *context.windows.unbind(1),
-                *(count_bucket(c) for c in context.unheard.unbind(1)),
-                balance(context.step_left),
-                balance(context.left),
-                *(pressure(context, side) for side in (0, 1)),
-            ],
-            dim=1,
-        )
+        buckets = progress_tokens(context, self.gap, self.per_delay, self.length)
         history = torch.cat(
             [embed(context.history[..., i]) for i, embed in enumerate(self.history_embed)], dim=-1
         ).flatten(1)
@@ -186,11 +152,6 @@ class RecordLevel(nn.Module):
         for block in self.blocks:
             x = x + self.dropout(block(x))
         return x  # type: ignore[no-any-return]
-
-    def per_delay_token(self, time: Tensor, delay: Tensor) -> Tensor:
-        """Token, plus 1, of times in units of `delay`; 0 where that is not positive."""
-        token = 1 + self.per_delay.bucket(time / delay.clamp(min=1))
-        return token.masked_fill(delay <= 0, 0)
 
     def _logits(self, part: int, state: Tensor) -> Tensor:
         place = part - (part > GAP)
@@ -324,8 +285,13 @@ class RecordLevel(nn.Module):
         state = state + self.embed[GAP](token)
         window = draw(self._logits(WINDOW, state), random)
         window = window.masked_fill(~self.service_tcp[service], 0)
-        ruled = self.per_delay_token(gap, delay) - 1
+        ruled = per_delay_token(self.per_delay, gap, delay) - 1
         return torch.stack([kind, token, length, window, ruled], dim=1), gap, size
+
+
+def _blur(embedding: nn.Module, values: Tensor) -> None:
+    assert isinstance(embedding, nn.Embedding)
+    blur_rows(embedding, [values], reach=NEAR)
 
 
 def _nll(logits: Tensor, target: Tensor) -> Tensor:

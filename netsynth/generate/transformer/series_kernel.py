@@ -15,7 +15,7 @@ from netsynth.generate.transformer.attention_kernel import (
     make_cache,
     pack_attention,
 )
-from netsynth.generate.transformer.field_arrays import Packer, as_float32
+from netsynth.generate.transformer.field_arrays import Packer, as_float32, weight_of
 from netsynth.generate.transformer.field_kernel import matrix
 from netsynth.generate.transformer.kernels import (
     add_to,
@@ -82,7 +82,7 @@ def pack_series_level(level: SeriesLevel) -> SeriesArrays:
     parts = np.zeros((COUNT, 7), dtype=np.int64)
     for part in range(COUNT):
         tables = (level.embed_before[part], level.embed_left[part], level.embed[part])
-        before, left, own = (packer.add(next(table.parameters())) for table in tables)
+        before, left, own = (packer.add(weight_of(table)) for table in tables)
         hidden = packer.add_linear(level.hidden[part], level.norm)
         parts[part] = before, left, *hidden, *packer.add_linear(level.heads[part]), own
     first = level.hidden[0]
