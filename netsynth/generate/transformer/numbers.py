@@ -28,6 +28,10 @@ class NumberTable(nn.Module):
         self.edges: Tensor
         self.rows: Tensor
 
+    def values(self) -> Tensor:
+        """Middle of each token's numbers: float64 [size]."""
+        return self.rows[:, [0, -1]].mean(1)
+
     def bucket(self, values: Tensor) -> Tensor:
         """Return the token of each value: int64, same shape."""
         values = values.double()

@@ -14,6 +14,7 @@ from netsynth.generate.transformer.attention import Cache, CausalTransformer
 from netsynth.generate.transformer.choosing import draw
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.fields import FieldEmbedding
+from netsynth.generate.transformer.neighbours import NEAR, blur_rows
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.tables import TokenField
 
@@ -64,6 +65,12 @@ class SeriesLevel(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(config.hidden, t.size) for t in self.tables)
         for module in [*self.embed, *self.heads]:
             nn.init.normal_(module.weight, std=0.05)
+        tables = zip(self.embed_before, self.embed_left, self.embed, self.tables, strict=True)
+        for before, left, own, table in tables:
+            values = table.values()
+            blur_rows(before, [torch.cat([values.new_full((1,), torch.nan), values])], reach=NEAR)
+            blur_rows(left, [values], reach=NEAR)
+            blur_rows(own, [values], reach=NEAR)
         # what speaks for and against amounts by how far they are off the part's share
         self.off_share = nn.Parameter(torch.zeros(len(PARTS), 2 * REACH + 1))
         for part, table in enumerate(self.tables):
