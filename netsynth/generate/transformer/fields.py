@@ -16,7 +16,7 @@ from torch.nn import functional
 from netsynth.generate.transformer.choosing import at_quantile, draw, likely
 from netsynth.generate.transformer.counts import CountPrior
 from netsynth.generate.transformer.couplings import normal_scores
-from netsynth.generate.transformer.neighbours import NEAR, blur_rows
+from netsynth.generate.transformer.neighbours import NEAR, NEAR_OUT, blur_rows
 from netsynth.tables import TokenField
 
 
@@ -101,6 +101,9 @@ class FieldDecoder(nn.Module):
         for head in self.heads:
             nn.init.zeros_(head.weight)  # type: ignore[arg-type]
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+        for embedding, head, item in zip(self.embed, self.heads, fields, strict=True):
+            blur_rows(embedding, [number_values(item)], reach=NEAR)
+            blur_rows(head, [number_values(item, atoms=False)], reach=NEAR_OUT)
         self.masks: list[list[tuple[int, str]]] = []
         self._add_masks()
 
@@ -275,11 +278,18 @@ def token_order(item: TokenField) -> Tensor:
     return torch.argsort(log_values(item).nan_to_num(-1.0), stable=True)
 
 
-def number_values(item: TokenField) -> Tensor:
-    """Like `log_values`, and NaN throughout for a column of no numbers: float64 [size]."""
+def number_values(item: TokenField, *, atoms: bool = True) -> Tensor:
+    """Like `log_values`, for a column of no numbers, too: float64 [size].
+
+    Without `atoms` those are NaN as well.
+    """
     if item.number is None:
         return torch.full((item.size,), torch.nan, dtype=torch.float64)
-    return log_values(item)
+    values = log_values(item)
+    if not atoms:
+        first = item.size - item.number.size
+        values[first : first + item.number.atoms.size] = torch.nan
+    return values
 
 
 def log_values(item: TokenField) -> Tensor:

@@ -51,9 +51,8 @@ class GapDecoder(nn.Module):
         self.log_tick = math.log(tick_ns)
         for head in [*self.heads, self.choice]:
             nn.init.normal_(head.weight, std=0.05)
-        for head, codec in zip(self.heads, codecs, strict=True):
-            assert isinstance(head, nn.Linear)
-            blur_rows(head, [_bin_values(codec)], reach=NEAR_OUT)
+        for place, head in enumerate(self.heads):
+            blur_rows(head, [self.table(place).values(atoms=False)], reach=NEAR_OUT)
 
     def table(self, index: int) -> NumberTable:
         """Return ruler `index`."""
@@ -118,9 +117,3 @@ class GapDecoder(nn.Module):
                 knots = self.timers.knots(table, service[rows], kind[rows], token)
             gap[rows] = table.draw_within(token, start, stop, random, knots) * unit
         return torch.minimum(torch.maximum(gap, low), high)
-
-
-def _bin_values(codec: NumberCodec) -> Tensor:
-    """Middles of a codec's bins; NaN for its atoms, which stand for themselves: float64 [size]."""
-    middle = torch.as_tensor((codec.low + codec.high) / 2)
-    return middle.index_fill(0, torch.arange(codec.atoms.size), torch.nan)

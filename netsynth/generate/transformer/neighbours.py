@@ -43,12 +43,12 @@ def _shares(values: Tensor, reach: float) -> Tensor:
     return (shares / shares.square().sum(1, keepdim=True).sqrt()).float()
 
 
-def blur_rows(module: nn.Embedding | nn.Linear, values: list[Tensor], *, reach: float) -> None:
+def blur_rows(module: nn.Module, values: list[Tensor], *, reach: float) -> None:
     """Have the rows of the weight of `module` resemble those of near numbers, from now on.
 
     Args:
-        module: Its weight is [size, W], of all columns one behind the other; what it holds is
-            mixed as well, and keeps its spread.
+        module: An embedding or a linear map; its weight is [size, W], of all columns one behind
+            the other. What it holds is mixed as well, and keeps its spread.
         values: Of each column, float64 [its size], increasing with what the rows stand for; NaN
             where a row stands for itself.
         reach: Places in the order of the values over which rows resemble each other.

@@ -28,9 +28,10 @@ class NumberTable(nn.Module):
         self.edges: Tensor
         self.rows: Tensor
 
-    def values(self) -> Tensor:
-        """Middle of each token's numbers: float64 [size]."""
-        return self.rows[:, [0, -1]].mean(1)
+    def values(self, *, atoms: bool = True) -> Tensor:
+        """Middle of each token's numbers, NaN for atoms without `atoms`: float64 [size]."""
+        values = self.rows[:, [0, -1]].mean(1)
+        return values if atoms else values.index_fill(0, torch.arange(self.atom_count), torch.nan)
 
     def bucket(self, values: Tensor) -> Tensor:
         """Return the token of each value: int64, same shape."""

@@ -86,9 +86,9 @@ class RecordLevel(nn.Module):
         for module in [*self.embed, *self.heads]:
             nn.init.normal_(module.weight, std=0.05)
         for place, item in enumerate((kind, gap, length, window, per_delay)):
-            _blur(self.history_embed[place], values_or_none(item))
+            blur_rows(self.history_embed[place], [values_or_none(item)], reach=NEAR)
             if place < len(self.embed):
-                _blur(self.embed[place], number_values(item))
+                blur_rows(self.embed[place], [number_values(item)], reach=NEAR)
         self.dropout = nn.Dropout(config.dropout)
         service = next(f for f in flow_fields if f.name == "service")
         self.service_place = [f.name for f in flow_fields].index("service")
@@ -287,11 +287,6 @@ class RecordLevel(nn.Module):
         window = window.masked_fill(~self.service_tcp[service], 0)
         ruled = per_delay_token(self.per_delay, gap, delay) - 1
         return torch.stack([kind, token, length, window, ruled], dim=1), gap, size
-
-
-def _blur(embedding: nn.Module, values: Tensor) -> None:
-    assert isinstance(embedding, nn.Embedding)
-    blur_rows(embedding, [values], reach=NEAR)
 
 
 def _nll(logits: Tensor, target: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from netsynth.generate.transformer.attention import Cache, CausalTransformer
 from netsynth.generate.transformer.choosing import draw
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.fields import FieldEmbedding
-from netsynth.generate.transformer.neighbours import NEAR, blur_rows
+from netsynth.generate.transformer.neighbours import NEAR, NEAR_OUT, blur_rows
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.tables import TokenField
 
@@ -65,17 +65,22 @@ class SeriesLevel(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(config.hidden, t.size) for t in self.tables)
         for module in [*self.embed, *self.heads]:
             nn.init.normal_(module.weight, std=0.05)
-        tables = zip(self.embed_before, self.embed_left, self.embed, self.tables, strict=True)
-        for before, left, own, table in tables:
-            values = table.values()
-            blur_rows(before, [torch.cat([values.new_full((1,), torch.nan), values])], reach=NEAR)
-            blur_rows(left, [values], reach=NEAR)
-            blur_rows(own, [values], reach=NEAR)
+        self._blur()
         # what speaks for and against amounts by how far they are off the part's share
         self.off_share = nn.Parameter(torch.zeros(len(PARTS), 2 * REACH + 1))
         for part, table in enumerate(self.tables):
-            self.register_buffer(f"octave_{part}", _octave(table.rows[:, [0, -1]].mean(1)), False)
+            self.register_buffer(f"octave_{part}", _octave(table.values()), False)
         self.dropout = nn.Dropout(config.dropout)
+
+    def _blur(self) -> None:
+        """Have rows that belong to near numbers resemble each other."""
+        for part, table in enumerate(self.tables):
+            values = table.values()
+            told = torch.cat([values.new_full((1,), torch.nan), values])  # 0: none
+            blur_rows(self.embed_before[part], [told], reach=NEAR)
+            blur_rows(self.embed_left[part], [values], reach=NEAR)
+            blur_rows(self.embed[part], [values], reach=NEAR)
+            blur_rows(self.heads[part], [table.values(atoms=False)], reach=NEAR_OUT)
 
     def flow_vector(self, tokens: Tensor, room: Tensor, reach: Tensor) -> Tensor:
         """Summarise flows for this level: [F, H].
