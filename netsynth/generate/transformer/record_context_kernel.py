@@ -149,7 +149,7 @@ def _pace(
 
 @borrowing
 def per_delay_token(a: RecordArrays, time: float, delay: float) -> int:
-    """`RecordLevel.per_delay_token` of one time."""
+    """`record_progress.per_delay_token` of one time."""
     if delay <= 0:
         return 0
     return 1 + to_token(a.numbers, DELAY_TABLE, time / max(delay, 1.0))
