@@ -43,7 +43,9 @@ def test_what_is_no_number_stays_by_itself() -> None:
     rows = [[3.0], [1.0], [1.0], [7.0]]
     made = embedding(rows, [NONE, 1.0, 2.0, NONE], reach=5.0)
     assert made.weight[[0, 3], 0].tolist() == [3.0, 7.0]
-    assert made.weight[1, 0].item() == pytest.approx(math.sqrt(2), rel=0.02)  # both by the same share
+    assert made.weight[1, 0].item() == pytest.approx(
+        math.sqrt(2), rel=0.02
+    )  # both by the same share
 
 
 def test_columns_do_not_touch_each_other() -> None:

@@ -17,6 +17,7 @@ from netsynth.generate.transformer.config import TransformerConfig
 log = logging.getLogger(__name__)
 
 AVERAGE = 0.98  # of the weights that are evaluated and kept, per step
+EPSILON = 1e-4  # of AdamW; rows that few examples speak for are not moved as far as all others
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +81,11 @@ def fit_level(
     """
     began = time.monotonic()
     optimiser = torch.optim.AdamW(
-        module.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+        module.parameters(),
+        lr=config.learning_rate,
+        betas=(0.9, 0.98),
+        eps=EPSILON,
+        weight_decay=0.01,
     )
     average = [p.detach().clone() for p in module.parameters()]
     best = [p.clone() for p in average]
