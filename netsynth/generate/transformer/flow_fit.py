@@ -16,7 +16,7 @@ from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
 from netsynth.generate.transformer.limits import fastest_rates
 from netsynth.generate.transformer.plan import Plans, part_edges, parts_of
 from netsynth.generate.transformer.plan_left import counts_before, left_after
-from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
+from netsynth.generate.transformer.training import EPSILON, FitControl, FitOutcome, fit_level
 from netsynth.tables import EncodedTrace
 
 CHUNK = 128  # flows in a training sequence
@@ -184,6 +184,7 @@ def fit_flows(
         config=config,
         evaluate_steps=max(20, flow_count // (length * chunks)),
         control=control,
+        epsilon=EPSILON,
     )
     level.set_counts(tokens, choose=False)
     level.couplings.learn(

@@ -19,7 +19,7 @@ from netsynth.generate.transformer.record_data import (
 )
 from netsynth.generate.transformer.record_level import KIND, RecordLevel
 from netsynth.generate.transformer.rulers import fit_by_delay
-from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
+from netsynth.generate.transformer.training import EPSILON, FitControl, FitOutcome, fit_level
 from netsynth.numbers import IntArray
 from netsynth.tables import EncodedTrace
 
@@ -105,6 +105,7 @@ def fit_records(
         config=config,
         evaluate_steps=int(np.clip(train.size // size, 15, 60)),
         control=control,
+        epsilon=EPSILON,
     )
 
 

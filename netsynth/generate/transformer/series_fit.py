@@ -12,7 +12,7 @@ from torch import Tensor
 
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.series_level import SeriesLevel
-from netsynth.generate.transformer.training import FitControl, FitOutcome, fit_level
+from netsynth.generate.transformer.training import EPSILON, FitControl, FitOutcome, fit_level
 from netsynth.numbers import IntArray
 from netsynth.tables import EncodedTrace, TokenField
 
@@ -161,4 +161,5 @@ def fit_series(
         config=config,
         evaluate_steps=int(np.clip(train.size // size, 10, 60)),
         control=control,
+        epsilon=EPSILON,
     )

@@ -17,7 +17,7 @@ from netsynth.generate.transformer.config import TransformerConfig
 log = logging.getLogger(__name__)
 
 AVERAGE = 0.98  # of the weights that are evaluated and kept, per step
-EPSILON = 1e-4  # of AdamW; rows that few examples speak for are not moved as far as all others
+EPSILON = 1e-4  # of AdamW, for what is embedded by rows: those of few examples move less
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +63,7 @@ def fit_level(
     config: TransformerConfig,
     evaluate_steps: int,
     control: FitControl,
+    epsilon: float = 1e-8,
 ) -> FitOutcome:
     """Train `module` until `evaluate` stops falling.
 
@@ -75,6 +76,7 @@ def fit_level(
             `patience` of those, or max_epochs, the level is done.
         evaluate_steps: Steps between two evaluations.
         control: How the fit is watched and ended from outside.
+        epsilon: AdamW's; the larger, the less far are weights moved that little speaks for.
 
     Raises:
         ModelError: If the loss is not a number.
@@ -84,7 +86,7 @@ def fit_level(
         module.parameters(),
         lr=config.learning_rate,
         betas=(0.9, 0.98),
-        eps=EPSILON,
+        eps=epsilon,
         weight_decay=0.01,
     )
     average = [p.detach().clone() for p in module.parameters()]
