@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from netsynth.generate.transformer.drawn import DrawnFlows
 from netsynth.generate.transformer.flow_level import FlowLevel, clock_features
@@ -17,6 +18,7 @@ LATEST = 4  # windows after which a plan is given up, a guard
 
 
 @torch.no_grad()
+@parametrize.cached()  # rows are mixed once, see neighbours
 def draw_flows(
     level: FlowLevel,
     *,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnSeries, DrawnTotals
@@ -47,6 +48,7 @@ class _Lanes:
 
 
 @torch.no_grad()
+@parametrize.cached()  # rows are mixed once, see neighbours
 def draw_records(
     level: RecordLevel,
     flows: DrawnFlows,

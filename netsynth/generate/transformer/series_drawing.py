@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils import parametrize
 
 from netsynth.generate.transformer.drawn import DrawnFlows, DrawnSeries, DrawnTotals
 from netsynth.generate.transformer.excess import share_excess
@@ -15,6 +16,7 @@ FEW = 16  # packets of a flow that asks and answers, and does not stream
 
 
 @torch.no_grad()
+@parametrize.cached()  # rows are mixed once, see neighbours
 def draw_series(
     level: SeriesLevel,
     flows: DrawnFlows,
