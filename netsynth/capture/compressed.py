@@ -95,13 +95,15 @@ class ZstdStream(io.RawIOBase):
     """Decompressed zstd frames; raises EOFError where the last one is cut off.
 
     The package's own reader ends silently there. So a frame of our own (of `LAST`) is put behind
-    the source: if its content does not come out last, something before it was not complete.
+    the source: if its content does not come out last, something before it was not complete. Its
+    checksum stands behind the content, so that whoever reads it as content ends with that.
     """
 
     def __init__(self, source: io.RawIOBase) -> None:
         import zstandard
 
-        chained = _Chained(source, zstandard.ZstdCompressor().compress(LAST))
+        last = zstandard.ZstdCompressor(write_checksum=True).compress(LAST)  # ends otherwise
+        chained = _Chained(source, last)
         decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
         self._reader = decompressor.stream_reader(
             cast(BinaryIO, chained), read_size=1 << 18, read_across_frames=True

@@ -1,6 +1,7 @@
 """Files as they come: byte orders, time units, pcapng, compression, sets of files."""
 
 import gzip
+import io
 import struct
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from capture_oracles import OFFICE, needs_tshark, tshark_fields
 from scapy.all import IP, UDP, Ether, PcapNgReader
 
 from netsynth.capture import CaptureInfo, hash_capture, read_capture
+from netsynth.capture.compressed import ZstdStream
 from netsynth.errors import CaptureError
 from netsynth.tables import PACKET_COLUMNS, PacketTable
 
@@ -182,6 +184,17 @@ def test_damaged_compression_is_said(tmp_path: Path, packer: object) -> None:
     save(path, packed[:40] + b"\xff" * 40 + packed[80:])
     with pytest.raises(CaptureError, match=r"cut\.pcap\.gz: "):
         read_capture(path)
+
+
+@pytest.mark.parametrize("cut", [20, 25, 26, 30, 1000, 500_000, 1_000_000])
+def test_zstd_cut_off_inside_a_raw_block_is_said(tmp_path: Path, cut: int) -> None:
+    noise = np.random.default_rng(3).bytes(1 << 20)  # does not compress: stored in raw blocks
+    packed = zstandard.compress(noise)
+    stream = ZstdStream(io.BytesIO(packed[:-cut]))  # type: ignore[arg-type]
+    with pytest.raises((EOFError, zstandard.ZstdError)):
+        io.BufferedReader(stream).read()
+    whole = ZstdStream(io.BytesIO(packed))  # type: ignore[arg-type]
+    assert io.BufferedReader(whole).read() == noise
 
 
 def test_a_zstd_block_longer_than_the_file_gives_one_error(tmp_path: Path) -> None:

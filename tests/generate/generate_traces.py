@@ -1,9 +1,11 @@
 """A small real trace for the tests of this room, and what every EncodedTrace must keep."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from netsynth.capture import read_capture
 from netsynth.demux import assemble_flows, read_labels
@@ -25,6 +27,16 @@ def office() -> tuple[Codec, EncodedTrace]:
     codec = fit_codec([flows], config=EncodeConfig(), seed=0, static=True)
     (trace,) = codec.encode(flows, static=True)
     return codec, trace
+
+
+def fill_weights(modules: Iterable[nn.Module], *, std: float) -> None:
+    """Fill the weights of linear maps with noise, also those whose rows are mixed."""
+    for module in modules:
+        assert isinstance(module, nn.Linear)
+        for name, parameter in module.named_parameters():
+            if "weight" in name:
+                nn.init.normal_(parameter, std=std)
+        assert module.weight.detach().std() > std / 4
 
 
 def layout() -> TraceLayout:

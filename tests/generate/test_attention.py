@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from generate_traces import layout, office
+from generate_traces import fill_weights, layout, office
 from torch import Tensor
 
 from netsynth.generate.transformer import TransformerConfig
@@ -30,8 +30,7 @@ def flow_level() -> FlowLevel:
     torch.manual_seed(0)
     level = FlowLevel(layout().token_fields, SMALL).eval()
     for decoder in (level.skeleton, level.details):
-        for head in decoder.heads:
-            torch.nn.init.normal_(head.weight, std=0.5)
+        fill_weights(decoder.heads, std=0.5)
     return level
 
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from generate_traces import check_trace, layout, office
+from generate_traces import check_trace, fill_weights, layout, office
 
 from netsynth.generate.transformer import TransformerConfig, TransformerGenerator
 from netsynth.generate.transformer.choosing import likely
@@ -46,10 +46,8 @@ def generator() -> TransformerGenerator:
     edges = torch.tensor([0.3, 0.7, 1.0], dtype=torch.float64)
     flows.plans.learn([(flows.plans.classes(tokens), share, edges)])
     for decoder in (flows.skeleton, flows.details):
-        for head in decoder.heads:
-            torch.nn.init.normal_(head.weight, std=0.3)
-    for head in [*records.heads, *records.gaps.heads]:
-        torch.nn.init.normal_(head.weight, std=0.3)
+        fill_weights(decoder.heads, std=0.3)
+    fill_weights([*records.heads, *records.gaps.heads], std=0.3)
     made.largest_window = len(trace)
     flows.couplings.weights[:, :, :4, 2:5] = 0.05
     made.levels.eval()

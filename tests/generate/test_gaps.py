@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from generate_traces import fill_weights
 from torch import Tensor
 
 from netsynth.generate.transformer.gaps import GapDecoder
@@ -26,8 +27,7 @@ def decoder() -> GapDecoder:
         hidden=8,
         tick_ns=TICK,
     )
-    for head in [*made.heads, made.choice]:
-        torch.nn.init.normal_(head.weight, std=1.0)
+    fill_weights([*made.heads, made.choice], std=1.0)
     return made.eval()
 
 

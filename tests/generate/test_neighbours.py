@@ -6,11 +6,17 @@ import math
 
 import pytest
 import torch
+from generate_traces import layout
 from torch import nn
 
+from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.fields import number_values
+from netsynth.generate.transformer.flow_level import FlowLevel
 from netsynth.generate.transformer.neighbours import blur_rows
 from netsynth.generate.transformer.numbers import NumberTable
+from netsynth.generate.transformer.record_level import RecordLevel
+from netsynth.generate.transformer.record_progress import progress_values
+from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.numbers import fit_number_codec
 from netsynth.tables import TokenField
 
@@ -101,3 +107,51 @@ def test_atoms_are_told_from_bins() -> None:
     table = NumberTable(codec)
     assert table.values(atoms=False).isnan().tolist() == told[1:].tolist()
     assert not table.values().isnan().any()
+
+
+def mixed(module: nn.Module) -> list[str]:
+    """Names of the weights of `module` whose rows are mixed."""
+    marks = ".parametrizations.weight.original"
+    return [name.removesuffix(marks) for name in module.state_dict() if name.endswith(marks)]
+
+
+def test_which_weights_of_records_are_mixed() -> None:
+    level = RecordLevel(layout().token_fields, layout().record_fields, TransformerConfig())
+    gap, length, per_delay = 1, 2, 4  # of kind, gap, length, window, gap in units of a delay
+    read = [f"history_embed.{place}" for place in (gap, length, per_delay)]
+    assert set(mixed(level)) == {
+        "gaps.heads.0",
+        "gaps.heads.1",
+        "flow_embed.table",
+        "progress.table",
+        *read,
+        "embed.1",
+        "embed.2",
+    }
+
+
+def test_which_columns_of_progress_have_an_order() -> None:
+    _, length, window, gap, per_delay = layout().record_fields
+    columns = progress_values(gap, per_delay, length, window)
+    names = [place for place, v in enumerate(columns) if bool(v.isnan().all())]
+    assert names == [24, 25, 26, 27]  # whether the reply is due, flags owed, windows either way
+    with_none = [place for place, v in enumerate(columns) if int(v.isnan().sum()) == 1]
+    assert with_none == [19, 20, 21, 22, 23, 32, 33]  # paces, delays' units, pressures
+
+
+def test_which_columns_of_flows_are_mixed() -> None:
+    level = FlowLevel(layout().token_fields, TransformerConfig())
+    numbers = {f.name for f in layout().token_fields if f.number is not None}
+    assert numbers >= {"gap", "packets_forward", "bytes_reverse", "answer", "stretch", "duration"}
+    embeds = {name for name in mixed(level) if name.startswith("details.embed.")}
+    told = [f.name for f in level.details.fields]
+    assert {told[int(name.rpartition(".")[2])] for name in embeds} == numbers - {"gap"}
+
+
+def test_every_part_of_series_is_mixed() -> None:
+    level = SeriesLevel(layout().token_fields, layout().series_fields, TransformerConfig())
+    names = mixed(level)
+    for part, table in enumerate(level.tables):
+        for kind in ("embed_before", "embed_left", "embed"):
+            assert f"{kind}.{part}" in names
+        assert (f"heads.{part}" in names) == (table.size > table.atom_count)

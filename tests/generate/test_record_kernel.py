@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from generate_traces import layout, office
+from generate_traces import fill_weights, layout, office
 
 from netsynth.generate.transformer import TransformerConfig
 from netsynth.generate.transformer.gap_kernel import draw_gaps
@@ -39,8 +39,7 @@ class Case:
 def case() -> Case:
     torch.manual_seed(0)
     level = RecordLevel(layout().token_fields, layout().record_fields, SMALL).eval()
-    for head in [*level.heads, *level.gaps.heads, level.gaps.choice]:
-        torch.nn.init.normal_(head.weight, std=0.5)
+    fill_weights([*level.heads, *level.gaps.heads, level.gaps.choice], std=0.5)
     level.fastest_runs.copy_(torch.rand(level.fastest_runs.shape).double() * 1e5)
     gap = torch.arange(400).double() % 40 * 1e3 + 2e6  # 2.00 to 2.04 ms in places of all bins
     ones = torch.ones_like(gap, dtype=torch.int64)

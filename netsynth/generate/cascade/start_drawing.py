@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from netsynth.generate.cascade.plan import FlowsLeft
 from netsynth.generate.cascade.start_level import DETAILS, FLOWS_BEFORE, SKELETON, StartLevel
@@ -84,6 +85,7 @@ def draw_skeletons(
 
 
 @torch.no_grad()
+@parametrize.cached()  # rows are mixed once, see neighbours
 def draw_step_by_step(
     level: StartLevel, window_count: int, request: StartRequest
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from netsynth.generate.cascade.flow_data import CONDITIONS
-from netsynth.generate.transformer.fields import FieldDecoder, FieldEmbedding
+from netsynth.generate.transformer.fields import FieldDecoder, FieldEmbedding, values_or_none
 from netsynth.generate.transformer.flow_level import CLOCK_WIDTH
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec, fit_number_codec
@@ -144,7 +144,8 @@ class StartLevel(nn.Module):
             for lag in range(FLOWS_BEFORE)
             for f in self.skeleton_fields
         )
-        self.embed = FieldEmbedding(lagged, width=width)
+        before = [values_or_none(f) for f in self.skeleton_fields] * FLOWS_BEFORE
+        self.embed = FieldEmbedding(lagged, width=width, values=before)
         self.clock = nn.Linear(CLOCK_WIDTH, width)
         self.mix = nn.Sequential(nn.GELU(), nn.Linear(width, width), nn.GELU())
         self.skeleton = FieldDecoder(

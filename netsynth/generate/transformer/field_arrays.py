@@ -82,7 +82,7 @@ def embedding_table(embedding: FieldEmbedding) -> tuple[Array, Array]:
 
 
 def weight_of(table: nn.Module) -> Tensor:
-    """Return the rows of an embedding that a list of modules holds."""
+    """Return the rows of an embedding, mixed where near ones are (see `neighbours`)."""
     assert isinstance(table, nn.Embedding)
     return table.weight
 

@@ -292,6 +292,11 @@ def number_values(item: TokenField, *, atoms: bool = True) -> Tensor:
     return values
 
 
+def values_or_none(item: TokenField) -> Tensor:
+    """Values of a column's tokens to which 1 was added, 0: none; float64 [size + 1]."""
+    return torch.cat([torch.full((1,), torch.nan, dtype=torch.float64), number_values(item)])
+
+
 def log_values(item: TokenField) -> Tensor:
     """Logs of the middle values of a column's tokens, NaN for those that are no numbers: [size]."""
     assert item.number is not None

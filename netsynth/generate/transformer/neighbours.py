@@ -2,6 +2,9 @@
 
 What a network learns of a gap of 20 ms holds of one of 21 ms as well. With rows of their own, each
 learns it anew, from few examples, and soon knows those by heart.
+
+Rows are mixed anew whenever they are read, as training wants it; who draws keeps them by
+`parametrize.cached`, which holds for the whole process: nothing may be trained beside it.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ def blur_rows(module: nn.Module, values: list[Tensor], *, reach: float) -> None:
             the other. What it holds is mixed as well, and keeps its spread.
         values: Of each column, float64 [its size], increasing with what the rows stand for; NaN
             where a row stands for itself.
+            Columns of nothing but NaN stay as they are.
         reach: Places in the order of the values over which rows resemble each other.
     """
     if not all(bool(v.isnan().all()) for v in values):

@@ -31,7 +31,9 @@ class NumberTable(nn.Module):
     def values(self, *, atoms: bool = True) -> Tensor:
         """Middle of each token's numbers, NaN for atoms without `atoms`: float64 [size]."""
         values = self.rows[:, [0, -1]].mean(1)
-        return values if atoms else values.index_fill(0, torch.arange(self.atom_count), torch.nan)
+        if not atoms:
+            values[: self.atom_count] = torch.nan
+        return values
 
     def bucket(self, values: Tensor) -> Tensor:
         """Return the token of each value: int64, same shape."""

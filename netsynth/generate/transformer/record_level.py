@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from netsynth.generate.transformer.choosing import draw
 from netsynth.generate.transformer.config import TransformerConfig
-from netsynth.generate.transformer.fields import FieldEmbedding, number_values
+from netsynth.generate.transformer.fields import FieldEmbedding, number_values, values_or_none
 from netsynth.generate.transformer.gaps import GapDecoder
 from netsynth.generate.transformer.neighbours import NEAR, blur_rows
 from netsynth.generate.transformer.numbers import NumberTable
@@ -22,7 +22,6 @@ from netsynth.generate.transformer.record_progress import (
     per_delay_token,
     progress_tokens,
     progress_values,
-    values_or_none,
 )
 from netsynth.tables import TokenField
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from netsynth.generate.transformer.fields import number_values
+from netsynth.generate.transformer.fields import number_values, values_or_none
 from netsynth.generate.transformer.numbers import NumberTable
 from netsynth.generate.transformer.record_context import (
     BALANCES,
@@ -87,16 +87,11 @@ def progress_values(
         *[values_or_none(gap)] * 3,
         *[values_or_none(per_delay)] * 2,
         *flags,
-        *[number_values(window)] * 2,
+        *[torch.full((window.size,), torch.nan, dtype=torch.float64)] * 2,  # of stacks: names
         *[count] * 2,
         *[share] * 2,
         *[pressed] * 2,
     ]
-
-
-def values_or_none(item: TokenField) -> Tensor:
-    """Values of a column's tokens to which 1 was added, 0: none; float64 [size + 1]."""
-    return torch.cat([torch.full((1,), torch.nan, dtype=torch.float64), number_values(item)])
 
 
 def per_delay_token(table: NumberTable, time: Tensor, delay: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from cascade_fits import SMALL, fresh
-from generate_traces import layout, office
+from generate_traces import fill_weights, layout, office
 from scipy.stats import kstest
 
 from netsynth.generate.cascade import record_kernel, record_places, start_kernel
@@ -119,12 +119,9 @@ def sure_starts(learned: Learned, seed: int) -> None:
     """Weights of level 0 that choose surely; gaps without spread."""
     torch.manual_seed(seed)
     level = learned.starts
-    with torch.no_grad():
-        for head in level.skeleton.heads:
-            head.weight.normal_()  # type: ignore[operator]
-            head.weight *= SURE
-        gap = level.number("gap")
-        gap.rows[:] = gap.rows.mean(dim=1, keepdim=True)
+    fill_weights(level.skeleton.heads, std=SURE)
+    gap = level.number("gap")
+    gap.rows[:] = gap.rows.mean(dim=1, keepdim=True)
 
 
 def start_request(learned: Learned, *, planned: bool) -> StartRequest:
