@@ -14,7 +14,7 @@ from netsynth.generate.cascade.flow_data import CONDITIONS
 from netsynth.generate.cascade.start_level import DETAILS, FLOWS_BEFORE, SKELETON, StartLevel
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.flow_level import clock_features
-from netsynth.generate.transformer.training import FitControl, fit_level
+from netsynth.generate.transformer.training import EPSILON, FitControl, fit_level
 from netsynth.numbers import FloatArray, IntArray, NumberCodec
 
 BATCH = 2048  # flows a step
@@ -117,6 +117,7 @@ def fit_starts(
         ),
         evaluate_steps=max(12, -(-train.numel() // size)),
         control=control,
+        epsilon=EPSILON,
     )
     level.set_counts(data.tokens, choose=False)
     return {

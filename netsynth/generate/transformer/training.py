@@ -17,7 +17,7 @@ from netsynth.generate.transformer.config import TransformerConfig
 log = logging.getLogger(__name__)
 
 AVERAGE = 0.98  # of the weights that are evaluated and kept, per step
-EPSILON = 1e-4  # of AdamW, for what is embedded by rows: those of few examples move less
+EPSILON = 1e-4  # of AdamW, for levels of flows and packets: rows of few examples move less
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

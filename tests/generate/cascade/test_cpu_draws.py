@@ -119,7 +119,7 @@ def sure_starts(learned: Learned, seed: int) -> None:
     """Weights of level 0 that choose surely; gaps without spread."""
     torch.manual_seed(seed)
     level = learned.starts
-    fill_weights(level.skeleton.heads, std=SURE)
+    fill_weights(level.skeleton.heads, std=100 * SURE)  # near numbers are nearly as likely
     gap = level.number("gap")
     gap.rows[:] = gap.rows.mean(dim=1, keepdim=True)
 
