@@ -232,6 +232,8 @@ class TokenField:
             where the classes agree; -1 agrees with any.
         vectors: float32 [size, V], Word2Vec vectors of the tokens, or None.
         rulers: float64 [size, 2] of services, see `ruler_ns`; or None.
+        windows: int64 [size, 2] of TCP windows: what a token sets the window to, -1 where it does
+            not, and what it adds to the last one in its direction; or None.
     """
 
     name: str
@@ -240,6 +242,7 @@ class TokenField:
     groups: dict[str, IntArray] = field(default_factory=dict)
     vectors: NDArray[np.float32] | None = None
     rulers: FloatArray | None = None
+    windows: IntArray | None = None
 
 
 def ruler_ns(trip_ns: Numbers, ruler: Numbers) -> Numbers:

@@ -32,6 +32,7 @@ from netsynth.encode.records import GAP_RULERS, RecordCodec, brings_news
 from netsynth.encode.series import SeriesConfig, aggregate
 from netsynth.encode.source_ports import SourcePortCodec
 from netsynth.encode.static import StaticCodec, static_columns
+from netsynth.encode.tcp_windows import WindowCodec
 from netsynth.encode.vocabulary import Vocabulary
 from netsynth.encode.windows import cut_windows
 from netsynth.errors import ConfigError, ModelError
@@ -195,7 +196,12 @@ class Codec:
         return (
             TokenField(name="kind", size=kinds.size, groups=groups),
             TokenField(name="length", size=codec.length.size, number=codec.length),
-            TokenField(name="window", size=codec.window.size + 1),
+            TokenField(
+                name="window",
+                size=codec.window.size,
+                number=codec.window.absolute,
+                windows=codec.window.windows(),
+            ),
             *(
                 TokenField(name=name, size=getattr(codec, name).size, number=getattr(codec, name))
                 for name in GAP_RULERS
@@ -378,7 +384,7 @@ class Codec:
             }
             record = {
                 name: NumberCodec.from_arrays(f"records.{name}", arrays)
-                for name in ("length", "window", *GAP_RULERS)
+                for name in ("length", *GAP_RULERS)
             }
             return Codec(
                 config=config,
@@ -402,6 +408,7 @@ class Codec:
                 records=RecordCodec(
                     kinds=Vocabulary.from_arrays("records.kinds", arrays),
                     closes=arrays["records.closes"] > 0,
+                    window=WindowCodec.from_arrays("records.window", arrays),
                     **record,
                 ),
                 static=StaticCodec.from_parts(header["static"], arrays)

@@ -224,7 +224,13 @@ def _packets(
         "vlan": np.maximum(meta[:, 3], 0),
         "payload_length": np.clip(sizes, 0, 65000),
         "tcp_flags": flags,
-        "window": decode_windows(codec.records, trace.records, flow * 2 + side, is_tcp),
+        "window": decode_windows(
+            codec.records.window.windows(),
+            codec.records.closes,
+            trace.records,
+            flow * 2 + side,
+            is_tcp,
+        ),
         "option_bits": np.where(
             is_syn, np.maximum(opening[:, 0], 0), np.where(stamped, OPTION_TIMESTAMPS, 0)
         ),

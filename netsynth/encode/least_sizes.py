@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from netsynth.encode.records import fill_forward
+from netsynth.encode.lanes import fill_forward
 from netsynth.numbers import IntArray
 from netsynth.tables import TCP, FlowTable
 

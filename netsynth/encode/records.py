@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.encode.columns import FlowColumns
+from netsynth.encode.tcp_windows import SAME_WINDOW, WindowCodec, fit_window_codec
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
-from netsynth.numbers import Array, IntArray, NumberCodec, fit_number_codec
+from netsynth.numbers import IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import AHEAD, FIN, IN_ORDER, SYN, TCP, FlowTable
 
 KIND_COLUMNS = (
@@ -17,7 +18,6 @@ KIND_COLUMNS = (
     "bare",
 )  # fmt: skip
 GAP_RULERS = ("gap", "gap_per_delay")  # what a gap is measured in
-SAME_WINDOW = 0  # window token: as the packet before in the same direction; TCP alone has others
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +26,7 @@ class RecordCodec:
 
     kinds: Vocabulary  # rows [V, 9], KIND_COLUMNS
     length: NumberCodec
-    window: NumberCodec
+    window: WindowCodec
     gap: NumberCodec  # ns
     gap_per_delay: NumberCodec  # gap over the delay of the side that sends, see `FlowColumns`
     closes: NDArray[np.bool_]  # [V], kinds seen with a window of 0
@@ -36,9 +36,9 @@ class RecordCodec:
         packets = flows.packets
         kind = self.kinds.encode(kind_rows(flows, columns))
         length = self.length.encode(packets.payload_length)
-        before = before_in_direction(flows, packets.window.astype(np.int64))
-        same = (before == packets.window) | (packets.protocol != TCP)
-        window = np.where(same, SAME_WINDOW, 1 + self.window.encode(packets.window))
+        window = packets.window.astype(np.int64)
+        window = self.window.encode(before_in_direction(flows, window), window)
+        window = np.where(packets.protocol == TCP, window, SAME_WINDOW)
         return np.stack([kind, length, window], axis=1).astype(np.int32)
 
 
@@ -46,11 +46,13 @@ def fit_record_codec(flow_tables: list[FlowTable], columns: list[FlowColumns]) -
     """Learn the record vocabularies from flows and their columns."""
     rows = np.concatenate([kind_rows(t, c) for t, c in zip(flow_tables, columns, strict=True)])
     length = np.concatenate([t.packets.payload_length for t in flow_tables])
-    windows, gaps, shares = [], [], []
+    windows: list[IntArray] = []
+    gaps, shares = [], []
     for table, column in zip(flow_tables, columns, strict=True):
         window = table.packets.window.astype(np.int64)
-        changed = before_in_direction(table, window) != window
-        windows.append(window[changed & (table.packets.protocol == TCP)])
+        before = before_in_direction(table, window)
+        changed = (before != window) & (table.packets.protocol == TCP)
+        windows.append(np.stack([before, window])[:, changed])
         gap = np.diff(table.packets.time_ns, prepend=0)
         gap[table.offsets[:-1]] = -1
         gaps.append(gap[gap >= 0])
@@ -59,8 +61,7 @@ def fit_record_codec(flow_tables: list[FlowTable], columns: list[FlowColumns]) -
         delay = np.where(opposite, column.answer_ns[flow], column.reply_ns[flow])
         timed = (gap >= 0) & (delay > 0)
         shares.append(gap[timed] / delay[timed])
-    window, gap = np.concatenate(windows), np.concatenate(gaps)
-    share = np.concatenate(shares)
+    gap, share = np.concatenate(gaps), np.concatenate(shares)
     kinds = fit_vocabulary(rows, limit=512)
     none = np.concatenate([t.packets.window == 0 for t in flow_tables])
     closes = np.bincount(kinds.encode(rows[none]), minlength=kinds.rows.shape[0]) > 0
@@ -70,9 +71,7 @@ def fit_record_codec(flow_tables: list[FlowTable], columns: list[FlowColumns]) -
         length=fit_number_codec(
             length, bin_count=64, atom_count=768, atom_share=2e-5, exact_below=2
         ),
-        window=fit_number_codec(
-            window if window.size else np.zeros(1), bin_count=64, atom_count=192, atom_share=2e-4
-        ),
+        window=fit_window_codec(*np.concatenate(windows, axis=1)),
         gap=fit_number_codec(
             gap if gap.size else np.zeros(1), bin_count=128, atom_count=48, atom_share=0.002
         ),
@@ -108,19 +107,3 @@ def before_in_direction(flows: FlowTable, values: IntArray) -> IntArray:
     same = lane[order][1:] == lane[order][:-1]
     before[order[1:]] = np.where(same, values[order][:-1], -1)
     return before
-
-
-def fill_forward(lane: IntArray, values: IntArray, known: Array) -> IntArray:
-    """Give unknown entries of `values` the last known one of their lane, 0 where there is none."""
-    order = np.argsort(lane, kind="stable")
-    sorted_lane, sorted_known = lane[order], known[order]
-    index = np.where(sorted_known, np.arange(values.size), -1)
-    begins = np.ones(values.size, dtype=np.bool_)
-    begins[1:] = sorted_lane[1:] != sorted_lane[:-1]
-    floor = np.maximum.accumulate(np.where(begins, np.arange(values.size), 0))
-    last = np.maximum.accumulate(index)
-    found = last >= floor
-    filled = np.where(found, values[order][np.maximum(last, 0)], 0)
-    result = np.empty_like(values)
-    result[order] = filled
-    return result

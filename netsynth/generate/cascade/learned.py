@@ -30,8 +30,9 @@ from netsynth.generate.cascade.tuples import TupleMaker, fit_tuple_maker
 from netsynth.generate.cascade.weights import WeightClasses, fit_weight_classes
 from netsynth.generate.contract import TraceLayout
 from netsynth.generate.transformer.limits import fastest_rates
-from netsynth.numbers import Array, FloatArray, NumberCodec
+from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec
 from netsynth.tables import EncodedTrace
+from netsynth.tcp_windows import NOT_SET, running_windows
 
 DROPOUT = 0.1
 
@@ -139,7 +140,7 @@ def prepare(
         )
         for t in traces
     ]
-    windows = np.concatenate([t.records[:, 2] for t in traces]).astype(np.int64)
+    windows = np.concatenate([_tcp_windows(t) for t in traces])
     return Learned(
         step_count=step_count,
         codecs=codecs,
@@ -155,6 +156,19 @@ def prepare(
         fastest=fastest_rates(traces),
         largest_payload=max(1, *(int(t.record_bytes.max(initial=1)) for t in traces)),
     )
+
+
+def _tcp_windows(trace: EncodedTrace) -> IntArray:
+    """Window tokens of the records, all told as such: no net of this generator sees the one
+    before, and drawn changes would add up to any window; int64 [N]."""
+    item = trace.record_fields[2]
+    assert item.number is not None
+    assert item.windows is not None
+    tokens = trace.records[:, 2].astype(np.int64)
+    flow = np.repeat(np.arange(len(trace)), np.diff(trace.record_offsets))
+    value = running_windows(tokens, flow * 2 + record_reverse(trace), item.windows)
+    told = item.size - item.number.size + item.number.encode(value)
+    return np.where((tokens > 0) & (value != NOT_SET), told, tokens)
 
 
 def _plans(traces: list[EncodedTrace], codecs: dict[str, NumberCodec]) -> SizePlans:

@@ -49,6 +49,7 @@ from netsynth.generate.transformer.record_level import (
     WINDOW,
 )
 from netsynth.numbers import Array
+from netsynth.tcp_windows import ADD, MOST_WINDOW, NOT_SET, SET
 
 STRANGE_SHARE = np.float32(math.exp(-STRANGE))
 
@@ -127,6 +128,9 @@ def draw_part(
         way = a.kind_reverse[lanes.token[place, KIND]]
         left = lanes.bytes_left[place, way] if flows.exact[flow, way] else ANY_BYTES
         length_shares(a, left, share)
+    if part == WINDOW:
+        way = a.kind_reverse[lanes.token[place, KIND]]
+        window_shares(a, lanes.windows[place, way], share)
     token = _draw_shared(logits, share, next_uniform(flows.streams, flow))
     lanes.token[place, part] = token
     if part == LENGTH:
@@ -147,6 +151,17 @@ def length_shares(a: RecordArrays, left: int, share: Array) -> None:
         fits = fits or is_possible
     if not fits:
         share[:] = np.float32(1)
+
+
+@borrowing
+def window_shares(a: RecordArrays, before: int, share: Array) -> None:
+    """Set share [windows] to 1 where a window can come behind the one `before`, else 0."""
+    for token in range(share.size):
+        possible = a.windows[token, SET] != NOT_SET
+        if not possible and before != NOT_SET:
+            added = a.windows[token, ADD]
+            possible = added == 0 or 0 <= before + added <= MOST_WINDOW
+        share[token] = np.float32(1 if possible else 0)
 
 
 @borrowing

@@ -14,7 +14,8 @@ from netsynth.numbers import Array
 
 PARTS = 4  # kind, gap, length, window
 TRACES = PARTS + 1  # columns of the history: the parts, and the gap in units of the delay
-GAP_TABLE, DELAY_TABLE, LENGTH_TABLE = 0, 1, 2  # in RecordArrays.numbers; rulers of gaps first
+# tables in RecordArrays.numbers; rulers of gaps first
+GAP_TABLE, DELAY_TABLE, LENGTH_TABLE, WINDOW_TABLE = 0, 1, 2, 3
 RULERS = 2
 # columns of RecordArrays.parts
 SIZE, HIDDEN, HIDDEN_BIAS, HEAD, HEAD_BIAS, EMBED = 0, 1, 2, 3, 4, 5
@@ -29,7 +30,8 @@ class RecordArrays(NamedTuple):
     is left to do.
     """
 
-    numbers: NumberArrays  # of gaps in ns and in units of the delay, and of lengths
+    numbers: NumberArrays  # of gaps in ns and in units of the delay, of lengths and windows
+    windows: Array  # int64 [sizes of windows, 2], what tokens set and add
     weights: Array  # float32, matrices [in, out], biases and tables, one behind the other
     parts: Array  # int64 [4, 6], size of each part and where in `weights` it finds its own
     gaps: Array  # int64 [8], where the maps of the gap are, see INNER
@@ -81,7 +83,8 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
     hidden_layer = level.hidden[0]
     assert isinstance(hidden_layer, nn.Linear)
     return RecordArrays(
-        numbers=pack_numbers((level.gap, level.per_delay, level.length)),
+        numbers=pack_numbers((level.gap, level.per_delay, level.length, level.window)),
+        windows=level.windows.cpu().numpy(),
         weights=packer.array(),
         parts=parts,
         gaps=np.array(gaps, dtype=np.int64),

@@ -39,7 +39,7 @@ class RecordContext:
             for the records behind it (see `pace`).
         recent: float64 [M, 3], mean gap of the last RECENT records, -1 where there are fewer: a
             sender that is held to a rate pauses when it has sent a lot.
-        windows: int64 [M, 2], window token told last in each direction, 0 where none was.
+        windows: int64 [M, 2], last TCP window in each direction, NOT_SET where none is known.
         unheard: int64 [M, 2], segments of each direction not acknowledged yet, see `unheard.py`.
         around: float32 [M, AROUND].
         history: int64 [M, R, 5], tokens of the last R records plus 1, newest first, 0: none; the

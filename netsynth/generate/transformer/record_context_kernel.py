@@ -25,11 +25,13 @@ from netsynth.generate.transformer.record_arrays import (
     GAP_TABLE,
     LENGTH_TABLE,
     TRACES,
+    WINDOW_TABLE,
     RecordArrays,
 )
 from netsynth.generate.transformer.record_context import BALANCES, RECENT, SIZE_BUCKETS
 from netsynth.generate.transformer.record_lanes import FlowsToDraw, Lanes
 from netsynth.numbers import Array
+from netsynth.tcp_windows import NOT_SET
 
 
 @borrowing
@@ -109,8 +111,8 @@ def embed_context(
         per_delay_token(a, high, trip),
         lanes.due_reply[place],
         lanes.owed[place],
-        lanes.windows[place, 0],
-        lanes.windows[place, 1],
+        _window_token(a, lanes, place, 0),
+        _window_token(a, lanes, place, 1),
         count_bucket[min(lanes.unheard[place, 0], last)],
         count_bucket[min(lanes.unheard[place, 1], last)],
         _balance(step_left),
@@ -121,6 +123,13 @@ def embed_context(
     progress, progress_start = a.progress, a.progress_start
     for column in range(progress_start.size):
         add_from(x, progress, (progress_start[column] + buckets[column]) * width)
+
+
+@borrowing
+def _window_token(a: RecordArrays, lanes: Lanes, place: int, way: int) -> int:
+    """Token, plus 1, of the last window of a direction; 0 where none is known."""
+    value = lanes.windows[place, way]
+    return 0 if value == NOT_SET else 1 + to_token(a.numbers, WINDOW_TABLE, float(value))
 
 
 @borrowing

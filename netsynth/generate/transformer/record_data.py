@@ -13,6 +13,7 @@ from netsynth.generate.transformer.unheard import unheard_before
 from netsynth.numbers import Array, FloatArray, IntArray
 from netsynth.steps import REST
 from netsynth.tables import EncodedTrace, ruler_ns
+from netsynth.tcp_windows import NOT_SET, running_windows
 
 HINT = 0.3  # natural logs by which the durations told to records are off
 
@@ -108,7 +109,7 @@ def record_context(
         gap_low=torch.as_tensor(np.where(position == 0, 0, low)),
         gap_high=torch.as_tensor(np.maximum(high, low + 1)),
         recent=torch.as_tensor(_recent(trace.record_ns, position)),
-        windows=torch.as_tensor(_windows(targets[:, 3], reverse, first)),
+        windows=torch.as_tensor(_windows(trace, reverse, first)),
         unheard=torch.as_tensor(unheard_before(first, reverse, brings, ack_class)),
         around=torch.as_tensor(series_around(trace)[row]),
         history=torch.as_tensor(_history(told, position, count=history)),
@@ -124,14 +125,19 @@ def _recent(time_ns: IntArray, position: IntArray) -> FloatArray:
     return recent
 
 
-def _windows(tokens: IntArray, reverse: IntArray, first: IntArray) -> IntArray:
-    """Last window token above 0 in each direction before each record of its flow: int64 [N, 2]."""
-    told = np.zeros((tokens.size, 2), dtype=np.int64)
+def _windows(trace: EncodedTrace, reverse: IntArray, first: IntArray) -> IntArray:
+    """Last window of TCP in each direction before each record of its flow, NOT_SET where none is
+    known: int64 [N, 2]."""
+    table = trace.record_fields[2].windows
+    assert table is not None
+    tokens = trace.records[:, 2].astype(np.int64)
+    value = running_windows(tokens, first * 2 + reverse, table)
+    told = np.full((tokens.size, 2), NOT_SET, dtype=np.int64)
     rows = np.arange(tokens.size)
     for way in (0, 1):
-        own = np.where((tokens > 0) & (reverse == way), rows, -1)
-        last = np.concatenate([[-1], np.maximum.accumulate(own)[:-1]])
-        told[:, way] = np.where(last >= first, tokens[np.maximum(last, 0)], 0)
+        last = np.concatenate([[-1], np.maximum.accumulate(np.where(reverse == way, rows, -1))])
+        last = last[:-1]
+        told[:, way] = np.where(last >= first, value[np.maximum(last, 0)], NOT_SET)
     return told
 
 

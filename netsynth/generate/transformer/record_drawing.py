@@ -16,6 +16,7 @@ from netsynth.generate.transformer.record_context import RECENT, RecordContext
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import RETRIED, RETRIES, WINDOW, RecordLevel, strays
 from netsynth.generate.transformer.unheard import hear_all
+from netsynth.tcp_windows import ADD, NOT_SET, SET
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class _Lanes:
     step_left: Tensor
     step_bytes: Tensor
     row: Tensor  # row of the series
-    windows: Tensor  # window token told last in each direction
+    windows: Tensor  # last TCP window in each direction
     unheard: Tensor  # segments not acknowledged yet
     history: Tensor
     out: dict[str, Tensor] = field(default_factory=dict)
@@ -127,7 +128,7 @@ def _begin(
         step_left=values[first_row[rows], :2].clone(),
         step_bytes=values[first_row[rows], 2:].clone(),
         row=first_row[rows].clone(),
-        windows=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
+        windows=torch.full_like(totals.packets_and_bytes[rows, :2], NOT_SET),
         unheard=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
         history=torch.zeros(rows.numel(), history, 5, dtype=torch.int64, device=rows.device),
     )
@@ -219,8 +220,8 @@ def _draw_lanes(
         lanes.step_bytes[here] = step_bytes - spent * size[:, None]
         lanes.bytes_left[here] -= spent * size[:, None]
         lanes.time[here] = time + gap
-        window = tokens[:, WINDOW, None]
-        lanes.windows[here] = torch.where((spent * window) > 0, window, lanes.windows[here])
+        told = _next_windows(lanes.windows[here], tokens[:, WINDOW], level.windows)
+        lanes.windows[here] = torch.where(spent > 0, told, lanes.windows[here])
         brings, ack_class = level.kind_brings[tokens[:, 0]], level.kind_ack_class[tokens[:, 0]]
         lanes.unheard[here] = hear_all(lanes.unheard[here], reverse, brings, ack_class)
         lanes.history[here, 1:] = lanes.history[here, :-1].clone()
@@ -229,6 +230,13 @@ def _draw_lanes(
         out["tokens"][place] = tokens[:, [0, 2, 3]].int()
         out["size"][place] = size
         out["time"][place] = lanes.time[here]
+
+
+def _next_windows(before: Tensor, token: Tensor, windows: Tensor) -> Tensor:
+    """Windows behind tokens [M], either way; `before` them [M, 2] as in `RecordContext`."""
+    told = windows[token][:, None]
+    added = torch.where(before == NOT_SET, before, before + told[..., ADD])
+    return torch.where(told[..., SET] == NOT_SET, added, told[..., SET])
 
 
 def _set_due(lanes: _Lanes, here: slice, reverse: Tensor, time: Tensor) -> None:

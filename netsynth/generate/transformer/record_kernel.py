@@ -42,6 +42,7 @@ from netsynth.generate.transformer.record_level import (
 )
 from netsynth.generate.transformer.unheard import hear
 from netsynth.numbers import Array
+from netsynth.tcp_windows import ADD, NOT_SET, SET
 
 
 def draw_rows(
@@ -163,7 +164,7 @@ def _begin(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: 
     lanes.due[place] = -1.0 if delay < 0 else flows.start_ns[flow] + delay
     lanes.due_reply[place] = 0
     lanes.first_reverse[place] = 0
-    lanes.windows[place] = 0
+    lanes.windows[place] = NOT_SET
     lanes.unheard[place] = 0
     lanes.history[place] = 0
     base, bias = lanes.base[place], a.flow_bias
@@ -190,8 +191,10 @@ def _finish(
     lanes.step_bytes[place, way] -= lanes.size[place]
     lanes.bytes_left[place, way] -= lanes.size[place]
     lanes.time[place] += lanes.gap[place]
-    if token[WINDOW] > 0:
-        lanes.windows[place, way] = token[WINDOW]
+    if a.windows[token[WINDOW], SET] != NOT_SET:
+        lanes.windows[place, way] = a.windows[token[WINDOW], SET]
+    elif lanes.windows[place, way] != NOT_SET:
+        lanes.windows[place, way] += a.windows[token[WINDOW], ADD]
     hear(lanes.unheard[place], way, a.kind_brings[token[KIND]], a.kind_ack_class[token[KIND]])
     answers = 1 if way != lanes.first_reverse[place] else 0
     ruled = per_delay_token(a, lanes.gap[place], flows.delays[flow, 1 - answers])

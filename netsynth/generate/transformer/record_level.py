@@ -6,6 +6,8 @@ bytes, time) tells it where it is, in buckets, so that no flow can be known by h
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +26,7 @@ from netsynth.generate.transformer.record_progress import (
     progress_values,
 )
 from netsynth.tables import TokenField
+from netsynth.tcp_windows import ADD, MOST_WINDOW, NOT_SET, SET
 
 STRANGE = 15.0  # nats taken from kinds that the flow's state, bytes or flags owed speak against
 ANY_BYTES = 1 << 40  # more than any record has
@@ -46,11 +49,15 @@ class RecordLevel(nn.Module):
         kind, length, window, *rulers = record_fields
         gap, per_delay = rulers
         assert length.number
+        assert window.number
+        assert window.windows is not None
         codecs = tuple(r.number for r in rulers if r.number)
         wide = config.record_width
         self.gaps = GapDecoder(codecs, kinds=kind.size, width=wide, hidden=config.hidden)
         self.gap, self.per_delay = self.gaps.table(0), self.gaps.table(1)
-        self.length = NumberTable(length.number)
+        self.length, self.window = NumberTable(length.number), NumberTable(window.number)
+        self.register_buffer("windows", torch.as_tensor(window.windows), persistent=False)
+        self.windows: Tensor  # what window tokens set and add
         self.sizes = (kind.size, gap.size, length.size, window.size)
         self.flow_fields = flow_fields
         self.flow_embed = FieldEmbedding(flow_fields, width=config.width)
@@ -63,11 +70,11 @@ class RecordLevel(nn.Module):
         )
         self.history_out = nn.Linear(config.record_history * sum(widths), wide)
         self.around_out = nn.Linear(AROUND, wide)
-        told = progress_values(gap, per_delay, length, window)
+        values = progress_values(gap, per_delay, length, window)
         self.progress = FieldEmbedding(
-            tuple(TokenField(name=str(i), size=v.numel()) for i, v in enumerate(told)),
+            tuple(TokenField(name=str(i), size=v.numel()) for i, v in enumerate(values)),
             width=wide,
-            values=told,
+            values=values,
         )
         self.blocks = nn.ModuleList(
             nn.Sequential(
@@ -84,7 +91,8 @@ class RecordLevel(nn.Module):
             nn.init.normal_(module.weight, std=0.5)  # type: ignore[arg-type]
         for module in [*self.embed, *self.heads]:
             nn.init.normal_(module.weight, std=0.05)
-        for place, item in enumerate((kind, gap, length, window, per_delay)):
+        named = replace(window, number=None)  # a window names a stack
+        for place, item in enumerate((kind, gap, length, named, per_delay)):
             blur_rows(self.history_embed[place], [values_or_none(item)], reach=NEAR)
             if place < len(self.embed):
                 blur_rows(self.embed[place], [number_values(item)], reach=NEAR)
@@ -142,7 +150,7 @@ class RecordLevel(nn.Module):
 
     def state(self, flow: Tensor, context: RecordContext) -> Tensor:
         """Map flow vectors [M, H] and contexts to the state [M, W] of the decoder."""
-        buckets = progress_tokens(context, self.gap, self.per_delay, self.length)
+        buckets = progress_tokens(context, self.gap, self.per_delay, self.length, self.window)
         history = torch.cat(
             [embed(context.history[..., i]) for i, embed in enumerate(self.history_embed)], dim=-1
         ).flatten(1)
@@ -213,7 +221,7 @@ class RecordLevel(nn.Module):
         loss = self.gaps.nll(self.norm(state), gap_ns, context.gap_low, context.gap_high, units)
         losses.append(loss.masked_fill(known, 0))
         state = state + self.dropout(self.embed[GAP](gap))
-        loss = _nll(self._logits(WINDOW, state), window)
+        loss = _nll(self._window_logits(state, kind, context), window)
         losses.append(loss.masked_fill(~self.service_tcp[service], 0))
         return torch.stack(losses, dim=1)
 
@@ -243,6 +251,22 @@ class RecordLevel(nn.Module):
         low = self.length.rows[:, 0]
         too_long = (low > bytes_left.clamp(min=1)[:, None]) | (self.length.rows[:, -1] < 1)
         return logits.masked_fill(too_long, -1e4)
+
+    def _window_logits(
+        self, state: Tensor, kind: Tensor, context: RecordContext, *, drawing: bool = False
+    ) -> Tensor:
+        """Logits of windows; changes of what is not known excluded, in `drawing` those out of
+        range as well (a change is told in bins, the true one may be less)."""
+        way = self.kind_reverse[kind].long()[:, None]
+        before = context.windows.gather(1, way)  # [M, 1]
+        sets = self.windows[:, SET] != NOT_SET
+        possible = sets | (before != NOT_SET)
+        if drawing:
+            behind = before + self.windows[:, ADD]
+            possible &= (
+                sets | ((behind >= 0) & (behind <= MOST_WINDOW)) | (self.windows[:, ADD] == 0)
+            )
+        return self._logits(WINDOW, state).masked_fill(~possible, -1e4)
 
     @torch.no_grad()
     def sample(
@@ -282,7 +306,7 @@ class RecordLevel(nn.Module):
         gap = gap.masked_fill(begins, 0.0)
         token = self.gap.bucket(gap)
         state = state + self.embed[GAP](token)
-        window = draw(self._logits(WINDOW, state), random)
+        window = draw(self._window_logits(state, kind, context, drawing=True), random)
         window = window.masked_fill(~self.service_tcp[service], 0)
         ruled = per_delay_token(self.per_delay, gap, delay) - 1
         return torch.stack([kind, token, length, window, ruled], dim=1), gap, size

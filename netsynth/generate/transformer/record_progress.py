@@ -19,12 +19,17 @@ from netsynth.generate.transformer.record_context import (
     size_bucket,
 )
 from netsynth.tables import TokenField
+from netsynth.tcp_windows import NOT_SET
 
 STATES = 64  # combinations of state bits
 
 
 def progress_tokens(
-    context: RecordContext, gap: NumberTable, per_delay: NumberTable, length: NumberTable
+    context: RecordContext,
+    gap: NumberTable,
+    per_delay: NumberTable,
+    length: NumberTable,
+    window: NumberTable,
 ) -> Tensor:
     """Tokens of the columns that tell where M records' flows are: int64 [M, C].
 
@@ -33,6 +38,7 @@ def progress_tokens(
         gap: Numbers of times in ns.
         per_delay: Of times in units of a delay.
         length: Of payloads.
+        window: Of TCP windows.
     """
     trip = context.delays.clamp(min=0).sum(1)
     return torch.stack(
@@ -58,7 +64,10 @@ def progress_tokens(
             per_delay_token(per_delay, context.gap_high, trip),
             context.due_reply.long(),
             context.owed,
-            *context.windows.unbind(1),
+            *(
+                (1 + window.bucket(w)).masked_fill(w == NOT_SET, 0)
+                for w in context.windows.unbind(1)
+            ),
             *(count_bucket(c) for c in context.unheard.unbind(1)),
             balance(context.step_left),
             balance(context.left),
@@ -75,6 +84,8 @@ def progress_values(
     count = torch.arange(COUNT_BUCKETS, dtype=torch.float64)
     size = torch.arange(SIZE_BUCKETS, dtype=torch.float64)
     time, payload = number_values(gap), number_values(length)
+    assert window.number is not None
+    windows = torch.full((1 + window.number.size,), torch.nan, dtype=torch.float64)  # of stacks
     flags = [torch.full((n,), torch.nan, dtype=torch.float64) for n in (2, STATES)]
     share = torch.arange(BALANCES, dtype=torch.float64)
     pressed = torch.arange(PRESSURES, dtype=torch.float64)
@@ -87,7 +98,7 @@ def progress_values(
         *[values_or_none(gap)] * 3,
         *[values_or_none(per_delay)] * 2,
         *flags,
-        *[torch.full((window.size,), torch.nan, dtype=torch.float64)] * 2,  # of stacks: names
+        *[windows] * 2,
         *[count] * 2,
         *[share] * 2,
         *[pressed] * 2,
