@@ -121,7 +121,7 @@ def _draw_gap(
 ) -> None:
     """Draw the gap of a record by a ruler, from its logits [size]."""
     flow, size = lanes.flow[place], logits.size
-    low, high = lanes.low[place], lanes.high[place]
+    low, high = narrow(a, lanes, place, flows.service[flow])
     to_weights(logits, size)
     start = a.numbers.row_start[ruler]
     smallest, largest = a.numbers.low[start : start + size], a.numbers.high[start : start + size]
@@ -137,6 +137,21 @@ def _draw_gap(
     else:
         gap = _draw_within(a, ruler, token, low / unit, high / unit, first, second) * unit
     lanes.gap[place] = min(max(gap, low), high)
+
+
+@borrowing
+def narrow(a: RecordArrays, lanes: Lanes, place: int, service: int) -> tuple[float, float]:
+    """Shortest and longest gap of a record that are possible and were seen; see `GapRange`."""
+    low, high = float(lanes.low[place]), float(lanes.high[place])
+    kinds = a.kind_reverse.size
+    before = max(lanes.history[place, 0, KIND] - 1, 0)
+    code = (service * kinds + before) * kinds + lanes.token[place, KIND]
+    row = np.searchsorted(a.range_keys, code)
+    if row < a.range_keys.size and a.range_keys[row] == code:
+        shortest, longest = float(a.range_rows[row, 0]), float(a.range_rows[row, 1])
+        if shortest < high and longest > low:
+            return max(low, shortest), min(high, longest)
+    return low, high
 
 
 @borrowing

@@ -54,6 +54,8 @@ class RecordArrays(NamedTuple):
     by_delay: Array  # uint8 [services, kinds]
     timer_keys: Array  # int64 [K], see `timers.Timers`
     timer_rows: Array  # float64 [K, KNOTS]
+    range_keys: Array  # int64 [K], see `gap_range.GapRange`
+    range_rows: Array  # float64 [K, 2]
     hidden_width: int
 
 
@@ -107,6 +109,8 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
         by_delay=_bytes(level.by_delay),
         timer_keys=level.gaps.timers.keys.cpu().numpy(),
         timer_rows=level.gaps.timers.rows.cpu().numpy(),
+        range_keys=level.gap_range.keys.cpu().numpy(),
+        range_rows=level.gap_range.rows.cpu().numpy(),
         hidden_width=hidden_layer.out_features,
     )
 

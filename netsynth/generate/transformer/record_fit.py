@@ -65,7 +65,7 @@ def fit_records(
         for i, s in enumerate(level.sizes)
     ]
     level.set_prior([c.to(device) for c in counts])
-    _learn_timers(level, flows, flow_of, targets, gaps)
+    _learn_gaps(level, flows, flow_of, targets, gaps)
     _learn_rulers(level, flows, flow_of, contexts, targets, gaps)
 
     def loss(rows: IntArray, *, forget: bool) -> Tensor:
@@ -109,23 +109,28 @@ def fit_records(
     )
 
 
-def _learn_timers(
+def _learn_gaps(
     level: RecordLevel,
     flows: list[Tensor],
     flow_of: list[IntArray],
     targets: list[Tensor],
     gaps: list[Tensor],
 ) -> None:
-    """Learn how gaps lie in their bins; those before the first records of flows are none."""
-    service, kind, gap = [], [], []
+    """Learn how gaps lie in their bins, and how short and long they are.
+
+    Those before the first records of flows are none.
+    """
+    service, before, kind, gap = [], [], [], []
     for tokens, of, target, gap_ns in zip(flows, flow_of, targets, gaps, strict=True):
         later = torch.as_tensor(np.flatnonzero(np.diff(of, prepend=-1) == 0))
         service.append(tokens[torch.as_tensor(of)[later], level.service_place])
+        before.append(target[later - 1, KIND])
         kind.append(target[later, KIND])
         gap.append(gap_ns[later])
     device = level.kind_reverse.device
-    columns = (torch.cat(column).to(device) for column in (service, kind, gap))
-    level.gaps.timers.learn(level.gap, *columns)
+    columns = [torch.cat(column).to(device) for column in (service, before, kind, gap)]
+    level.gap_range.learn(*columns)
+    level.gaps.timers.learn(level.gap, columns[0], *columns[2:])
 
 
 def _learn_rulers(

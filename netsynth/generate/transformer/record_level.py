@@ -15,6 +15,7 @@ from torch.nn import functional
 from netsynth.generate.transformer.choosing import draw
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.fields import FieldEmbedding, number_values, values_or_none
+from netsynth.generate.transformer.gap_range import GapRange
 from netsynth.generate.transformer.gaps import GapDecoder
 from netsynth.generate.transformer.neighbours import NEAR, blur_rows
 from netsynth.generate.transformer.numbers import NumberTable
@@ -55,6 +56,7 @@ class RecordLevel(nn.Module):
         wide = config.record_width
         self.gaps = GapDecoder(codecs, kinds=kind.size, width=wide, hidden=config.hidden)
         self.gap, self.per_delay = self.gaps.table(0), self.gaps.table(1)
+        self.gap_range = GapRange(kinds=kind.size)
         self.length, self.window = NumberTable(length.number), NumberTable(window.number)
         self.register_buffer("windows", torch.as_tensor(window.windows), persistent=False)
         self.windows: Tensor  # what window tokens set and add
@@ -297,8 +299,10 @@ class RecordLevel(nn.Module):
         low, high = context.gap_low, context.gap_high
         delay = self._delay(kind, context)
         units = self._units(service, kind, delay)
+        before = (context.history[:, 0, KIND] - 1).clamp(min=0)
+        seen = self.gap_range.narrow(service, before, kind, low, high)
         gap = self.gaps.sample(
-            self.norm(state), low, high, units, service=service, kind=kind, random=random
+            self.norm(state), *seen, units, service=service, kind=kind, random=random
         )
         due = torch.minimum(torch.maximum(context.due_left, low), high)
         gap = torch.where(self._is_due(kind, context), due, gap)
