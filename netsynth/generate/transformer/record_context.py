@@ -107,3 +107,9 @@ def pressure(context: RecordContext, side: int) -> Tensor:
     more = more - (context.unheard[:, 1 - side] > 0).long()
     none = (context.step_bytes[:, side] > 0) | (context.step_left[:, side] <= 0)
     return (5 + more.clamp(-4, 2)).masked_fill(none, 0)
+
+
+def mean_payload(size: Tensor, count: Tensor) -> list[Tensor]:
+    """Bytes left [M, 2] for each packet left [M, 2] of a direction: float64 [M] each."""
+    share = size.clamp(min=0).double() / count.clamp(min=1)
+    return list(share.clamp(max=65535).unbind(1))

@@ -15,6 +15,7 @@ from netsynth.generate.transformer.record_context import (
     RecordContext,
     balance,
     count_bucket,
+    mean_payload,
     pressure,
     size_bucket,
 )
@@ -72,6 +73,8 @@ def progress_tokens(
             balance(context.step_left),
             balance(context.left),
             *(pressure(context, side) for side in (0, 1)),
+            *(length.bucket(b) for b in mean_payload(context.bytes_left, context.left)),
+            *(length.bucket(b) for b in mean_payload(context.step_bytes, context.step_left)),
         ],
         dim=1,
     )
@@ -102,6 +105,7 @@ def progress_values(
         *[count] * 2,
         *[share] * 2,
         *[pressed] * 2,
+        *[payload] * 4,
     ]
 
 
