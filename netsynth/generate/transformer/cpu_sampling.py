@@ -44,7 +44,11 @@ from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_kernel import draw_rows
 from netsynth.generate.transformer.record_lanes import DrawnRows, FlowsToDraw
 from netsynth.generate.transformer.record_level import RETRIES, RecordLevel
-from netsynth.generate.transformer.series_drawing import openings, wait_for_replies
+from netsynth.generate.transformer.series_drawing import (
+    hold_handshakes,
+    openings,
+    wait_for_replies,
+)
 from netsynth.generate.transformer.series_kernel import draw_series_rows, pack_series_level
 from netsynth.generate.transformer.series_level import PHASES, SeriesLevel
 from netsynth.numbers import Array, FloatArray, IntArray
@@ -69,7 +73,7 @@ class CpuSampler:
     def __init__(self, flows: FlowLevel, series: SeriesLevel, records: RecordLevel) -> None:
         self._level = flows
         self._flows = pack_flow_level(flows)
-        self._series = pack_series_level(series)
+        self._series_level, self._series = series, pack_series_level(series)
         self.draw_records = CpuRecords(records).draw_records
         self._phases = [as_float32(weight_of(table)) for table in series.embed_phase]
         self._series_table = embedding_table(series.flow_embed)
@@ -204,6 +208,9 @@ class CpuSampler:
             step[place], values[place] = steps, amount
         values = share_excess(offsets, values)
         drawn = DrawnSeries(offsets=offsets, step=step, values=values)
+        drawn = hold_handshakes(
+            drawn, self._series_level, flows, totals, scale=scale, step_count=step_count
+        )
         return wait_for_replies(drawn, flows, totals, scale=scale, step_count=step_count)
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from netsynth.generate.transformer.field_kernel import matrix
+from netsynth.generate.transformer.followers import UNSEEN_SHARE
 from netsynth.generate.transformer.kernels import (
     add_from,
     borrowing,
@@ -52,6 +53,7 @@ from netsynth.numbers import Array
 from netsynth.tcp_windows import ADD, MOST_WINDOW, NOT_SET, SET
 
 STRANGE_SHARE = np.float32(math.exp(-STRANGE))
+LITTLE = np.float32(UNSEEN_SHARE)
 
 
 @compiled
@@ -121,6 +123,9 @@ def draw_part(
         exact = flows.exact[flow]
         service, shape, reply = flows.service[flow], flows.shape[flow], flows.delays[flow, 1]
         kind_shares(a, lanes, place, service, shape, reply, exact, share)
+        before = lanes.history[place, 1, KIND] if lanes.history.shape[1] > 1 else 0
+        code = follower_code(a, service, before, lanes.history[place, 0, KIND])
+        rule_out_unseen(a.kind_keys, a.kind_rows, code, share)
     else:
         share[:] = np.float32(1)
     left = 0
@@ -131,6 +136,9 @@ def draw_part(
     if part == WINDOW:
         way = a.kind_reverse[lanes.token[place, KIND]]
         window_shares(a, lanes.windows[place, way], share)
+        last, kind = lanes.history[place, 0, KIND], lanes.token[place, KIND] + 1
+        code = follower_code(a, flows.service[flow], last, kind)
+        rule_out_unseen(a.window_keys, a.window_rows, code, share)
     token = _draw_shared(logits, share, next_uniform(flows.streams, flow))
     lanes.token[place, part] = token
     if part == LENGTH:
@@ -151,6 +159,23 @@ def length_shares(a: RecordArrays, left: int, share: Array) -> None:
         fits = fits or is_possible
     if not fits:
         share[:] = np.float32(1)
+
+
+@borrowing
+def follower_code(a: RecordArrays, service: int, first: int, second: int) -> int:
+    """Number of a service and two kinds plus 1, 0: none; see `Followers`."""
+    kinds = a.kind_reverse.size + 1
+    return int((service * kinds + first) * kinds + second)
+
+
+@borrowing
+def rule_out_unseen(keys: Array, rows: Array, code: int, share: Array) -> None:
+    """Leave UNSEEN_SHARE of what never came behind the kinds of `code`."""
+    row = np.searchsorted(keys, code)
+    if row < keys.size and keys[row] == code:
+        for token in range(share.size):
+            if rows[row, token] == 0:
+                share[token] *= LITTLE
 
 
 @borrowing

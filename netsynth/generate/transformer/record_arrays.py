@@ -38,7 +38,7 @@ class RecordArrays(NamedTuple):
     history: Array  # int64 [R, 5], where the table of each place and column of the history is
     blocks: Array  # int64 [2, 4], weight and bias of either map of each block
     progress: Array  # float32 [sum of sizes * W], row after row
-    progress_start: Array  # int64 [34]
+    progress_start: Array  # int64 [38]
     around: Array  # float32 [AROUND * W]
     flow: Array  # float32 [H * W]
     flow_bias: Array  # float32 [W], biases of the history and the series around included
@@ -54,6 +54,10 @@ class RecordArrays(NamedTuple):
     by_delay: Array  # uint8 [services, kinds]
     timer_keys: Array  # int64 [K], see `timers.Timers`
     timer_rows: Array  # float64 [K, KNOTS]
+    kind_keys: Array  # int64 [K], see `followers.Followers`
+    kind_rows: Array  # uint8 [K, kinds]
+    window_keys: Array  # int64 [K]
+    window_rows: Array  # uint8 [K, windows]
     range_keys: Array  # int64 [K], see `gap_range.GapRange`
     range_rows: Array  # float64 [K, 2]
     hidden_width: int
@@ -109,6 +113,10 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
         by_delay=_bytes(level.by_delay),
         timer_keys=level.gaps.timers.keys.cpu().numpy(),
         timer_rows=level.gaps.timers.rows.cpu().numpy(),
+        kind_keys=level.next_kinds.keys.cpu().numpy(),
+        kind_rows=_bytes(level.next_kinds.rows),
+        window_keys=level.next_windows.keys.cpu().numpy(),
+        window_rows=_bytes(level.next_windows.rows),
         range_keys=level.gap_range.keys.cpu().numpy(),
         range_rows=level.gap_range.rows.cpu().numpy(),
         hidden_width=hidden_layer.out_features,

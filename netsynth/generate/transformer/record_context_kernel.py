@@ -119,10 +119,20 @@ def embed_context(
         _balance(left),
         _pressure(lanes, place, 0),
         _pressure(lanes, place, 1),
+        _mean_token(a, bytes_left[0], left[0]),
+        _mean_token(a, bytes_left[1], left[1]),
+        _mean_token(a, lanes.step_bytes[place, 0], step_left[0]),
+        _mean_token(a, lanes.step_bytes[place, 1], step_left[1]),
     )
     progress, progress_start = a.progress, a.progress_start
     for column in range(progress_start.size):
         add_from(x, progress, (progress_start[column] + buckets[column]) * width)
+
+
+@borrowing
+def _mean_token(a: RecordArrays, size: int, count: int) -> int:
+    """Token of `record_context.mean_payload`."""
+    return int(to_token(a.numbers, LENGTH_TABLE, min(max(size, 0) / max(count, 1), 65535.0)))
 
 
 @borrowing

@@ -17,7 +17,7 @@ from netsynth.generate.transformer.record_data import (
     record_gaps,
     record_targets,
 )
-from netsynth.generate.transformer.record_level import KIND, RecordLevel
+from netsynth.generate.transformer.record_level import KIND, WINDOW, RecordLevel
 from netsynth.generate.transformer.rulers import fit_by_delay
 from netsynth.generate.transformer.training import EPSILON, FitControl, FitOutcome, fit_level
 from netsynth.numbers import IntArray
@@ -65,6 +65,7 @@ def fit_records(
         for i, s in enumerate(level.sizes)
     ]
     level.set_prior([c.to(device) for c in counts])
+    _learn_followers(level, flows, flow_of, targets)
     _learn_gaps(level, flows, flow_of, targets, gaps)
     _learn_rulers(level, flows, flow_of, contexts, targets, gaps)
 
@@ -107,6 +108,25 @@ def fit_records(
         control=control,
         epsilon=EPSILON,
     )
+
+
+def _learn_followers(
+    level: RecordLevel, flows: list[Tensor], flow_of: list[IntArray], targets: list[Tensor]
+) -> None:
+    """Learn what comes behind kinds of packets."""
+    columns = []
+    for tokens, of, target in zip(flows, flow_of, targets, strict=True):
+        kind, own = target[:, KIND] + 1, torch.as_tensor(of)
+        behind = [kind]
+        for back in (1, 2):
+            earlier = torch.zeros_like(kind)
+            earlier[back:] = torch.where(own[back:] == own[:-back], kind[:-back], 0)
+            behind.append(earlier)
+        service = tokens[own, level.service_place]
+        columns.append(torch.stack([service, *behind, target[:, WINDOW]]))
+    service, kind, last, before, window = torch.cat(columns, dim=1).to(level.kind_reverse.device)
+    level.next_kinds.learn(service, before, last, kind - 1)
+    level.next_windows.learn(service, last, kind, window)
 
 
 def _learn_gaps(

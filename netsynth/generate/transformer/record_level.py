@@ -15,6 +15,7 @@ from torch.nn import functional
 from netsynth.generate.transformer.choosing import draw
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.fields import FieldEmbedding, number_values, values_or_none
+from netsynth.generate.transformer.followers import UNSEEN, Followers
 from netsynth.generate.transformer.gap_range import GapRange
 from netsynth.generate.transformer.gaps import GapDecoder
 from netsynth.generate.transformer.neighbours import NEAR, blur_rows
@@ -57,6 +58,8 @@ class RecordLevel(nn.Module):
         self.gaps = GapDecoder(codecs, kinds=kind.size, width=wide, hidden=config.hidden)
         self.gap, self.per_delay = self.gaps.table(0), self.gaps.table(1)
         self.gap_range = GapRange(kinds=kind.size)
+        self.next_kinds = Followers(kinds=kind.size, size=kind.size)
+        self.next_windows = Followers(kinds=kind.size, size=window.size)
         self.length, self.window = NumberTable(length.number), NumberTable(window.number)
         self.register_buffer("windows", torch.as_tensor(window.windows), persistent=False)
         self.windows: Tensor  # what window tokens set and add
@@ -287,7 +290,9 @@ class RecordLevel(nn.Module):
             payload in bytes int64 [M].
         """
         state = self.state(flow, context)
-        kind = draw(self._kind_logits(state, service, shape, context), random)
+        last, before = context.history[:, 0, KIND], context.history[:, 1:2, KIND].sum(1)
+        logits = self._kind_logits(state, service, shape, context)
+        kind = draw(logits - UNSEEN * ~self.next_kinds.seen(service, before, last), random)
         state = state + self.embed[KIND](kind)
         left = self._most_bytes(kind, context)
         length = draw(self._length_logits(state, left), random)
@@ -299,8 +304,7 @@ class RecordLevel(nn.Module):
         low, high = context.gap_low, context.gap_high
         delay = self._delay(kind, context)
         units = self._units(service, kind, delay)
-        before = (context.history[:, 0, KIND] - 1).clamp(min=0)
-        seen = self.gap_range.narrow(service, before, kind, low, high)
+        seen = self.gap_range.narrow(service, (last - 1).clamp(min=0), kind, low, high)
         gap = self.gaps.sample(
             self.norm(state), *seen, units, service=service, kind=kind, random=random
         )
@@ -310,7 +314,8 @@ class RecordLevel(nn.Module):
         gap = gap.masked_fill(begins, 0.0)
         token = self.gap.bucket(gap)
         state = state + self.embed[GAP](token)
-        window = draw(self._window_logits(state, kind, context, drawing=True), random)
+        logits = self._window_logits(state, kind, context, drawing=True)
+        window = draw(logits - UNSEEN * ~self.next_windows.seen(service, last, kind + 1), random)
         window = window.masked_fill(~self.service_tcp[service], 0)
         ruled = per_delay_token(self.per_delay, gap, delay) - 1
         return torch.stack([kind, token, length, window, ruled], dim=1), gap, size

@@ -12,6 +12,7 @@ from netsynth.generate.transformer.excess import share_excess
 from netsynth.generate.transformer.series_level import ALONE, BOTH, KEEPS, SeriesLevel
 from netsynth.numbers import IntArray
 
+RETRANSMITTED_NS = 0.9e9  # a SYN is repeated no sooner: RFC 6298 asks for a second
 FEW = 16  # packets of a flow that asks and answers, and does not stream
 
 
@@ -51,6 +52,7 @@ def draw_series(
     offsets = np.searchsorted(rows[order], np.arange(first.numel() + 1)).astype(np.int64)
     amounts = share_excess(offsets, values.cpu().numpy()[order])
     drawn = DrawnSeries(offsets=offsets, step=steps[order], values=amounts)
+    drawn = hold_handshakes(drawn, level, flows, totals, scale=scale, step_count=step_count)
     return wait_for_replies(drawn, flows, totals, scale=scale, step_count=step_count)
 
 
@@ -58,6 +60,75 @@ def openings(totals: DrawnTotals, room_ns: torch.Tensor) -> torch.Tensor:
     """Who sends in the first step of each flow, which has `room_ns` [F] left: int64 [F]."""
     alone = totals.answer_ns >= room_ns
     return torch.where(alone, torch.where(totals.reply_ns >= 0, KEEPS, ALONE), BOTH)
+
+
+def hold_handshakes(
+    series: DrawnSeries,
+    level: SeriesLevel,
+    flows: DrawnFlows,
+    totals: DrawnTotals,
+    *,
+    scale: float,
+    step_count: int,
+) -> DrawnSeries:
+    """Move packets of TCP flows that were drawn before the SYN-ACK, the SYN apart, behind it.
+
+    Nothing but the SYN can come before, and it is not repeated within RETRANSMITTED_NS.
+
+    Args:
+        series: As drawn.
+        level: Tells which flows begin with a SYN.
+        flows: F flows.
+        totals: Their answers and replies.
+        scale: Steps a ns.
+        step_count: Steps of a window.
+
+    References:
+        RFC 6298 section 2; RFC 9293 section 3.5.
+    """
+    if series.step.size == 0:
+        return series
+    start, answer, reply = (
+        t.cpu().numpy() for t in (flows.start_ns, totals.answer_ns, totals.reply_ns)
+    )
+    held = level.begins_with_syn(flows.tokens).cpu().numpy()
+    held &= (answer >= 0) & (answer < RETRANSMITTED_NS)
+    answered = ((start + np.maximum(answer, 0)) * scale).astype(np.int64)
+    due = ((start + np.maximum(answer, 0) + np.maximum(reply, 0)) * scale).astype(np.int64)
+    answered, due = (np.minimum(step, step_count - 1) for step in (answered, due))
+    flow = np.repeat(np.arange(start.size), np.diff(series.offsets))
+    early = np.flatnonzero(held[flow] & (series.step < answered[flow]))
+    opens = early[early == series.offsets[:-1][flow[early]]]
+    rest = series.values[opens] - np.array([1, 0, 0, 0])  # a SYN has no data
+    step, values = series.step.copy(), series.values.copy()
+    step[early] = due[flow[early]]
+    step[opens] = series.step[opens]
+    values[opens] = np.array([1, 0, 0, 0])
+    more = (rest[:, :2].sum(axis=1) > 0) & (rest >= 0).all(axis=1)
+    if not more.any() and (step == series.step).all():
+        return series
+    values[opens[~more]] = series.values[opens[~more]]
+    moved = opens[more]
+    return _merged(
+        np.concatenate([flow, flow[moved]]),
+        np.concatenate([step, due[flow[moved]]]),
+        np.concatenate([values, rest[more]]),
+        start.size,
+    )
+
+
+def _merged(flow: IntArray, step: IntArray, values: IntArray, flow_count: int) -> DrawnSeries:
+    """Series of steps [S] in any order, those of a flow that are the same put together."""
+    order = np.lexsort((step, flow))
+    flow, step = flow[order], step[order]
+    begins = np.ones(flow.size, dtype=np.bool_)
+    begins[1:] = (np.diff(flow) != 0) | (np.diff(step) != 0)
+    first = np.flatnonzero(begins)
+    return DrawnSeries(
+        offsets=np.searchsorted(flow[first], np.arange(flow_count + 1)).astype(np.int64),
+        step=step[first],
+        values=np.add.reduceat(values[order], first, axis=0),
+    )
 
 
 def wait_for_replies(
@@ -96,16 +167,7 @@ def wait_for_replies(
     step = np.where(early, due[flow], step)
     if step.size == series.step.size and (step == series.step).all():
         return series
-    order = np.lexsort((step, flow))
-    flow, step = flow[order], step[order]
-    begins = np.ones(flow.size, dtype=np.bool_)
-    begins[1:] = (np.diff(flow) != 0) | (np.diff(step) != 0)
-    first = np.flatnonzero(begins)
-    return DrawnSeries(
-        offsets=np.searchsorted(flow[first], np.arange(start.size + 1)).astype(np.int64),
-        step=step[first],
-        values=np.add.reduceat(values[order], first, axis=0),
-    )
+    return _merged(flow, step, values, start.size)
 
 
 def _keep_replies(

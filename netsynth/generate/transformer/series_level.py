@@ -22,6 +22,7 @@ PHASES = 24  # buckets of where in its step a flow starts and ends
 REACH, FINENESS = 16, 4  # classes either side of a part's share, and of them an octave
 GUIDES = (-1, -1, 1, 1, 2)  # the part drawn before that tells of what share of the rest goes
 BOTH, ALONE, KEEPS = 0, 1, 2  # in a first step; the last keeps a packet for after the answer
+SYN_SENT = 1  # of the state bits of shapes, see encode's STATE_SYN
 PARTS = ("skip", "packets_forward", "packets_reverse", "bytes_forward", "bytes_reverse")
 
 
@@ -71,6 +72,15 @@ class SeriesLevel(nn.Module):
         for part, table in enumerate(self.tables):
             self.register_buffer(f"octave_{part}", _octave(table.values()), False)
         self.dropout = nn.Dropout(config.dropout)
+        shape = next(f for f in flow_fields if f.name == "shape")
+        self.shape_place = [f.name for f in flow_fields].index("shape")
+        opens = torch.as_tensor(shape.groups["state"]) & SYN_SENT > 0
+        self.register_buffer("opens", opens, persistent=False)
+        self.opens: Tensor
+
+    def begins_with_syn(self, tokens: Tensor) -> Tensor:
+        """Tell which flows [F, K] begin with a SYN: bool [F]."""
+        return self.opens[tokens[:, self.shape_place]]
 
     def _blur(self) -> None:
         """Have rows that belong to near numbers resemble each other."""
