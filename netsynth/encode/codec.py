@@ -137,8 +137,14 @@ class Codec:
             TokenField(name="meta_reverse", size=self.meta.size),
             TokenField(name="other_meta_forward", size=self.meta.size),
             TokenField(name="other_meta_reverse", size=self.meta.size),
-            TokenField(name="opening_forward", size=self.openings.size),
-            TokenField(name="opening_reverse", size=self.openings.size),
+            *(
+                TokenField(
+                    name=f"opening_{way}",
+                    size=self.openings.size,
+                    groups={f"scales_{way}": (self.openings.rows[:, 2] >= 0).astype(np.int64)},
+                )
+                for way in ("forward", "reverse")
+            ),
             *(
                 TokenField(
                     name=f"packets_{way}",

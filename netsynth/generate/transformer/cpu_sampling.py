@@ -220,7 +220,7 @@ class CpuRecords:
     def __init__(self, records: RecordLevel) -> None:
         self._records = pack_record_level(records)
         self._service, self._shape = records.service_place, records.shape_place
-        self._bytes = records.bytes_places
+        self._bytes, self._stack = records.bytes_places, records.stack
         self._is_exact = records.is_exact.cpu().numpy()
         self._record_table = embedding_table(records.flow_embed)
         mix = records.flow_mix[1]
@@ -251,6 +251,7 @@ class CpuRecords:
             vector=vector,
             service=np.ascontiguousarray(tokens[:, self._service]),
             shape=np.ascontiguousarray(tokens[:, self._shape]),
+            stack=self._stack(flows.tokens).cpu().numpy(),
             totals=amounts,
             exact=self._is_exact[tokens[:, self._bytes]],
             start_ns=start_ns,

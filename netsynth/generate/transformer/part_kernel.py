@@ -137,7 +137,7 @@ def draw_part(
         way = a.kind_reverse[lanes.token[place, KIND]]
         window_shares(a, lanes.windows[place, way], share)
         last, kind = lanes.history[place, 0, KIND], lanes.token[place, KIND] + 1
-        code = follower_code(a, flows.service[flow], last, kind)
+        code = follower_code(a, flows.stack[flow], last, kind)
         rule_out_unseen(a.window_keys, a.window_rows, code, share)
     token = _draw_shared(logits, share, next_uniform(flows.streams, flow))
     lanes.token[place, part] = token

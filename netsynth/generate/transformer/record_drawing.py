@@ -28,6 +28,7 @@ class _Lanes:
     vector: Tensor
     service: Tensor
     shape: Tensor
+    stack: Tensor  # see `RecordLevel.stack`
     owed: Tensor
     time: Tensor
     end: Tensor
@@ -114,6 +115,7 @@ def _begin(
         vector=level.flow_vector(flows.tokens[rows]),
         service=flows.tokens[rows, level.service_place],
         shape=shape,
+        stack=level.stack(flows.tokens[rows]),
         owed=level.shape_state[shape],
         time=start.clone(),
         end=start + totals.duration_ns[rows],
@@ -206,6 +208,7 @@ def _draw_lanes(
             lanes.vector[here],
             lanes.service[here],
             lanes.shape[here],
+            lanes.stack[here],
             context,
             random=random,
         )

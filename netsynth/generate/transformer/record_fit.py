@@ -114,7 +114,7 @@ def _learn_followers(
     level: RecordLevel, flows: list[Tensor], flow_of: list[IntArray], targets: list[Tensor]
 ) -> None:
     """Learn what comes behind kinds of packets."""
-    columns = []
+    device, columns = level.kind_reverse.device, []
     for tokens, of, target in zip(flows, flow_of, targets, strict=True):
         kind, own = target[:, KIND] + 1, torch.as_tensor(of)
         behind = [kind]
@@ -122,11 +122,11 @@ def _learn_followers(
             earlier = torch.zeros_like(kind)
             earlier[back:] = torch.where(own[back:] == own[:-back], kind[:-back], 0)
             behind.append(earlier)
-        service = tokens[own, level.service_place]
-        columns.append(torch.stack([service, *behind, target[:, WINDOW]]))
-    service, kind, last, before, window = torch.cat(columns, dim=1).to(level.kind_reverse.device)
-    level.next_kinds.learn(service, before, last, kind - 1)
-    level.next_windows.learn(service, last, kind, window)
+        stack = level.stack(tokens.to(device)).cpu()[own]
+        columns.append(torch.stack([stack, *behind, target[:, WINDOW]]))
+    stack, kind, last, before, window = torch.cat(columns, dim=1).to(device)
+    level.next_kinds.learn(stack // 2, before, last, kind - 1)
+    level.next_windows.learn(stack, last, kind, window)
 
 
 def _learn_gaps(

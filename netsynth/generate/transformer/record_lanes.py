@@ -23,6 +23,7 @@ class FlowsToDraw(NamedTuple):
 
     vector: Array  # float32 [F, H], of `RecordLevel.flow_vector`
     service: Array  # int64 [F]
+    stack: Array  # int64 [F], see `RecordLevel.stack`
     shape: Array  # int64 [F]
     totals: Array  # int64 [F, 4], packets and bytes, forward and reverse
     exact: Array  # bool [F, 2], whether the bytes are told exactly

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -113,6 +114,13 @@ class RecordLevel(nn.Module):
         shape = next(f for f in flow_fields if f.name == "shape")
         self.shape_place = [f.name for f in flow_fields].index("shape")
         names = [f.name for f in flow_fields]
+        self.opening_places = [names.index(f"opening_{way}") for way in ("forward", "reverse")]
+        scales = [
+            flow_fields[place].groups[f"scales_{way}"]
+            for place, way in zip(self.opening_places, ("forward", "reverse"), strict=True)
+        ]
+        self.register_buffer("scales", torch.as_tensor(np.stack(scales)) > 0, persistent=False)
+        self.scales: Tensor  # bool [2, openings]
         self.bytes_places = [names.index(f"bytes_{way}") for way in ("forward", "reverse")]
         number = flow_fields[self.bytes_places[0]].number
         assert number is not None
@@ -148,6 +156,16 @@ class RecordLevel(nn.Module):
     def flow_vector(self, tokens: Tensor) -> Tensor:
         """Summarise the flow tokens [F, K] for this level: [F, H]."""
         return self.flow_mix(self.dropout(self.flow_embed(tokens)))  # type: ignore[no-any-return]
+
+    def stack(self, tokens: Tensor) -> Tensor:
+        """Number of the service and of whether both sides scale windows: int64 [F].
+
+        References:
+            RFC 7323 section 2.2.
+        """
+        sides = [s[tokens[:, p]] for s, p in zip(self.scales, self.opening_places, strict=True)]
+        stack: Tensor = 2 * tokens[:, self.service_place] + (sides[0] & sides[1])
+        return stack
 
     def exact(self, tokens: Tensor) -> Tensor:
         """Tell which flows [F, K] have tokens that tell their bytes exactly: bool [F, 2]."""
@@ -279,6 +297,7 @@ class RecordLevel(nn.Module):
         flow: Tensor,
         service: Tensor,
         shape: Tensor,
+        stack: Tensor,
         context: RecordContext,
         *,
         random: torch.Generator,
@@ -315,7 +334,7 @@ class RecordLevel(nn.Module):
         token = self.gap.bucket(gap)
         state = state + self.embed[GAP](token)
         logits = self._window_logits(state, kind, context, drawing=True)
-        window = draw(logits - UNSEEN * ~self.next_windows.seen(service, last, kind + 1), random)
+        window = draw(logits - UNSEEN * ~self.next_windows.seen(stack, last, kind + 1), random)
         window = window.masked_fill(~self.service_tcp[service], 0)
         ruled = per_delay_token(self.per_delay, gap, delay) - 1
         return torch.stack([kind, token, length, window, ruled], dim=1), gap, size

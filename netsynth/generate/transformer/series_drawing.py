@@ -99,21 +99,57 @@ def hold_handshakes(
     flow = np.repeat(np.arange(start.size), np.diff(series.offsets))
     early = np.flatnonzero(held[flow] & (series.step < answered[flow]))
     opens = early[early == series.offsets[:-1][flow[early]]]
-    rest = series.values[opens] - np.array([1, 0, 0, 0])  # a SYN has no data
     step, values = series.step.copy(), series.values.copy()
     step[early] = due[flow[early]]
     step[opens] = series.step[opens]
-    values[opens] = np.array([1, 0, 0, 0])
+    rest = values[opens] - np.array([1, 0, 0, 0])  # a SYN has no data
     more = (rest[:, :2].sum(axis=1) > 0) & (rest >= 0).all(axis=1)
-    if not more.any() and (step == series.step).all():
-        return series
-    values[opens[~more]] = series.values[opens[~more]]
+    values[opens[more]] = np.array([1, 0, 0, 0])
     moved = opens[more]
-    return _merged(
+    merged = _merged(
         np.concatenate([flow, flow[moved]]),
         np.concatenate([step, due[flow[moved]]]),
         np.concatenate([values, rest[more]]),
         start.size,
+    )
+    for way, when in ((1, answered), (0, due)):
+        late = held if way else held & (reply >= 0)
+        merged = _bring(merged, np.flatnonzero(late), way, when)
+    return merged
+
+
+def _bring(series: DrawnSeries, rows: IntArray, way: int, when: IntArray) -> DrawnSeries:
+    """Bring a packet of a direction from the flows' next steps with one to the steps `when` [F].
+
+    It has no data, unless all of those steps have one packet with data. Of the initiator's packets
+    in the flow's first step one stays.
+    """
+    flow = np.repeat(np.arange(when.size), np.diff(series.offsets))
+    wanted = np.zeros(when.size, dtype=np.bool_)
+    wanted[rows] = True
+    spare = series.values[:, way].copy()
+    if way == 0:
+        spare[series.offsets[:-1][np.diff(series.offsets) > 0]] -= 1
+    has = (series.step == when[flow]) & (spare > 0)
+    wanted[flow[has]] = False
+    source = np.flatnonzero(wanted[flow] & (series.step > when[flow]) & (spare > 0))
+    if source.size == 0:
+        return series
+    values = series.values.copy()
+    with_data = (values[source, way] == 1) & (values[source, 2 + way] > 0)
+    source = source[np.lexsort((with_data, flow[source]))]
+    source = source[np.diff(flow[source], prepend=-1) != 0]  # the best of each flow
+    brought = np.zeros((source.size, 4), dtype=values.dtype)
+    brought[:, way] = 1
+    alone = values[source, way] == 1
+    brought[alone, 2 + way] = values[source[alone], 2 + way]
+    values[source] -= brought
+    some = values[:, :2].sum(axis=1) > 0
+    return _merged(
+        np.concatenate([flow[some], flow[source]]),
+        np.concatenate([series.step[some], when[flow[source]]]),
+        np.concatenate([values[some], brought]),
+        when.size,
     )
 
 
