@@ -18,7 +18,7 @@ UNSEEN_SHARE = math.exp(-UNSEEN)
 
 
 class Followers(nn.Module):
-    """Tokens seen under a service and two tokens of kinds.
+    """Tokens seen under a service and two tokens of kinds, or where too few were, under the second.
 
     Args:
         kinds: Number of kinds of packets.
@@ -27,7 +27,7 @@ class Followers(nn.Module):
 
     def __init__(self, *, kinds: int, size: int) -> None:
         super().__init__()
-        self.kinds, self.size = kinds, size
+        self.any_kind, self.size = kinds + 1, size
         self.register_buffer("keys", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("rows", torch.zeros(0, size, dtype=torch.bool))
         self.keys: Tensor  # int64 [K], ascending, see `_code`
@@ -35,23 +35,29 @@ class Followers(nn.Module):
 
     def learn(self, service: Tensor, first: Tensor, second: Tensor, token: Tensor) -> None:
         """Learn from tokens [M] behind the kinds `first` and `second`, plus 1, 0: none."""
+        any_kind = torch.full_like(first, self.any_kind)
+        codes = [self._code(service, kind, second) for kind in (first, any_kind)]
         keys, place, counts = torch.unique(
-            self._code(service, first, second), return_inverse=True, return_counts=True
+            torch.cat(codes), return_inverse=True, return_counts=True
         )
         rows = torch.zeros(keys.numel(), self.size, dtype=torch.bool, device=keys.device)
-        rows[place, token] = True
+        rows[place, token.repeat(2)] = True
         self.keys, self.rows = keys[counts >= ENOUGH], rows[counts >= ENOUGH]
 
     def _code(self, service: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        return (service * (self.kinds + 1) + first) * (self.kinds + 1) + second
+        base = self.any_kind + 1
+        return (service * base + first) * base + second
 
     def seen(self, service: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """Tell which tokens came behind those kinds, all where too little did: bool [M, size]."""
+        found = torch.ones(service.numel(), self.size, dtype=torch.bool, device=service.device)
         if self.keys.numel() == 0:
-            return torch.ones(service.numel(), self.size, dtype=torch.bool, device=service.device)
-        code = self._code(service, first, second)
-        place = torch.searchsorted(self.keys, code).clamp(max=self.keys.numel() - 1)
-        return self.rows[place] | (self.keys[place] != code)[:, None]
+            return found
+        for kind in (torch.full_like(first, self.any_kind), first):
+            code = self._code(service, kind, second)
+            place = torch.searchsorted(self.keys, code).clamp(max=self.keys.numel() - 1)
+            found = torch.where((self.keys[place] == code)[:, None], self.rows[place], found)
+        return found
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: object, **kwargs: object

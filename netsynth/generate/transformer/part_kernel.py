@@ -117,15 +117,15 @@ def draw_part(
     share: Array,
 ) -> None:
     """Draw kind, length or window of a record from its logits [size]."""
-    flow = lanes.flow[place]
+    flow, seen = lanes.flow[place], -1
     share = share[: logits.size]
     if part == KIND:
         exact = flows.exact[flow]
         service, shape, reply = flows.service[flow], flows.shape[flow], flows.delays[flow, 1]
         kind_shares(a, lanes, place, service, shape, reply, exact, share)
         before = lanes.history[place, 1, KIND] if lanes.history.shape[1] > 1 else 0
-        code = follower_code(a, service, before, lanes.history[place, 0, KIND])
-        rule_out_unseen(a.kind_keys, a.kind_rows, code, share)
+        seen = follower_row(a, a.kind_keys, service, before, lanes.history[place, 0, KIND])
+        rule_out_unseen(a.kind_rows, seen, share)
     else:
         share[:] = np.float32(1)
     left = 0
@@ -137,10 +137,12 @@ def draw_part(
         way = a.kind_reverse[lanes.token[place, KIND]]
         window_shares(a, lanes.windows[place, way], share)
         last, kind = lanes.history[place, 0, KIND], lanes.token[place, KIND] + 1
-        code = follower_code(a, flows.stack[flow], last, kind)
-        rule_out_unseen(a.window_keys, a.window_rows, code, share)
+        seen = follower_row(a, a.window_keys, flows.stack[flow], last, kind)
+        rule_out_unseen(a.window_rows, seen, share)
     token = _draw_shared(logits, share, next_uniform(flows.streams, flow))
     lanes.token[place, part] = token
+    if part == KIND and seen >= 0 and a.kind_rows[seen, token] == 0:
+        lanes.strays[place] = 1
     if part == LENGTH:
         drawn = from_token(a.numbers, LENGTH_TABLE, token, next_uniform(flows.streams, flow))
         size = max(int(np.rint(drawn)), 1)
@@ -162,17 +164,22 @@ def length_shares(a: RecordArrays, left: int, share: Array) -> None:
 
 
 @borrowing
-def follower_code(a: RecordArrays, service: int, first: int, second: int) -> int:
-    """Number of a service and two kinds plus 1, 0: none; see `Followers`."""
-    kinds = a.kind_reverse.size + 1
-    return int((service * kinds + first) * kinds + second)
+def follower_row(a: RecordArrays, keys: Array, service: int, first: int, second: int) -> int:
+    """Row of a service and two kinds plus 1, 0: none, or of the second alone, or -1; see
+    `Followers`."""
+    any_kind = a.kind_reverse.size + 1
+    for kind in (first, any_kind):
+        code = (service * (any_kind + 1) + kind) * (any_kind + 1) + second
+        row = np.searchsorted(keys, code)
+        if row < keys.size and keys[row] == code:
+            return int(row)
+    return -1
 
 
 @borrowing
-def rule_out_unseen(keys: Array, rows: Array, code: int, share: Array) -> None:
-    """Leave UNSEEN_SHARE of what never came behind the kinds of `code`."""
-    row = np.searchsorted(keys, code)
-    if row < keys.size and keys[row] == code:
+def rule_out_unseen(rows: Array, row: int, share: Array) -> None:
+    """Leave UNSEEN_SHARE of what never came, by a row of `follower_row`."""
+    if row >= 0:
         for token in range(share.size):
             if rows[row, token] == 0:
                 share[token] *= LITTLE

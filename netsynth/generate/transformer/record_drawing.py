@@ -14,7 +14,14 @@ from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnS
 from netsynth.generate.transformer.pace import run_ns
 from netsynth.generate.transformer.record_context import RECENT, RecordContext
 from netsynth.generate.transformer.record_data import around_rows
-from netsynth.generate.transformer.record_level import RETRIED, RETRIES, WINDOW, RecordLevel, strays
+from netsynth.generate.transformer.record_level import (
+    KIND,
+    RETRIED,
+    RETRIES,
+    WINDOW,
+    RecordLevel,
+    strays,
+)
 from netsynth.generate.transformer.unheard import hear_all
 from netsynth.tcp_windows import ADD, NOT_SET, SET
 
@@ -46,6 +53,7 @@ class _Lanes:
     windows: Tensor  # last TCP window in each direction
     unheard: Tensor  # segments not acknowledged yet
     history: Tensor
+    strange: Tensor  # whether a kind came that never comes there, bool [M]
     out: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -85,7 +93,7 @@ def draw_records(
         for tries in range(1 + RETRIES):
             lanes = _begin(level, rows, flows, totals, values, first_row, config.record_history)
             _draw_lanes(level, lanes, out, starts, step, values, around, step_ns, random)
-            again = strays(lanes.owed, lanes.bytes_left, lanes.exact)
+            again = strays(lanes.owed, lanes.bytes_left, lanes.exact) | _is_strange(level, lanes)
             rows = rows[again & ((tries + 1) * lanes.count <= RETRIED)]
             if rows.numel() == 0:
                 break
@@ -133,6 +141,7 @@ def _begin(
         windows=torch.full_like(totals.packets_and_bytes[rows, :2], NOT_SET),
         unheard=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
         history=torch.zeros(rows.numel(), history, 5, dtype=torch.int64, device=rows.device),
+        strange=torch.zeros_like(rows, dtype=torch.bool),
     )
 
 
@@ -212,6 +221,8 @@ def _draw_lanes(
             context,
             random=random,
         )
+        seen = _seen(level, lanes, here).gather(1, tokens[:, :1])[:, 0]
+        lanes.strange[here] |= ~seen
         reverse = level.kind_reverse[tokens[:, 0]].long()
         lanes.owed[here] = lanes.owed[here] & ~level.kind_state[tokens[:, 0]]
         if position == 0:
@@ -233,6 +244,17 @@ def _draw_lanes(
         out["tokens"][place] = tokens[:, [0, 2, 3]].int()
         out["size"][place] = size
         out["time"][place] = lanes.time[here]
+
+
+def _seen(level: RecordLevel, lanes: _Lanes, here: slice) -> Tensor:
+    """Kinds that came behind the last two of lanes, the last column whether none: bool."""
+    kinds = lanes.history[here, :, KIND]
+    return level.next_kinds.seen(lanes.service[here], kinds[:, 1:2].sum(1), kinds[:, 0])
+
+
+def _is_strange(level: RecordLevel, lanes: _Lanes) -> Tensor:
+    """Tell which flows had, or end with, kinds of packets as none has: bool [M]."""
+    return lanes.strange | ~_seen(level, lanes, slice(None))[:, -1]
 
 
 def _next_windows(before: Tensor, token: Tensor, windows: Tensor) -> Tensor:

@@ -125,7 +125,14 @@ def _learn_followers(
         stack = level.stack(tokens.to(device)).cpu()[own]
         columns.append(torch.stack([stack, *behind, target[:, WINDOW]]))
     stack, kind, last, before, window = torch.cat(columns, dim=1).to(device)
-    level.next_kinds.learn(stack // 2, before, last, kind - 1)
+    ends = torch.cat([last[1:] == 0, last.new_ones(1, dtype=torch.bool)])  # one begins behind it
+    over = torch.full_like(kind[ends], level.sizes[KIND])
+    level.next_kinds.learn(
+        torch.cat([stack, stack[ends]]) // 2,
+        torch.cat([before, last[ends]]),
+        torch.cat([last, kind[ends]]),
+        torch.cat([kind - 1, over]),
+    )
     level.next_windows.learn(stack, last, kind, window)
 
 

@@ -14,7 +14,13 @@ from netsynth.generate.transformer.kernels import (
     borrowing,
     compiled,
 )
-from netsynth.generate.transformer.part_kernel import draw_part, is_asked, part_logits, tell_token
+from netsynth.generate.transformer.part_kernel import (
+    draw_part,
+    follower_row,
+    is_asked,
+    part_logits,
+    tell_token,
+)
 from netsynth.generate.transformer.record_arrays import (
     PARTS,
     SIZE,
@@ -44,6 +50,8 @@ from netsynth.generate.transformer.unheard import hear
 from netsynth.numbers import Array
 from netsynth.tcp_windows import ADD, NOT_SET, SET
 
+END = 16  # packets before a flow's end that are drawn again where it strays
+
 
 def draw_rows(
     a: RecordArrays,
@@ -66,8 +74,14 @@ def draw_rows(
         drawn: Filled at the places of those flows.
         retries: How often a flow is drawn again that does not end as its tokens say.
     """
+    lanes, ends = _make_lanes(a), _make_lanes(a)
+    _draw_rows(a, lanes, ends, flows, queue, count_bucket, step_ns, drawn, retries)
+
+
+def _make_lanes(a: RecordArrays) -> Lanes:
+    """Lanes without flows."""
     width = a.flow_bias.size
-    lanes = Lanes(
+    return Lanes(
         flow=np.full(FLOWS, -1),
         position=np.zeros(FLOWS, dtype=np.int64),
         owed=np.zeros(FLOWS, dtype=np.int64),
@@ -90,14 +104,15 @@ def draw_rows(
         gap=np.zeros(FLOWS),
         size=np.zeros(FLOWS, dtype=np.int64),
         tries=np.zeros(FLOWS, dtype=np.int64),
+        strays=np.zeros(FLOWS, dtype=np.int64),
     )
-    _draw_rows(a, lanes, flows, queue, count_bucket, step_ns, drawn, retries)
 
 
 @compiled
 def _draw_rows(
     a: RecordArrays,
     lanes: Lanes,
+    ends: Lanes,
     flows: FlowsToDraw,
     queue: Array,
     count_bucket: Array,
@@ -105,7 +120,10 @@ def _draw_rows(
     drawn: DrawnRows,
     retries: int,
 ) -> None:
-    """Draw record after record; a lane whose flow is done takes the next of the queue."""
+    """Draw record after record; a lane whose flow is done takes the next of the queue.
+
+    `ends` holds each lane as it was END packets before its flow ends.
+    """
     width = a.flow_bias.size
     state = np.zeros((FLOWS, width), dtype=np.float32)
     lane = np.zeros(FLOWS, dtype=np.int64)
@@ -144,7 +162,7 @@ def _draw_rows(
                 for row in range(rows):
                     tell_token(a, lanes, lane[row], part, state[row])
         for row in range(rows):
-            _finish(a, lanes, lane[row], flows, drawn, retries)
+            _finish(a, lanes, ends, lane[row], flows, drawn, retries)
 
 
 @borrowing
@@ -167,6 +185,7 @@ def _begin(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: 
     lanes.windows[place] = NOT_SET
     lanes.unheard[place] = 0
     lanes.history[place] = 0
+    lanes.strays[place] = 0
     base, bias = lanes.base[place], a.flow_bias
     for j in range(base.size):
         base[j] = bias[j]
@@ -176,10 +195,16 @@ def _begin(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: 
 
 @borrowing
 def _finish(
-    a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, drawn: DrawnRows, retries: int
+    a: RecordArrays,
+    lanes: Lanes,
+    ends: Lanes,
+    place: int,
+    flows: FlowsToDraw,
+    drawn: DrawnRows,
+    retries: int,
 ) -> None:
-    """Write a record down and move its lane on; begin the flow again where it ends otherwise than
-    its tokens say."""
+    """Write a record down and move its lane on; begin the flow or its end again where that is
+    otherwise than its tokens say, or than flows are."""
     flow, token = lanes.flow[place], lanes.token[place]
     position = lanes.position[place]
     way = int(a.kind_reverse[token[KIND]])
@@ -213,20 +238,57 @@ def _finish(
     drawn.size_bytes[at] = lanes.size[place]
     drawn.time_ns[at] = lanes.time[place]
     lanes.position[place] = position + 1
-    if at + 1 >= flows.offsets[flow + 1]:
-        vain = (lanes.tries[place] + 1) * (position + 1)
-        again = lanes.tries[place] < retries and vain <= RETRIED
-        if again and _strays(lanes, place, flows, flow):
-            lanes.tries[place] += 1
-            _begin(a, lanes, place, flows, flow)
-        else:
-            lanes.flow[place] = -1
+    left = flows.offsets[flow + 1] - at - 1
+    if left == END:
+        lanes.strays[place] = 0
+        _copy_lane(lanes, ends, place)
+    if left > 0:
+        return
+    vain = (lanes.tries[place] + 1) * min(position + 1, END)
+    again = lanes.tries[place] < retries and vain <= RETRIED
+    if not (again and _strays(a, lanes, place, flows, flow)):
+        lanes.flow[place] = -1
+        return
+    lanes.tries[place] += 1
+    lanes.strays[place] = 0
+    if position >= END:
+        _copy_lane(ends, lanes, place)
+    else:
+        _begin(a, lanes, place, flows, flow)
 
 
 @borrowing
-def _strays(lanes: Lanes, place: int, flows: FlowsToDraw, flow: int) -> bool:
-    """Tell whether a flow that is over left bytes or flags over; see `record_level.strays`."""
-    stray = lanes.owed[place] != 0
+def _copy_lane(source: Lanes, target: Lanes, place: int) -> None:
+    """Copy where a flow is."""
+    target.flow[place] = source.flow[place]
+    target.position[place] = source.position[place]
+    target.owed[place] = source.owed[place]
+    target.row[place] = source.row[place]
+    target.time[place] = source.time[place]
+    target.due[place] = source.due[place]
+    target.due_reply[place] = source.due_reply[place]
+    target.first_reverse[place] = source.first_reverse[place]
+    for way in range(2):
+        target.left[place, way] = source.left[place, way]
+        target.bytes_left[place, way] = source.bytes_left[place, way]
+        target.step_left[place, way] = source.step_left[place, way]
+        target.step_bytes[place, way] = source.step_bytes[place, way]
+        target.windows[place, way] = source.windows[place, way]
+        target.unheard[place, way] = source.unheard[place, way]
+    for back in range(source.history.shape[1]):
+        for column in range(TRACES):
+            target.history[place, back, column] = source.history[place, back, column]
+
+
+@borrowing
+def _strays(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: int) -> bool:
+    """Tell whether a flow that is over left bytes or flags over, has a kind of packet that never
+    comes there, or ends as none does; see `record_level.strays`."""
+    stray = lanes.owed[place] != 0 or lanes.strays[place] != 0
+    before = lanes.history[place, 1, KIND] if lanes.history.shape[1] > 1 else 0
+    last = lanes.history[place, 0, KIND]
+    seen = follower_row(a, a.kind_keys, flows.service[flow], before, last)
+    stray = stray or (seen >= 0 and a.kind_rows[seen, a.kind_reverse.size] == 0)
     for way in range(2):
         stray = stray or (flows.exact[flow, way] and lanes.bytes_left[place, way] != 0)
     return bool(stray)

@@ -71,7 +71,10 @@ class Lanes(NamedTuple):
     token: Array  # int64 [B, 4], of the record being drawn
     gap: Array  # float64 [B], its gap
     size: Array  # int64 [B], its payload
-    tries: Array  # int64 [B], how often the flow has been begun again
+    tries: Array  # int64 [B], how often the flow, or its end, has been begun again
+    strays: (
+        Array  # int64 [B], 1: a kind came that never comes there, since the flow or its end began
+    )
 
 
 @borrowing

@@ -59,7 +59,7 @@ class RecordLevel(nn.Module):
         self.gaps = GapDecoder(codecs, kinds=kind.size, width=wide, hidden=config.hidden)
         self.gap, self.per_delay = self.gaps.table(0), self.gaps.table(1)
         self.gap_range = GapRange(kinds=kind.size)
-        self.next_kinds = Followers(kinds=kind.size, size=kind.size)
+        self.next_kinds = Followers(kinds=kind.size, size=kind.size + 1)  # the last: it ends
         self.next_windows = Followers(kinds=kind.size, size=window.size)
         self.length, self.window = NumberTable(length.number), NumberTable(window.number)
         self.register_buffer("windows", torch.as_tensor(window.windows), persistent=False)
@@ -311,7 +311,8 @@ class RecordLevel(nn.Module):
         state = self.state(flow, context)
         last, before = context.history[:, 0, KIND], context.history[:, 1:2, KIND].sum(1)
         logits = self._kind_logits(state, service, shape, context)
-        kind = draw(logits - UNSEEN * ~self.next_kinds.seen(service, before, last), random)
+        unseen = ~self.next_kinds.seen(service, before, last)[:, :-1]
+        kind = draw(logits - UNSEEN * unseen, random)
         state = state + self.embed[KIND](kind)
         left = self._most_bytes(kind, context)
         length = draw(self._length_logits(state, left), random)
