@@ -1,7 +1,7 @@
-"""What was seen behind packets: kinds behind two kinds, windows behind one, of each service.
+"""What was seen behind packets of a service: kinds behind three kinds, windows behind two.
 
 A network leaves a little chance to everything. Where twenty packets have come behind the same
-two, all of them of a few kinds, another one is drawn only if nothing else can be: a SYN-ACK is
+ones, all of them of a few kinds, another one is drawn only if nothing else can be: a SYN-ACK is
 acknowledged before a request is sent, in every flow.
 """
 
@@ -12,13 +12,16 @@ import math
 import torch
 from torch import Tensor, nn
 
+DEPTH = 3  # kinds that what follows is looked up under
 ENOUGH = 20  # packets behind the same ones that tell what comes
 UNSEEN = 8.0  # nats taken from what did not come
 UNSEEN_SHARE = math.exp(-UNSEEN)
 
 
 class Followers(nn.Module):
-    """Tokens seen under a service and two tokens of kinds, or where too few were, under the second.
+    """Tokens seen under a service and three tokens of kinds, or the last two or one of them.
+
+    The most that were met often enough count.
 
     Args:
         kinds: Number of kinds of packets.
@@ -30,31 +33,35 @@ class Followers(nn.Module):
         self.any_kind, self.size = kinds + 1, size
         self.register_buffer("keys", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("rows", torch.zeros(0, size, dtype=torch.bool))
-        self.keys: Tensor  # int64 [K], ascending, see `_code`
+        self.keys: Tensor  # int64 [K], ascending, see `_codes`
         self.rows: Tensor  # bool [K, size]
 
-    def learn(self, service: Tensor, first: Tensor, second: Tensor, token: Tensor) -> None:
-        """Learn from tokens [M] behind the kinds `first` and `second`, plus 1, 0: none."""
-        any_kind = torch.full_like(first, self.any_kind)
-        codes = [self._code(service, kind, second) for kind in (first, any_kind)]
+    def learn(self, service: Tensor, kinds: Tensor, token: Tensor) -> None:
+        """Learn from tokens [M] under kinds [M, 3], oldest first, plus 1, 0: none."""
         keys, place, counts = torch.unique(
-            torch.cat(codes), return_inverse=True, return_counts=True
+            torch.cat(self._codes(service, kinds)), return_inverse=True, return_counts=True
         )
         rows = torch.zeros(keys.numel(), self.size, dtype=torch.bool, device=keys.device)
-        rows[place, token.repeat(2)] = True
+        rows[place, token.repeat(DEPTH)] = True
         self.keys, self.rows = keys[counts >= ENOUGH], rows[counts >= ENOUGH]
 
-    def _code(self, service: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        base = self.any_kind + 1
-        return (service * base + first) * base + second
+    def _codes(self, service: Tensor, kinds: Tensor) -> list[Tensor]:
+        """Numbers [M] of a service and kinds [M, 3], of the last one alone, two, and all."""
+        base, codes = self.any_kind + 1, []
+        for known in range(1, DEPTH + 1):
+            code = service
+            for place in range(DEPTH):
+                kind = kinds[:, place] if place >= DEPTH - known else self.any_kind
+                code = code * base + kind
+            codes.append(code)
+        return codes
 
-    def seen(self, service: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """Tell which tokens came behind those kinds, all where too little did: bool [M, size]."""
+    def seen(self, service: Tensor, kinds: Tensor) -> Tensor:
+        """Tell which tokens came under those kinds, all where too little did: bool [M, size]."""
         found = torch.ones(service.numel(), self.size, dtype=torch.bool, device=service.device)
         if self.keys.numel() == 0:
             return found
-        for kind in (torch.full_like(first, self.any_kind), first):
-            code = self._code(service, kind, second)
+        for code in self._codes(service, kinds):
             place = torch.searchsorted(self.keys, code).clamp(max=self.keys.numel() - 1)
             found = torch.where((self.keys[place] == code)[:, None], self.rows[place], found)
         return found

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from netsynth.generate.transformer.field_kernel import matrix
-from netsynth.generate.transformer.followers import UNSEEN_SHARE
+from netsynth.generate.transformer.followers import DEPTH, UNSEEN_SHARE
 from netsynth.generate.transformer.kernels import (
     add_from,
     borrowing,
@@ -123,8 +123,7 @@ def draw_part(
         exact = flows.exact[flow]
         service, shape, reply = flows.service[flow], flows.shape[flow], flows.delays[flow, 1]
         kind_shares(a, lanes, place, service, shape, reply, exact, share)
-        before = lanes.history[place, 1, KIND] if lanes.history.shape[1] > 1 else 0
-        seen = follower_row(a, a.kind_keys, service, before, lanes.history[place, 0, KIND])
+        seen = row_behind(a, lanes, place, service)
         rule_out_unseen(a.kind_rows, seen, share)
     else:
         share[:] = np.float32(1)
@@ -136,8 +135,10 @@ def draw_part(
     if part == WINDOW:
         way = a.kind_reverse[lanes.token[place, KIND]]
         window_shares(a, lanes.windows[place, way], share)
-        last, kind = lanes.history[place, 0, KIND], lanes.token[place, KIND] + 1
-        seen = follower_row(a, a.window_keys, flows.stack[flow], last, kind)
+        last, kind = kind_back(lanes, place, 0), lanes.token[place, KIND] + 1
+        seen = follower_row(
+            a, a.window_keys, flows.stack[flow], kind_back(lanes, place, 1), last, kind
+        )
         rule_out_unseen(a.window_rows, seen, share)
     token = _draw_shared(logits, share, next_uniform(flows.streams, flow))
     lanes.token[place, part] = token
@@ -164,16 +165,35 @@ def length_shares(a: RecordArrays, left: int, share: Array) -> None:
 
 
 @borrowing
-def follower_row(a: RecordArrays, keys: Array, service: int, first: int, second: int) -> int:
-    """Row of a service and two kinds plus 1, 0: none, or of the second alone, or -1; see
+def follower_row(
+    a: RecordArrays, keys: Array, service: int, first: int, second: int, third: int
+) -> int:
+    """Row of a service and three kinds plus 1, 0: none, or the last two or one, or -1; see
     `Followers`."""
     any_kind = a.kind_reverse.size + 1
-    for kind in (first, any_kind):
-        code = (service * (any_kind + 1) + kind) * (any_kind + 1) + second
+    for left_out in range(DEPTH):
+        code = service * (any_kind + 1) + (first if left_out < 1 else any_kind)
+        code = code * (any_kind + 1) + (second if left_out < 2 else any_kind)
+        code = code * (any_kind + 1) + third
         row = np.searchsorted(keys, code)
         if row < keys.size and keys[row] == code:
             return int(row)
     return -1
+
+
+@borrowing
+def row_behind(a: RecordArrays, lanes: Lanes, place: int, service: int) -> int:
+    """Row of the kinds seen behind the last ones of a lane, or -1."""
+    first, second, third = (
+        kind_back(lanes, place, 2), kind_back(lanes, place, 1), kind_back(lanes, place, 0)
+    )  # fmt: skip
+    return int(follower_row(a, a.kind_keys, service, first, second, third))
+
+
+@borrowing
+def kind_back(lanes: Lanes, place: int, back: int) -> int:
+    """Kind plus 1 of an earlier record of a lane, 0: none."""
+    return int(lanes.history[place, back, KIND]) if back < lanes.history.shape[1] else 0
 
 
 @borrowing

@@ -15,11 +15,11 @@ from netsynth.generate.transformer.pace import run_ns
 from netsynth.generate.transformer.record_context import RECENT, RecordContext
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import (
-    KIND,
     RETRIED,
     RETRIES,
     WINDOW,
     RecordLevel,
+    last_kinds,
     strays,
 )
 from netsynth.generate.transformer.unheard import hear_all
@@ -247,9 +247,8 @@ def _draw_lanes(
 
 
 def _seen(level: RecordLevel, lanes: _Lanes, here: slice) -> Tensor:
-    """Kinds that came behind the last two of lanes, the last column whether none: bool."""
-    kinds = lanes.history[here, :, KIND]
-    return level.next_kinds.seen(lanes.service[here], kinds[:, 1:2].sum(1), kinds[:, 0])
+    """Kinds that came behind the last ones of lanes, the last column whether none: bool."""
+    return level.next_kinds.seen(lanes.service[here], last_kinds(lanes.history[here]))
 
 
 def _is_strange(level: RecordLevel, lanes: _Lanes) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from netsynth.generate.transformer.config import TransformerConfig
+from netsynth.generate.transformer.followers import DEPTH
 from netsynth.generate.transformer.pace import fastest_runs
 from netsynth.generate.transformer.record_context import RecordContext
 from netsynth.generate.transformer.record_data import (
@@ -117,23 +118,23 @@ def _learn_followers(
     device, columns = level.kind_reverse.device, []
     for tokens, of, target in zip(flows, flow_of, targets, strict=True):
         kind, own = target[:, KIND] + 1, torch.as_tensor(of)
-        behind = [kind]
-        for back in (1, 2):
+        behind = [kind]  # newest first
+        for back in range(1, DEPTH + 1):
             earlier = torch.zeros_like(kind)
             earlier[back:] = torch.where(own[back:] == own[:-back], kind[:-back], 0)
             behind.append(earlier)
         stack = level.stack(tokens.to(device)).cpu()[own]
-        columns.append(torch.stack([stack, *behind, target[:, WINDOW]]))
-    stack, kind, last, before, window = torch.cat(columns, dim=1).to(device)
-    ends = torch.cat([last[1:] == 0, last.new_ones(1, dtype=torch.bool)])  # one begins behind it
-    over = torch.full_like(kind[ends], level.sizes[KIND])
+        columns.append(torch.stack([stack, target[:, WINDOW], *behind]))
+    stack, window, *behind = torch.cat(columns, dim=1).to(device)
+    kinds = torch.stack(behind[::-1], dim=1)  # oldest first, the record's own the last
+    level.next_windows.learn(stack, kinds[:, 1:], window)
+    ends = torch.cat([kinds[1:, -2] == 0, kinds.new_ones(1).bool()])  # one begins behind it
+    over = torch.full_like(window[ends], level.sizes[KIND])
     level.next_kinds.learn(
         torch.cat([stack, stack[ends]]) // 2,
-        torch.cat([before, last[ends]]),
-        torch.cat([last, kind[ends]]),
-        torch.cat([kind - 1, over]),
+        torch.cat([kinds[:, :-1], kinds[ends, 1:]]),
+        torch.cat([kinds[:, -1] - 1, over]),
     )
-    level.next_windows.learn(stack, last, kind, window)
 
 
 def _learn_gaps(

@@ -16,9 +16,9 @@ from netsynth.generate.transformer.kernels import (
 )
 from netsynth.generate.transformer.part_kernel import (
     draw_part,
-    follower_row,
     is_asked,
     part_logits,
+    row_behind,
     tell_token,
 )
 from netsynth.generate.transformer.record_arrays import (
@@ -285,9 +285,7 @@ def _strays(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow:
     """Tell whether a flow that is over left bytes or flags over, has a kind of packet that never
     comes there, or ends as none does; see `record_level.strays`."""
     stray = lanes.owed[place] != 0 or lanes.strays[place] != 0
-    before = lanes.history[place, 1, KIND] if lanes.history.shape[1] > 1 else 0
-    last = lanes.history[place, 0, KIND]
-    seen = follower_row(a, a.kind_keys, flows.service[flow], before, last)
+    seen = row_behind(a, lanes, place, flows.service[flow])
     stray = stray or (seen >= 0 and a.kind_rows[seen, a.kind_reverse.size] == 0)
     for way in range(2):
         stray = stray or (flows.exact[flow, way] and lanes.bytes_left[place, way] != 0)

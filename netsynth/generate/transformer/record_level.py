@@ -16,7 +16,7 @@ from torch.nn import functional
 from netsynth.generate.transformer.choosing import draw
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.fields import FieldEmbedding, number_values, values_or_none
-from netsynth.generate.transformer.followers import UNSEEN, Followers
+from netsynth.generate.transformer.followers import DEPTH, UNSEEN, Followers
 from netsynth.generate.transformer.gap_range import GapRange
 from netsynth.generate.transformer.gaps import GapDecoder
 from netsynth.generate.transformer.neighbours import NEAR, blur_rows
@@ -309,9 +309,9 @@ class RecordLevel(nn.Module):
             payload in bytes int64 [M].
         """
         state = self.state(flow, context)
-        last, before = context.history[:, 0, KIND], context.history[:, 1:2, KIND].sum(1)
+        behind = last_kinds(context.history)
         logits = self._kind_logits(state, service, shape, context)
-        unseen = ~self.next_kinds.seen(service, before, last)[:, :-1]
+        unseen = ~self.next_kinds.seen(service, behind)[:, :-1]
         kind = draw(logits - UNSEEN * unseen, random)
         state = state + self.embed[KIND](kind)
         left = self._most_bytes(kind, context)
@@ -324,7 +324,7 @@ class RecordLevel(nn.Module):
         low, high = context.gap_low, context.gap_high
         delay = self._delay(kind, context)
         units = self._units(service, kind, delay)
-        seen = self.gap_range.narrow(service, (last - 1).clamp(min=0), kind, low, high)
+        seen = self.gap_range.narrow(service, (behind[:, -1] - 1).clamp(min=0), kind, low, high)
         gap = self.gaps.sample(
             self.norm(state), *seen, units, service=service, kind=kind, random=random
         )
@@ -335,10 +335,17 @@ class RecordLevel(nn.Module):
         token = self.gap.bucket(gap)
         state = state + self.embed[GAP](token)
         logits = self._window_logits(state, kind, context, drawing=True)
-        window = draw(logits - UNSEEN * ~self.next_windows.seen(stack, last, kind + 1), random)
+        behind_it = torch.cat([behind[:, 1:], kind[:, None] + 1], dim=1)
+        window = draw(logits - UNSEEN * ~self.next_windows.seen(stack, behind_it), random)
         window = window.masked_fill(~self.service_tcp[service], 0)
         ruled = per_delay_token(self.per_delay, gap, delay) - 1
         return torch.stack([kind, token, length, window, ruled], dim=1), gap, size
+
+
+def last_kinds(history: Tensor) -> Tensor:
+    """Kinds plus 1 of the last DEPTH records, oldest first, 0: none; of history [M, R, 5]."""
+    kinds = functional.pad(history[:, :DEPTH, KIND], (0, max(DEPTH - history.shape[1], 0)))
+    return kinds.flip(1)
 
 
 def _nll(logits: Tensor, target: Tensor) -> Tensor:
