@@ -37,7 +37,7 @@ class NumberTable(nn.Module):
 
     def bucket(self, values: Tensor) -> Tensor:
         """Return the token of each value: int64, same shape."""
-        values = values.double()
+        values = values.double().contiguous()
         bins = torch.searchsorted(self.edges, values, right=True) - 1
         last = max(self.size - self.atom_count - 1, 0)
         tokens = bins.clamp(0, last) + self.atom_count

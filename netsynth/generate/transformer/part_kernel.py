@@ -131,7 +131,7 @@ def draw_part(
     if part == LENGTH:
         way = a.kind_reverse[lanes.token[place, KIND]]
         left = lanes.bytes_left[place, way] if flows.exact[flow, way] else ANY_BYTES
-        length_shares(a, left, share)
+        length_shares(a, flows.service[flow], left, share)
     if part == WINDOW:
         way = a.kind_reverse[lanes.token[place, KIND]]
         window_shares(a, lanes.windows[place, way], share)
@@ -144,24 +144,34 @@ def draw_part(
     lanes.token[place, part] = token
     if part == KIND and seen >= 0 and a.kind_rows[seen, token] == 0:
         lanes.strays[place] = 1
-    if part == LENGTH:
+    lengths = a.numbers.size[LENGTH_TABLE]
+    if part == LENGTH and token >= lengths:
+        lanes.size[place] = left - a.remainders[token - lengths]
+    elif part == LENGTH:
         drawn = from_token(a.numbers, LENGTH_TABLE, token, next_uniform(flows.streams, flow))
         size = max(int(np.rint(drawn)), 1)
         lanes.size[place] = min(size, left) if left > 0 else size
 
 
 @borrowing
-def length_shares(a: RecordArrays, left: int, share: Array) -> None:
-    """Set share [lengths] to 1 where a length fits what is `left`, else 0."""
-    start = a.numbers.row_start[LENGTH_TABLE]
+def length_shares(a: RecordArrays, service: int, left: int, share: Array) -> None:
+    """Set share [lengths + REMAINDERS] to 1 where a length fits what is `left`, else 0; see
+    `RecordLevel._length_logits`."""
+    start, lengths = a.numbers.row_start[LENGTH_TABLE], a.numbers.size[LENGTH_TABLE]
     low, high = a.numbers.low[start:], a.numbers.high[start:]
     fits, most = False, max(left, 1)
     for token in range(share.size):
-        is_possible = low[token] <= most and high[token] >= 1
+        if token < lengths:
+            is_possible = low[token] <= most and high[token] >= 1
+        else:
+            rest = a.remainders[token - lengths]
+            size = left - rest
+            is_possible = rest >= 0 and left < ANY_BYTES and 1 <= size <= a.most_payload[service]
         share[token] = np.float32(1 if is_possible else 0)
         fits = fits or is_possible
     if not fits:
-        share[:] = np.float32(1)
+        for token in range(share.size):
+            share[token] = np.float32(1 if token < lengths else 0)
 
 
 @borrowing

@@ -54,6 +54,8 @@ class RecordArrays(NamedTuple):
     by_delay: Array  # uint8 [services, kinds]
     timer_keys: Array  # int64 [K], see `timers.Timers`
     timer_rows: Array  # float64 [K, KNOTS]
+    remainders: Array  # int64 [REMAINDERS], see `RecordLevel`
+    most_payload: Array  # int64 [services]
     kind_keys: Array  # int64 [K], see `followers.Followers`
     kind_rows: Array  # uint8 [K, kinds]
     window_keys: Array  # int64 [K]
@@ -71,6 +73,9 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
         maps = (0, 0, 0, 0)
         if part != GAP:
             place = part - (part > GAP)
+            head = level.heads[place]
+            assert isinstance(head, nn.Linear)
+            size = head.out_features
             hidden = packer.add_linear(level.hidden[place], level.norm)
             maps = (*hidden, *packer.add_linear(level.heads[place]))
         embed = level.embed[part]
@@ -113,6 +118,8 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
         by_delay=_bytes(level.by_delay),
         timer_keys=level.gaps.timers.keys.cpu().numpy(),
         timer_rows=level.gaps.timers.rows.cpu().numpy(),
+        remainders=level.remainders.cpu().numpy(),
+        most_payload=level.most_payload.cpu().numpy(),
         kind_keys=level.next_kinds.keys.cpu().numpy(),
         kind_rows=_bytes(level.next_kinds.rows),
         window_keys=level.next_windows.keys.cpu().numpy(),

@@ -18,7 +18,15 @@ from netsynth.generate.transformer.record_data import (
     record_gaps,
     record_targets,
 )
-from netsynth.generate.transformer.record_level import KIND, WINDOW, RecordLevel
+from netsynth.generate.transformer.record_level import (
+    GAP,
+    KIND,
+    LENGTH,
+    REMAINDERS,
+    TOLD,
+    WINDOW,
+    RecordLevel,
+)
 from netsynth.generate.transformer.rulers import fit_by_delay
 from netsynth.generate.transformer.training import EPSILON, FitControl, FitOutcome, fit_level
 from netsynth.numbers import IntArray
@@ -61,9 +69,13 @@ def fit_records(
     if test.size > 40_000:
         test = np.sort(random.choice(test, 40_000, replace=False))
     size = int(np.clip(train.size // 12, 64, config.batch_records))
+    targets = _tell_lengths(level, traces, flows, flow_of, contexts, targets)
+    sizes = list(level.sizes)
+    sizes[LENGTH] += REMAINDERS
+    columns = (KIND, GAP, TOLD, WINDOW)
     counts = [
         torch.bincount(torch.cat([t[:, i] for t in targets]), minlength=s)
-        for i, s in enumerate(level.sizes)
+        for i, s in zip(columns, sizes, strict=True)
     ]
     level.set_prior([c.to(device) for c in counts])
     _learn_followers(level, flows, flow_of, targets)
@@ -109,6 +121,29 @@ def fit_records(
         control=control,
         epsilon=EPSILON,
     )
+
+
+def _tell_lengths(
+    level: RecordLevel,
+    traces: list[EncodedTrace],
+    flows: list[Tensor],
+    flow_of: list[IntArray],
+    contexts: list[RecordContext],
+    targets: list[Tensor],
+) -> list[Tensor]:
+    """Add to the targets how lengths are told, int64 [N, 5] each; all traces count together."""
+    device = level.kind_reverse.device
+    kind = torch.cat([t[:, KIND] for t in targets]).to(device)
+    size = torch.cat([torch.as_tensor(t.record_bytes) for t in traces]).long().to(device)
+    service = torch.cat(
+        [t[torch.as_tensor(of), level.service_place] for t, of in zip(flows, flow_of, strict=True)]
+    ).to(device)
+    left = torch.cat([c.bytes_left for c in contexts]).to(device)
+    exact = torch.cat([c.exact for c in contexts]).to(device)
+    level.learn_remainders(kind, service, size, left, exact)
+    told = level.length_told(kind, service, size, left, exact).cpu()
+    parts = torch.split(told, [t.shape[0] for t in targets])
+    return [torch.cat([t, p[:, None]], dim=1) for t, p in zip(targets, parts, strict=True)]
 
 
 def _learn_followers(

@@ -35,6 +35,8 @@ STRANGE = 15.0  # nats taken from kinds that the flow's state, bytes or flags ow
 ANY_BYTES = 1 << 40  # more than any record has
 FORWARD_STATES, REVERSE_STATES = 1 | 4 | 16, 2 | 8 | 32  # SYN, FIN, RST; see encode's STATE_*
 KIND, GAP, LENGTH, WINDOW = 0, 1, 2, 3
+TOLD = 4  # column of targets: how the length is told
+REMAINDERS = 24  # amounts of bytes left that lengths may be told by
 RETRIES = 5  # times that a flow is drawn again which does not end as its tokens say
 RETRIED = 120  # packets of it drawn in vain at most
 
@@ -90,7 +92,7 @@ class RecordLevel(nn.Module):
         )
         self.norm = nn.LayerNorm(wide)
         self.embed = nn.ModuleList(nn.Embedding(size, wide) for size in self.sizes)
-        others = (kind.size, length.size, window.size)
+        others = (kind.size, length.size + REMAINDERS, window.size)
         self.hidden = nn.ModuleList(nn.Linear(wide, config.hidden) for _ in others)
         self.heads = nn.ModuleList(nn.Linear(config.hidden, size) for size in others)
         for module in self.history_embed:
@@ -131,6 +133,10 @@ class RecordLevel(nn.Module):
         self.register_buffer("kind_state", torch.as_tensor(kind.groups["state"]), False)
         for name in ("brings", "ack_class"):
             self.register_buffer(f"kind_{name}", torch.as_tensor(kind.groups[name]), False)
+        self.register_buffer("remainders", torch.full((REMAINDERS,), -1))
+        self.remainders: Tensor  # bytes that records leave of their direction's; -1: none
+        self.register_buffer("most_payload", torch.zeros(service.size, dtype=torch.int64))
+        self.most_payload: Tensor  # of a record of each service
         runs = torch.zeros(service.size, RUNS, dtype=torch.float64)
         self.register_buffer("fastest_runs", runs)
         self.fastest_runs: Tensor  # ns, see pace.fastest_runs
@@ -223,7 +229,8 @@ class RecordLevel(nn.Module):
         Args:
             flow_tokens: int64 [M, K].
             context: Of the M records.
-            targets: int64 [M, 4], kind, gap, length and window tokens (columns as in `history`).
+            targets: int64 [M, 5], kind, gap, length and window tokens (columns as in `history`),
+                and how the length is told, see `length_told`.
             gap_ns: float64 [M].
 
         Returns:
@@ -232,12 +239,12 @@ class RecordLevel(nn.Module):
         state = self.state(self.flow_vector(flow_tokens), context)
         service = flow_tokens[:, self.service_place]
         shape = flow_tokens[:, self.shape_place]
-        kind, gap, length, window = targets.unbind(1)
+        kind, gap, length, window, told = targets.unbind(1)
         bytes_left = self._most_bytes(kind, context)
         losses = [_nll(self._kind_logits(state, service, shape, context), kind)]
         state = state + self.dropout(self.embed[KIND](kind))
-        logits = self._length_logits(state, bytes_left)
-        losses.append(_nll(logits, length).masked_fill(~self.kind_payload[kind], 0))
+        logits = self._length_logits(state, service, bytes_left)
+        losses.append(_nll(logits, told).masked_fill(~self.kind_payload[kind], 0))
         state = state + self.dropout(self.embed[LENGTH](length))
         known = (context.position == 0) | self._is_due(kind, context)
         units = self._units(service, kind, self._delay(kind, context))
@@ -269,11 +276,15 @@ class RecordLevel(nn.Module):
         left, exact = (c.gather(1, way)[:, 0] for c in (context.bytes_left, context.exact))
         return torch.where(exact, left, ANY_BYTES)
 
-    def _length_logits(self, state: Tensor, bytes_left: Tensor) -> Tensor:
+    def _length_logits(self, state: Tensor, service: Tensor, bytes_left: Tensor) -> Tensor:
+        """Logits of lengths, and behind them of lengths that leave one of the remainders."""
         logits = self._logits(LENGTH, state)
         low = self.length.rows[:, 0]
         too_long = (low > bytes_left.clamp(min=1)[:, None]) | (self.length.rows[:, -1] < 1)
-        return logits.masked_fill(too_long, -1e4)
+        size = bytes_left[:, None] - self.remainders
+        leaves = (self.remainders >= 0) & (bytes_left < ANY_BYTES)[:, None]
+        leaves &= (size >= 1) & (size <= self.most_payload[service][:, None])
+        return logits.masked_fill(torch.cat([too_long, ~leaves], dim=1), -1e4)
 
     def _window_logits(
         self, state: Tensor, kind: Tensor, context: RecordContext, *, drawing: bool = False
@@ -290,6 +301,45 @@ class RecordLevel(nn.Module):
                 sets | ((behind >= 0) & (behind <= MOST_WINDOW)) | (self.windows[:, ADD] == 0)
             )
         return self._logits(WINDOW, state).masked_fill(~possible, -1e4)
+
+    def learn_remainders(
+        self, kind: Tensor, service: Tensor, size: Tensor, left: Tensor, exact: Tensor
+    ) -> None:
+        """Learn what records with data [M] leave of their direction's bytes, where it is commoner
+        than their lengths.
+
+        Before a connection ends there often is a message that always is as long: what goes before
+        it has to leave exactly that many bytes.
+        """
+        rest, is_told = self._rest(kind, size, left, exact)
+        self.most_payload = self.most_payload.scatter_reduce(0, service, size, "amax")
+        is_told &= _count(service, rest, is_told) > _count(service, size, is_told)
+        values, counts = torch.unique(rest[is_told], return_counts=True)
+        chosen = values[torch.argsort(counts, descending=True, stable=True)[:REMAINDERS]]
+        self.remainders = functional.pad(chosen, (0, REMAINDERS - chosen.numel()), value=-1)
+
+    def length_told(
+        self, kind: Tensor, service: Tensor, size: Tensor, left: Tensor, exact: Tensor
+    ) -> Tensor:
+        """How lengths [M] are told: by the token of a length, or behind those, of a remainder.
+
+        Of a length and what it leaves, the commoner of the service is told, see `learn_remainders`.
+        """
+        rest, is_told = self._rest(kind, size, left, exact)
+        is_told &= _count(service, rest, is_told) > _count(service, size, is_told)
+        equal = rest[:, None] == self.remainders
+        is_told &= equal.any(dim=1)
+        return torch.where(
+            is_told, self.length.size + equal.long().argmax(dim=1), self.length.bucket(size)
+        )
+
+    def _rest(
+        self, kind: Tensor, size: Tensor, left: Tensor, exact: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Bytes that records leave of those `left` [M, 2], and whether that is known: bool [M]."""
+        way = self.kind_reverse[kind].long()[:, None]
+        rest, is_exact = left.gather(1, way)[:, 0] - size, exact.gather(1, way)[:, 0]
+        return rest, self.kind_payload[kind] & is_exact & (rest >= 0)
 
     @torch.no_grad()
     def sample(
@@ -315,9 +365,12 @@ class RecordLevel(nn.Module):
         kind = draw(logits - UNSEEN * unseen, random)
         state = state + self.embed[KIND](kind)
         left = self._most_bytes(kind, context)
-        length = draw(self._length_logits(state, left), random)
+        told = draw(self._length_logits(state, service, left), random)
+        length = told.clamp(max=self.length.size - 1)
         size = self.length.draw(length, random).round().long().clamp(min=1)
         size = torch.where(left > 0, torch.minimum(size, left), size)
+        rest = left - self.remainders[(told - self.length.size).clamp(min=0)]
+        size = torch.where(told >= self.length.size, rest, size)
         size = size.masked_fill(~self.kind_payload[kind], 0)
         length = self.length.bucket(size)
         state = state + self.embed[LENGTH](length)
@@ -340,6 +393,14 @@ class RecordLevel(nn.Module):
         window = window.masked_fill(~self.service_tcp[service], 0)
         ruled = per_delay_token(self.per_delay, gap, delay) - 1
         return torch.stack([kind, token, length, window, ruled], dim=1), gap, size
+
+
+def _count(service: Tensor, value: Tensor, counted: Tensor) -> Tensor:
+    """How many rows that are `counted` share a row's service and value: int64 [M]."""
+    code = service * ANY_BYTES + value
+    _, place = torch.unique(code, return_inverse=True)
+    counts: Tensor = place.new_zeros(place.numel()).scatter_add(0, place, counted.long())
+    return counts[place]
 
 
 def last_kinds(history: Tensor) -> Tensor:
