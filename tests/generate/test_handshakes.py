@@ -163,7 +163,7 @@ def test_other_flows_are_left_alone(level: SeriesLevel, changed: dict[str, float
     rows = [(0, [2, 1, 5, 3]), (1, [1, 0, 9, 0]), (15, [4, 4, 0, 0])]
     told: dict[str, float] = {"start": 0.0, "answer": 0.3, "reply": 0.1, **changed}
     held = Flow(rows=rows, start=0.0, answer=0.3, reply=0.1)
-    made, other = hold(level, Flow(rows=rows, **told), held)  # type: ignore[arg-type]
+    made, other = hold(level, Flow(rows=rows, **told), held)
     assert made == rows
     assert other != rows
 
