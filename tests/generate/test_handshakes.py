@@ -9,9 +9,15 @@ from generate_traces import layout, office
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netsynth.generate.transformer import TransformerConfig
+from netsynth.generate.transformer import TransformerConfig, TransformerGenerator
+from netsynth.generate.transformer.cpu_sampling import CpuSampler
 from netsynth.generate.transformer.drawn import DrawnFlows, DrawnSeries, DrawnTotals
-from netsynth.generate.transformer.series_drawing import _bring, _merged, hold_handshakes
+from netsynth.generate.transformer.series_drawing import (
+    _bring,
+    _merged,
+    draw_series,
+    hold_handshakes,
+)
 from netsynth.generate.transformer.series_level import SeriesLevel
 from netsynth.numbers import Array, IntArray
 
@@ -296,3 +302,52 @@ def test_flows_that_begin_with_a_syn_are_those_of_the_capture(level: SeriesLevel
     found = level.begins_with_syn(torch.as_tensor(trace.tokens.astype(np.int64))).numpy()
     assert 0 < expected.sum() < expected.size
     assert (found == expected).all()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_drawn_series_wait_for_the_syn_ack(compiled: bool) -> None:
+    """Of 300 flows of 3 s and up to 20 packets either way, answered after 0.25 s or at once: by
+    both ways of drawing, and behind all else that moves packets."""
+    generator = TransformerGenerator(layout=layout(), config=SMALL, seed=0)
+    levels = [generator.levels.eval()[name] for name in ("flows", "series", "records")]
+    series = levels[1]
+    assert isinstance(series, SeriesLevel)
+    count, random = 300, np.random.default_rng(5)
+    packets = random.integers(1, 21, (count, 2))
+    sums = np.concatenate([packets, packets * random.integers(0, 900, (count, 2))], axis=1)
+    answer = random.choice([0.0, 0.25], count) * 1e9
+    opens = np.arange(count) % 3 > 0
+    start = random.uniform(0, 9e9, count)
+    flows = DrawnFlows(
+        window=torch.zeros(count, dtype=torch.int64),
+        start_ns=torch.as_tensor(start),
+        tokens=tokens_of(series, opens),
+    )
+    duration = torch.full((count,), 3e9, dtype=torch.float64)
+    totals = DrawnTotals(
+        packets_and_bytes=torch.as_tensor(sums),
+        answer_ns=torch.as_tensor(answer),
+        reply_ns=torch.full_like(duration, 2e8),
+        duration_ns=duration,
+        longest_ns=duration,
+    )
+    size = {"window_ns": 128 * STEP_NS, "step_count": 128}
+    if compiled:
+        drawn = CpuSampler(*levels).draw_series(flows, totals, first_flow=0, seed=1, **size)
+    else:
+        drawn = draw_series(series, flows, totals, random=torch.Generator().manual_seed(1), **size)
+    assert (np.add.reduceat(drawn.values, drawn.offsets[:-1], axis=0) == sums).all()
+    alone = 0
+    for flow in np.flatnonzero(opens):
+        here = slice(drawn.offsets[flow], drawn.offsets[flow + 1])
+        step, values = drawn.step[here], drawn.values[here]
+        assert (np.diff(step) > 0).all()
+        answered = int((start[flow] + answer[flow]) // STEP_NS)
+        early = values[step < answered].tolist()
+        assert len(early) <= 1
+        if early:
+            assert early[0][:2] == [1, 0]
+            assert early[0][2] == 0 or sums[flow, 0] == 1
+            alone += 1
+        assert values[step == answered, 1].sum() > 0, "there is a SYN-ACK in its step"
+    assert alone > 50
