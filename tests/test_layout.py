@@ -26,6 +26,7 @@ SHARED = {
     "progress",
     "steps",
     "tables",
+    "tcp_windows",
 }
 WALK = {
     "__init__",

@@ -38,7 +38,7 @@ from netsynth.encode.windows import cut_windows
 from netsynth.errors import ConfigError, ModelError
 from netsynth.numbers import Array, FloatArray, IntArray, NumberCodec
 from netsynth.steps import REST
-from netsynth.tables import TCP, UDP, EncodedTrace, FlowTable, TokenField
+from netsynth.tables import NO_WINDOW_SCALE, TCP, UDP, EncodedTrace, FlowTable, TokenField
 
 META_FIELDS = ("meta_forward", "meta_reverse", "other_meta_forward", "other_meta_reverse")
 NUMBER_NAMES = (
@@ -105,6 +105,8 @@ class Codec:
         host_groups = {"ip_version": self.hosts.ip_version}
         has_port = (services[:, 2] == ANY_PORT).astype(np.int64)
         port_groups = {"any_port": np.concatenate([[0], np.ones(number["port"].size, np.int64)])}
+        scale = self.openings.rows[:, 2]
+        scales = (scale >= 0) & (scale != NO_WINDOW_SCALE)
         return (
             TokenField(name="gap", size=number["start_gap"].size, number=number["start_gap"]),
             TokenField(name="label", size=len(self.label_names)),
@@ -141,7 +143,7 @@ class Codec:
                 TokenField(
                     name=f"opening_{way}",
                     size=self.openings.size,
-                    groups={f"scales_{way}": (self.openings.rows[:, 2] >= 0).astype(np.int64)},
+                    groups={f"scales_{way}": scales.astype(np.int64)},
                 )
                 for way in ("forward", "reverse")
             ),

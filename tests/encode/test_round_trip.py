@@ -14,8 +14,8 @@ from netsynth.encode import (
 )
 from netsynth.encode.classes import ANY_PORT
 from netsynth.encode.columns import flow_columns
-from netsynth.encode.port_paths import BLOCK
 from netsynth.encode.lanes import fill_forward
+from netsynth.encode.port_paths import BLOCK
 from netsynth.encode.records import before_in_direction, kind_rows
 from netsynth.errors import CaptureError, ConfigError, ModelError
 from netsynth.numbers import Array

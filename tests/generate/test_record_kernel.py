@@ -8,12 +8,33 @@ import torch
 from generate_traces import fill_weights, layout, office
 
 from netsynth.generate.transformer import TransformerConfig
-from netsynth.generate.transformer.gap_kernel import draw_gaps
-from netsynth.generate.transformer.part_kernel import kind_shares, length_shares, part_logits
+from netsynth.generate.transformer.followers import Followers
+from netsynth.generate.transformer.gap_kernel import draw_gaps, narrow
+from netsynth.generate.transformer.gap_range import GapRange
+from netsynth.generate.transformer.part_kernel import (
+    follower_code,
+    kind_shares,
+    length_shares,
+    part_logits,
+    rule_out_unseen,
+    window_shares,
+)
 from netsynth.generate.transformer.record_arrays import TRACES, RecordArrays, pack_record_level
-from netsynth.generate.transformer.record_context import AROUND, RECENT, RecordContext, count_bucket
-from netsynth.generate.transformer.record_context_kernel import embed_context, mix_states
-from netsynth.generate.transformer.record_lanes import FLOWS, FlowsToDraw, Lanes
+from netsynth.generate.transformer.record_context import (
+    AROUND,
+    RECENT,
+    RecordContext,
+    count_bucket,
+    mean_payload,
+)
+from netsynth.generate.transformer.record_context_kernel import (
+    _mean_token,
+    embed_context,
+    mix_states,
+)
+from netsynth.generate.transformer.record_drawing import _next_windows
+from netsynth.generate.transformer.record_kernel import _finish
+from netsynth.generate.transformer.record_lanes import FLOWS, DrawnRows, FlowsToDraw, Lanes
 from netsynth.generate.transformer.record_level import KIND, LENGTH, WINDOW, RecordLevel
 from netsynth.numbers import Array
 
@@ -45,6 +66,9 @@ def case() -> Case:
     ones = torch.ones_like(gap, dtype=torch.int64)
     level.gaps.timers.learn(level.gap, ones, torch.arange(400) % 5, gap)
     level.by_delay[:, ::3] = False
+    learn_ranges(level.gap_range, services=level.service_tcp.numel())
+    learn_followers(level.next_kinds, services=level.service_tcp.numel())
+    learn_followers(level.next_windows, services=2 * level.service_tcp.numel())
     arrays = pack_record_level(level)
     tokens = torch.as_tensor(office()[1].tokens[:ROWS].astype(np.int64))
     random = np.random.default_rng(1)
@@ -56,6 +80,24 @@ def case() -> Case:
         embed_context(arrays, lanes, place, flows, time_ns, buckets, STEP_NS, state[place])
     mix_states(arrays, state, ROWS)
     return Case(level, arrays, lanes, flows, time_ns, context, state, tokens)
+
+
+def learn_ranges(ranges: GapRange, *, services: int) -> None:
+    """Have two in three pairs of kinds been seen 20 times, up to 30 us or 30 ms apart."""
+    codes = torch.arange(services * ranges.kinds**2)
+    codes = codes[torch.rand(codes.shape) < 0.67].repeat(20)
+    gap = torch.rand(codes.shape).double() * 3e4 * 10 ** (codes % 4)
+    kinds = ranges.kinds
+    ranges.learn(codes // kinds**2, codes // kinds % kinds, codes % kinds, gap)
+
+
+def learn_followers(followers: Followers, *, services: int) -> None:
+    """Have some of the tokens come behind two in three pairs of kinds."""
+    kinds = followers.kinds + 1
+    codes = torch.arange(services * kinds**2)
+    codes = codes[torch.rand(codes.shape) < 0.67].repeat(25)
+    token = torch.randint(0, followers.size, codes.shape)
+    followers.learn(codes // kinds**2, codes // kinds % kinds, codes % kinds, token)
 
 
 def some_lanes(
@@ -80,6 +122,7 @@ def some_lanes(
     left = random.integers(1, 90, (ROWS, 2))
     flows = FlowsToDraw(
         vector=vector.numpy(), service=tokens[:, level.service_place].numpy().copy(),
+        stack=random.integers(0, 2 * level.service_tcp.numel(), ROWS),
         shape=tokens[:, level.shape_place].numpy().copy(),
         totals=np.concatenate([left, left], axis=1), exact=random.random((ROWS, 2)) < 0.8,
         start_ns=start,
@@ -98,7 +141,7 @@ def some_lanes(
         step_bytes=random.choice([-3, 0, 9, 4000], (ROWS, 2)), row=number.copy(),
         time=now, due=due, due_reply=((due >= 0) & (number % 2 > 0)).astype(np.int64),
         first_reverse=number % 3 // 2, low=np.zeros(ROWS), high=np.zeros(ROWS),
-        windows=random.integers(0, level.sizes[WINDOW], (ROWS, 2)),
+        windows=random.choice([-1, -1, 0, 150, 501, 40_000, 65_535], (ROWS, 2)),
         unheard=random.choice([0, 1, 5, 40], (ROWS, 2)), history=history,
         base=base.numpy(), token=np.zeros((ROWS, 4), dtype=np.int64),
         gap=np.zeros(ROWS), size=np.zeros(ROWS, dtype=np.int64),
@@ -195,8 +238,9 @@ def test_gaps_are_drawn_from_both_rulers_and_inside_their_limits(case: Case) -> 
     for draw in range(count):
         draw_gaps(case.arrays, lanes, asked, asked, ROWS, case.flows, case.state)
         found[draw] = lanes.gap
-    assert (found >= lanes.low).all()
-    assert (found <= lanes.high).all()
+    low, high = narrowed(case)
+    assert (found >= low.numpy()).all()
+    assert (found <= high.numpy()).all()
     random = torch.Generator().manual_seed(0)
     kind = torch.as_tensor(lanes.token[:, KIND])
     service = torch.as_tensor(case.flows.service)
@@ -205,7 +249,6 @@ def test_gaps_are_drawn_from_both_rulers_and_inside_their_limits(case: Case) -> 
     with torch.no_grad():
         state = level.norm(torch.as_tensor(case.state))
         units = level._units(service, kind, level._delay(kind, case.context))
-        low, high = case.context.gap_low, case.context.gap_high
         for draw in range(count):
             expected[draw] = level.gaps.sample(
                 state, low, high, units, service=service, kind=kind, random=random
@@ -213,3 +256,142 @@ def test_gaps_are_drawn_from_both_rulers_and_inside_their_limits(case: Case) -> 
     spread = np.sqrt((found.var(0) + expected.var(0)) / count) + 1e-9
     score = (found.mean(0) - expected.mean(0)) / spread
     assert np.abs(score).max() < 5
+
+
+def narrowed(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shortest and longest gaps of records of the kinds that the lanes have."""
+    before = (case.context.history[:, 0, KIND] - 1).clamp(min=0)
+    kind, service = torch.as_tensor(case.lanes.token[:, KIND]), torch.as_tensor(case.flows.service)
+    low, high = case.context.gap_low, case.context.gap_high
+    return case.level.gap_range.narrow(service, before, kind, low, high)
+
+
+def test_gaps_are_narrowed_as_the_network_does(case: Case) -> None:
+    counts = np.zeros(2)
+    for shift in range(case.level.sizes[KIND]):
+        case.lanes.token[:, KIND] = (np.arange(ROWS) + shift) % case.level.sizes[KIND]
+        low, high = (limit.tolist() for limit in narrowed(case))
+        for row in range(ROWS):
+            found = narrow(case.arrays, case.lanes, row, case.flows.service[row])
+            assert found == (low[row], high[row])
+            counts += found[0] > case.lanes.low[row], found[1] < case.lanes.high[row]
+    assert (counts > ROWS).all(), "both ends were narrowed"
+
+
+def test_what_never_followed_is_ruled_out_as_the_network_does(case: Case) -> None:
+    level, arrays, kinds = case.level, case.arrays, case.level.sizes[KIND]
+    service, stack = torch.as_tensor(case.flows.service), torch.as_tensor(case.flows.stack)
+    last, before = (case.context.history[:, place, KIND] for place in (0, 1))
+    kind = torch.arange(ROWS) % kinds + 1
+    with torch.no_grad():
+        cases = [
+            (level.next_kinds.seen(service, before, last), arrays.kind_keys, arrays.kind_rows),
+            (level.next_windows.seen(stack, last, kind), arrays.window_keys, arrays.window_rows),
+        ]
+    for place, (seen, keys, rows) in enumerate(cases):
+        for row in range(ROWS):
+            share = np.full(seen.shape[1], 0.5, dtype=np.float32)
+            if place == 0:
+                code = follower_code(arrays, int(service[row]), int(before[row]), int(last[row]))
+            else:
+                code = follower_code(arrays, int(stack[row]), int(last[row]), int(kind[row]))
+            rule_out_unseen(keys, rows, code, share)
+            expected = np.where(seen[row].numpy(), 0.5, 0.5 * np.exp(-8))
+            assert np.allclose(share, expected, rtol=1e-5)
+        assert bool(seen.all(1).any()), "of some pairs too little is known"
+        assert not bool(seen.all(1).all())
+
+
+def test_windows_are_ruled_out_as_the_network_does(case: Case) -> None:
+    kind = torch.arange(ROWS) % case.level.sizes[KIND]
+    state = torch.as_tensor(case.state)
+    with torch.no_grad():
+        logits = case.level._window_logits(state, kind, case.context, drawing=True)
+        plain = case.level._logits(WINDOW, state)
+    share = np.zeros(case.level.sizes[WINDOW], dtype=np.float32)
+    ruled_out = 0
+    for row in range(ROWS):
+        before = case.lanes.windows[row, case.arrays.kind_reverse[kind[row]]]
+        window_shares(case.arrays, before, share)
+        assert ((share == 0) == (logits[row] == -1e4).numpy()).all()
+        assert torch.equal(logits[row][share > 0], plain[row][share > 0])
+        ruled_out += before >= 0 and (share == 0).any()
+    assert ruled_out > 0, "changes out of range do occur"
+
+
+def test_windows_that_can_come_by_hand(case: Case) -> None:
+    """Nothing but a set one comes first; sums stay in 0 .. 65535; the same one always may come."""
+    told = np.array([[-1, 0], [-1, -9], [-1, -2], [-1, 5], [0, 0], [777, 0]])
+    arrays = case.arrays._replace(windows=told)
+    share = np.zeros(6, dtype=np.float32)
+    for before, expected in (
+        (-1, [0, 0, 0, 0, 1, 1]),
+        (0, [1, 0, 0, 1, 1, 1]),
+        (2, [1, 0, 1, 1, 1, 1]),
+        (9, [1, 1, 1, 1, 1, 1]),
+        (65_530, [1, 1, 1, 1, 1, 1]),
+        (65_531, [1, 1, 1, 0, 1, 1]),
+    ):
+        window_shares(arrays, before, share)
+        assert share.tolist() == expected
+
+
+def test_losses_rule_out_no_change_of_a_known_window(case: Case) -> None:
+    """Amounts are told in bins: what was learned may leave the range of windows."""
+    kind = torch.arange(ROWS) % case.level.sizes[KIND]
+    with torch.no_grad():
+        logits = case.level._window_logits(torch.as_tensor(case.state), kind, case.context)
+    way = case.level.kind_reverse[kind].long()
+    known = case.context.windows[torch.arange(ROWS), way] >= 0
+    sets = case.level.windows[:, 0] >= 0
+    assert ((logits > -1e4) == (sets | known[:, None])).all()
+
+
+def test_mean_payloads_are_those_of_the_network(case: Case) -> None:
+    context = case.context
+    for size, count in (
+        (context.bytes_left, context.left),
+        (context.step_bytes, context.step_left),
+    ):
+        for way, mean in enumerate(mean_payload(size, count)):
+            expected = case.level.length.bucket(mean).tolist()
+            for row in range(ROWS):
+                amount, packets = int(size[row, way]), int(count[row, way])
+                assert _mean_token(case.arrays, amount, packets) == expected[row]
+
+
+def test_windows_behind_a_record_are_those_of_the_network(case: Case) -> None:
+    """After as many records as there are window tokens, of either direction."""
+    size, level = case.level.sizes[WINDOW], case.level
+    lanes = case.lanes._replace(
+        **{name: getattr(case.lanes, name).copy() for name in case.lanes._fields}
+    )
+    offsets = np.arange(ROWS + 1) * LONGEST
+    drawn = DrawnRows(
+        tokens=np.zeros((ROWS * LONGEST, 3), dtype=np.int32),
+        size_bytes=np.zeros(ROWS * LONGEST, dtype=np.int64),
+        time_ns=np.zeros(ROWS * LONGEST),
+    )
+    flows = case.flows._replace(offsets=offsets)
+    known = torch.as_tensor(lanes.windows.copy())
+    unknown = 0
+    for turn in range(size):
+        lanes.position[:] = turn
+        lanes.token[:, KIND] = (np.arange(ROWS) + turn // 2) % level.sizes[KIND]
+        lanes.token[:, WINDOW] = (np.arange(ROWS) * 5 + turn) % size
+        for row in range(ROWS):
+            _finish(case.arrays, lanes, row, flows, drawn, 0)
+        way = level.kind_reverse[torch.as_tensor(lanes.token[:, KIND])].long()
+        after = _next_windows(known, torch.as_tensor(lanes.token[:, WINDOW]), level.windows)
+        rows = torch.arange(ROWS)
+        known[rows, way] = after[rows, way]
+        assert known.tolist() == lanes.windows.tolist()
+        unknown += int((known == -1).sum())
+    assert unknown > 0, "some were not known for a while"
+
+
+def test_next_windows_by_hand() -> None:
+    told = torch.tensor([[-1, 0], [-1, -9], [-1, 5], [777, 0]])
+    before = torch.tensor([[-1, 20]]).expand(4, 2)
+    after = _next_windows(before, torch.arange(4), told)
+    assert after.tolist() == [[-1, 20], [-1, 11], [-1, 25], [777, 777]]

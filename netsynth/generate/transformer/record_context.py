@@ -112,4 +112,4 @@ def pressure(context: RecordContext, side: int) -> Tensor:
 def mean_payload(size: Tensor, count: Tensor) -> list[Tensor]:
     """Bytes left [M, 2] for each packet left [M, 2] of a direction: float64 [M] each."""
     share = size.clamp(min=0).double() / count.clamp(min=1)
-    return list(share.clamp(max=65535).unbind(1))
+    return list(share.clamp(max=65535).T.contiguous().unbind(0))  # torch asks for whole rows

@@ -78,7 +78,7 @@ def fit_records(
         for i, s in zip(columns, sizes, strict=True)
     ]
     level.set_prior([c.to(device) for c in counts])
-    _learn_followers(level, flows, flow_of, targets)
+    _learn_followers(level, flows, flow_of, targets, history=config.record_history)
     _learn_gaps(level, flows, flow_of, targets, gaps)
     _learn_rulers(level, flows, flow_of, contexts, targets, gaps)
 
@@ -147,16 +147,22 @@ def _tell_lengths(
 
 
 def _learn_followers(
-    level: RecordLevel, flows: list[Tensor], flow_of: list[IntArray], targets: list[Tensor]
+    level: RecordLevel,
+    flows: list[Tensor],
+    flow_of: list[IntArray],
+    targets: list[Tensor],
+    *,
+    history: int,
 ) -> None:
-    """Learn what comes behind kinds of packets."""
+    """Learn what comes behind kinds of packets, of those that are seen in drawing."""
     device, columns = level.kind_reverse.device, []
     for tokens, of, target in zip(flows, flow_of, targets, strict=True):
         kind, own = target[:, KIND] + 1, torch.as_tensor(of)
         behind = [kind]  # newest first
         for back in range(1, DEPTH + 1):
             earlier = torch.zeros_like(kind)
-            earlier[back:] = torch.where(own[back:] == own[:-back], kind[:-back], 0)
+            if back <= history:
+                earlier[back:] = torch.where(own[back:] == own[:-back], kind[:-back], 0)
             behind.append(earlier)
         stack = level.stack(tokens.to(device)).cpu()[own]
         columns.append(torch.stack([stack, target[:, WINDOW], *behind]))

@@ -73,7 +73,8 @@ def hold_handshakes(
 ) -> DrawnSeries:
     """Move packets of TCP flows that were drawn before the SYN-ACK, the SYN apart, behind it.
 
-    Nothing but the SYN can come before, and it is not repeated within RETRANSMITTED_NS.
+    Nothing but the SYN can come before, and it is not repeated within RETRANSMITTED_NS. Data that
+    was drawn with it goes to the initiator's next packets, where there are some.
 
     Args:
         series: As drawn.
@@ -102,9 +103,11 @@ def hold_handshakes(
     step, values = series.step.copy(), series.values.copy()
     step[early] = due[flow[early]]
     step[opens] = series.step[opens]
-    rest = values[opens] - np.array([1, 0, 0, 0])  # a SYN has no data
+    _hand_data_on(values, series.offsets[1:][flow[opens]], opens)
+    rest = values[opens] - np.array([1, 0, 0, 0])
+    rest[rest[:, 0] == 0, 2] = 0  # no other packet could have it
     more = (rest[:, :2].sum(axis=1) > 0) & (rest >= 0).all(axis=1)
-    values[opens[more]] = np.array([1, 0, 0, 0])
+    values[opens[more]] -= rest[more]
     moved = opens[more]
     merged = _merged(
         np.concatenate([flow, flow[moved]]),
@@ -116,6 +119,21 @@ def hold_handshakes(
         late = held if way else held & (reply >= 0)
         merged = _bring(merged, np.flatnonzero(late), way, when)
     return merged
+
+
+def _hand_data_on(values: IntArray, ends: IntArray, opens: IntArray) -> None:
+    """Have lone SYNs, in the rows `opens` [M], pass their data on in `values` [S, 4].
+
+    The first row behind it with a packet of the initiator takes it, if the flow, which ends at
+    `ends` [M], has one.
+    """
+    lone = (values[opens, 0] == 1) & (values[opens, 2] > 0)
+    opens, ends = opens[lone], ends[lone]
+    sends = np.append(np.flatnonzero(values[:, 0] > 0), values.shape[0])
+    behind = sends[np.searchsorted(sends, opens, side="right")]
+    opens, behind = opens[behind < ends], behind[behind < ends]
+    values[behind, 2] += values[opens, 2]
+    values[opens, 2] = 0
 
 
 def _bring(series: DrawnSeries, rows: IntArray, way: int, when: IntArray) -> DrawnSeries:
