@@ -132,6 +132,7 @@ def draw_part(
         way = a.kind_reverse[lanes.token[place, KIND]]
         left = lanes.bytes_left[place, way] if flows.exact[flow, way] else ANY_BYTES
         length_shares(a, flows.service[flow], left, share)
+        rule_out_lengths(a, lanes, place, flows.service[flow], left, share)
     if part == WINDOW:
         way = a.kind_reverse[lanes.token[place, KIND]]
         window_shares(a, lanes.windows[place, way], share)
@@ -224,6 +225,31 @@ def window_shares(a: RecordArrays, before: int, share: Array) -> None:
             added = a.windows[token, ADD]
             possible = added == 0 or 0 <= before + added <= MOST_WINDOW
         share[token] = np.float32(1 if possible else 0)
+
+
+@borrowing
+def rule_out_lengths(
+    a: RecordArrays, lanes: Lanes, place: int, service: int, left: int, share: Array
+) -> None:
+    """Leave UNSEEN_SHARE of lengths unlike those seen; see `RecordLevel._is_unseen_length`."""
+    kinds = a.kind_reverse.size + 2
+    low, high = 1.0, float(ANY_BYTES)
+    for before in (kinds - 1, kind_back(lanes, place, 0)):
+        code = (service * kinds + before) * kinds + lanes.token[place, KIND]
+        row = np.searchsorted(a.length_keys, code)
+        if row < a.length_keys.size and a.length_keys[row] == code:
+            shortest, longest = float(a.length_rows[row, 0]), float(a.length_rows[row, 1])
+            if shortest < high and longest > low:
+                low, high = max(low, shortest), min(high, longest)
+    start, lengths = a.numbers.row_start[LENGTH_TABLE], a.numbers.size[LENGTH_TABLE]
+    for token in range(share.size):
+        least, most = low, high
+        if token < lengths:
+            least, most = a.numbers.low[start + token], a.numbers.high[start + token]
+        else:
+            least = most = float(left - a.remainders[token - lengths])
+        if most < low or least > high:
+            share[token] *= LITTLE
 
 
 @borrowing

@@ -62,6 +62,8 @@ class RecordArrays(NamedTuple):
     window_rows: Array  # uint8 [K, windows]
     range_keys: Array  # int64 [K], see `gap_range.GapRange`
     range_rows: Array  # float64 [K, 2]
+    length_keys: Array  # int64 [K], of lengths; see `RecordLevel.learn_lengths`
+    length_rows: Array  # float64 [K, 2]
     hidden_width: int
 
 
@@ -126,6 +128,8 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
         window_rows=_bytes(level.next_windows.rows),
         range_keys=level.gap_range.keys.cpu().numpy(),
         range_rows=level.gap_range.rows.cpu().numpy(),
+        length_keys=level.length_range.keys.cpu().numpy(),
+        length_rows=level.length_range.rows.cpu().numpy(),
         hidden_width=hidden_layer.out_features,
     )
 

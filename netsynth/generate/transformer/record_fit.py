@@ -143,7 +143,20 @@ def _tell_lengths(
     level.learn_remainders(kind, service, size, left, exact)
     told = level.length_told(kind, service, size, left, exact).cpu()
     parts = torch.split(told, [t.shape[0] for t in targets])
+    last = torch.cat(
+        [_kind_before(t[:, KIND], of, 1) for t, of in zip(targets, flow_of, strict=True)]
+    ).to(device)
+    rows = level.kind_payload[kind]
+    level.learn_lengths(service[rows], last[rows], kind[rows], size[rows])
     return [torch.cat([t, p[:, None]], dim=1) for t, p in zip(targets, parts, strict=True)]
+
+
+def _kind_before(kind: Tensor, flow_of: IntArray, back: int) -> Tensor:
+    """Kind plus 1 of the record `back` before each [M] in its flow, 0 where there is none."""
+    own = torch.as_tensor(flow_of)
+    earlier = torch.zeros_like(kind)
+    earlier[back:] = torch.where(own[back:] == own[:-back], kind[:-back] + 1, 0)
+    return earlier
 
 
 def _learn_followers(
@@ -157,14 +170,12 @@ def _learn_followers(
     """Learn what comes behind kinds of packets, of those that are seen in drawing."""
     device, columns = level.kind_reverse.device, []
     for tokens, of, target in zip(flows, flow_of, targets, strict=True):
-        kind, own = target[:, KIND] + 1, torch.as_tensor(of)
-        behind = [kind]  # newest first
+        behind = [target[:, KIND] + 1]  # newest first
         for back in range(1, DEPTH + 1):
-            earlier = torch.zeros_like(kind)
-            if back <= history:
-                earlier[back:] = torch.where(own[back:] == own[:-back], kind[:-back], 0)
-            behind.append(earlier)
-        stack = level.stack(tokens.to(device)).cpu()[own]
+            known = back <= history
+            earlier = _kind_before(target[:, KIND], of, back)
+            behind.append(earlier if known else torch.zeros_like(earlier))
+        stack = level.stack(tokens.to(device)).cpu()[torch.as_tensor(of)]
         columns.append(torch.stack([stack, target[:, WINDOW], *behind]))
     stack, window, *behind = torch.cat(columns, dim=1).to(device)
     kinds = torch.stack(behind[::-1], dim=1)  # oldest first, the record's own the last

@@ -61,6 +61,7 @@ class RecordLevel(nn.Module):
         self.gaps = GapDecoder(codecs, kinds=kind.size, width=wide, hidden=config.hidden)
         self.gap, self.per_delay = self.gaps.table(0), self.gaps.table(1)
         self.gap_range = GapRange(kinds=kind.size)
+        self.length_range = GapRange(kinds=kind.size + 2)  # and none, and any
         self.next_kinds = Followers(kinds=kind.size, size=kind.size + 1)  # the last: it ends
         self.next_windows = Followers(kinds=kind.size, size=window.size)
         self.length, self.window = NumberTable(length.number), NumberTable(window.number)
@@ -286,6 +287,31 @@ class RecordLevel(nn.Module):
         leaves &= (size >= 1) & (size <= self.most_payload[service][:, None])
         return logits.masked_fill(torch.cat([too_long, ~leaves], dim=1), -1e4)
 
+    def _is_unseen_length(
+        self, service: Tensor, last: Tensor, kind: Tensor, bytes_left: Tensor
+    ) -> Tensor:
+        """Tell which lengths are far from all between those kinds, the first plus 1 (0: none):
+        bool [M, lengths + REMAINDERS]."""
+        low = torch.ones_like(bytes_left, dtype=torch.float64)
+        high = torch.full_like(low, ANY_BYTES)
+        for before in (torch.full_like(last, self.sizes[KIND] + 1), last):
+            low, high = self.length_range.narrow(service, before, kind, low, high)
+        low, high = low[:, None], high[:, None]
+        size = (bytes_left[:, None] - self.remainders).double()
+        rows = self.length.rows
+        lengths = (rows[:, -1] < low) | (rows[:, 0] > high)
+        return torch.cat([lengths, (size < low) | (size > high)], dim=1)
+
+    def learn_lengths(self, service: Tensor, last: Tensor, kind: Tensor, size: Tensor) -> None:
+        """Learn how short and long records with data [M] are; kinds as in `_is_unseen_length`."""
+        any_kind = torch.full_like(last, self.sizes[KIND] + 1)
+        columns = (
+            torch.cat([service, service]),
+            torch.cat([last, any_kind]),
+            torch.cat([kind, kind]),
+        )
+        self.length_range.learn(*columns, size.double().repeat(2))
+
     def _window_logits(
         self, state: Tensor, kind: Tensor, context: RecordContext, *, drawing: bool = False
     ) -> Tensor:
@@ -365,7 +391,9 @@ class RecordLevel(nn.Module):
         kind = draw(logits - UNSEEN * unseen, random)
         state = state + self.embed[KIND](kind)
         left = self._most_bytes(kind, context)
-        told = draw(self._length_logits(state, service, left), random)
+        logits = self._length_logits(state, service, left)
+        unseen = self._is_unseen_length(service, behind[:, -1], kind, left)
+        told = draw(logits - UNSEEN * unseen, random)
         length = told.clamp(max=self.length.size - 1)
         size = self.length.draw(length, random).round().long().clamp(min=1)
         size = torch.where(left > 0, torch.minimum(size, left), size)
