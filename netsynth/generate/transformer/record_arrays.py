@@ -38,7 +38,7 @@ class RecordArrays(NamedTuple):
     history: Array  # int64 [R, 5], where the table of each place and column of the history is
     blocks: Array  # int64 [2, 4], weight and bias of either map of each block
     progress: Array  # float32 [sum of sizes * W], row after row
-    progress_start: Array  # int64 [38]
+    progress_start: Array  # int64 [40]
     around: Array  # float32 [AROUND * W]
     flow: Array  # float32 [H * W]
     flow_bias: Array  # float32 [W], biases of the history and the series around included

@@ -40,6 +40,8 @@ class RecordContext:
         recent: float64 [M, 3], mean gap of the last RECENT records, -1 where there are fewer: a
             sender that is held to a rate pauses when it has sent a lot.
         windows: int64 [M, 2], last TCP window in each direction, NOT_SET where none is known.
+        lengths: int64 [M, 2], length token plus 1 of the last record with data in each direction,
+            0 where there was none.
         unheard: int64 [M, 2], segments of each direction not acknowledged yet, see `unheard.py`.
         around: float32 [M, AROUND].
         history: int64 [M, R, 5], tokens of the last R records plus 1, newest first, 0: none; the
@@ -62,6 +64,7 @@ class RecordContext:
     gap_high: Tensor
     recent: Tensor
     windows: Tensor
+    lengths: Tensor
     unheard: Tensor
     around: Tensor
     history: Tensor

@@ -113,6 +113,8 @@ def embed_context(
         lanes.owed[place],
         _window_token(a, lanes, place, 0),
         _window_token(a, lanes, place, 1),
+        lanes.lengths[place, 0],
+        lanes.lengths[place, 1],
         count_bucket[min(lanes.unheard[place, 0], last)],
         count_bucket[min(lanes.unheard[place, 1], last)],
         _balance(step_left),

@@ -110,6 +110,7 @@ def record_context(
         gap_high=torch.as_tensor(np.maximum(high, low + 1)),
         recent=torch.as_tensor(_recent(trace.record_ns, position)),
         windows=torch.as_tensor(_windows(trace, reverse, first)),
+        lengths=torch.as_tensor(_last_lengths(trace, reverse, first)),
         unheard=torch.as_tensor(unheard_before(first, reverse, brings, ack_class)),
         around=torch.as_tensor(series_around(trace)[row]),
         history=torch.as_tensor(_history(told, position, count=history)),
@@ -138,6 +139,20 @@ def _windows(trace: EncodedTrace, reverse: IntArray, first: IntArray) -> IntArra
         last = np.concatenate([[-1], np.maximum.accumulate(np.where(reverse == way, rows, -1))])
         last = last[:-1]
         told[:, way] = np.where(last >= first, value[np.maximum(last, 0)], NOT_SET)
+    return told
+
+
+def _last_lengths(trace: EncodedTrace, reverse: IntArray, first: IntArray) -> IntArray:
+    """Length token plus 1 of the last record with data in each direction before each record of its
+    flow, 0 where there was none: int64 [N, 2]."""
+    tokens = trace.records[:, 1].astype(np.int64) + 1
+    payload = trace.record_fields[0].groups["payload"][trace.records[:, 0]] > 0
+    told = np.zeros((tokens.size, 2), dtype=np.int64)
+    rows = np.arange(tokens.size)
+    for way in (0, 1):
+        own = np.where(payload & (reverse == way), rows, -1)
+        last = np.concatenate([[-1], np.maximum.accumulate(own)[:-1]])
+        told[:, way] = np.where(last >= first, tokens[np.maximum(last, 0)], 0)
     return told
 
 

@@ -15,6 +15,7 @@ from netsynth.generate.transformer.pace import run_ns
 from netsynth.generate.transformer.record_context import RECENT, RecordContext
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import (
+    LENGTH,
     RETRIED,
     RETRIES,
     WINDOW,
@@ -51,6 +52,7 @@ class _Lanes:
     step_bytes: Tensor
     row: Tensor  # row of the series
     windows: Tensor  # last TCP window in each direction
+    lengths: Tensor  # last length in each direction, see RecordContext
     unheard: Tensor  # segments not acknowledged yet
     history: Tensor
     strange: Tensor  # whether a kind came that never comes there, bool [M]
@@ -139,6 +141,7 @@ def _begin(
         step_bytes=values[first_row[rows], 2:].clone(),
         row=first_row[rows].clone(),
         windows=torch.full_like(totals.packets_and_bytes[rows, :2], NOT_SET),
+        lengths=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
         unheard=torch.zeros_like(totals.packets_and_bytes[rows, :2]),
         history=torch.zeros(rows.numel(), history, 5, dtype=torch.int64, device=rows.device),
         strange=torch.zeros_like(rows, dtype=torch.bool),
@@ -209,6 +212,7 @@ def _draw_lanes(
             gap_high=high,
             recent=recent,
             windows=lanes.windows[here],
+            lengths=lanes.lengths[here],
             unheard=lanes.unheard[here],
             around=around[row],
             history=lanes.history[here],
@@ -236,6 +240,9 @@ def _draw_lanes(
         lanes.time[here] = time + gap
         told = _next_windows(lanes.windows[here], tokens[:, WINDOW], level.windows)
         lanes.windows[here] = torch.where(spent > 0, told, lanes.windows[here])
+        data = spent * level.kind_payload[tokens[:, 0], None]
+        length = tokens[:, LENGTH, None] + 1
+        lanes.lengths[here] = torch.where(data > 0, length, lanes.lengths[here])
         brings, ack_class = level.kind_brings[tokens[:, 0]], level.kind_ack_class[tokens[:, 0]]
         lanes.unheard[here] = hear_all(lanes.unheard[here], reverse, brings, ack_class)
         lanes.history[here, 1:] = lanes.history[here, :-1].clone()

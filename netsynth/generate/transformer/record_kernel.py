@@ -97,6 +97,7 @@ def _make_lanes(a: RecordArrays) -> Lanes:
         low=np.zeros(FLOWS),
         high=np.zeros(FLOWS),
         windows=np.zeros((FLOWS, 2), dtype=np.int64),
+        lengths=np.zeros((FLOWS, 2), dtype=np.int64),
         unheard=np.zeros((FLOWS, 2), dtype=np.int64),
         history=np.zeros((FLOWS, *a.history.shape), dtype=np.int64),
         base=np.zeros((FLOWS, width), dtype=np.float32),
@@ -183,6 +184,7 @@ def _begin(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, flow: 
     lanes.due_reply[place] = 0
     lanes.first_reverse[place] = 0
     lanes.windows[place] = NOT_SET
+    lanes.lengths[place] = 0
     lanes.unheard[place] = 0
     lanes.history[place] = 0
     lanes.strays[place] = 0
@@ -220,6 +222,8 @@ def _finish(
         lanes.windows[place, way] = a.windows[token[WINDOW], SET]
     elif lanes.windows[place, way] != NOT_SET:
         lanes.windows[place, way] += a.windows[token[WINDOW], ADD]
+    if a.kind_payload[token[KIND]] > 0:
+        lanes.lengths[place, way] = token[LENGTH] + 1
     hear(lanes.unheard[place], way, a.kind_brings[token[KIND]], a.kind_ack_class[token[KIND]])
     answers = 1 if way != lanes.first_reverse[place] else 0
     ruled = per_delay_token(a, lanes.gap[place], flows.delays[flow, 1 - answers])
@@ -274,6 +278,7 @@ def _copy_lane(source: Lanes, target: Lanes, place: int) -> None:
         target.step_left[place, way] = source.step_left[place, way]
         target.step_bytes[place, way] = source.step_bytes[place, way]
         target.windows[place, way] = source.windows[place, way]
+        target.lengths[place, way] = source.lengths[place, way]
         target.unheard[place, way] = source.unheard[place, way]
     for back in range(source.history.shape[1]):
         for column in range(TRACES):

@@ -65,6 +65,7 @@ class Lanes(NamedTuple):
     low: Array  # float64 [B], smallest gap
     high: Array  # float64 [B], largest gap
     windows: Array  # int64 [B, 2], last TCP window in each direction, NOT_SET before
+    lengths: Array  # int64 [B, 2], last length token plus 1 in each direction
     unheard: Array  # int64 [B, 2], segments not acknowledged yet in each direction
     history: Array  # int64 [B, R, 5], tokens + 1, newest first, 0: none
     base: Array  # float32 [B, W], what the flow itself adds to the state

@@ -69,6 +69,7 @@ def progress_tokens(
                 (1 + window.bucket(w)).masked_fill(w == NOT_SET, 0)
                 for w in context.windows.unbind(1)
             ),
+            *context.lengths.unbind(1),
             *(count_bucket(c) for c in context.unheard.unbind(1)),
             balance(context.step_left),
             balance(context.left),
@@ -102,6 +103,7 @@ def progress_values(
         *[values_or_none(per_delay)] * 2,
         *flags,
         *[windows] * 2,
+        *[values_or_none(length)] * 2,
         *[count] * 2,
         *[share] * 2,
         *[pressed] * 2,
