@@ -180,3 +180,29 @@ def test_the_loop_finds_the_flows_that_the_network_finds(level: RecordLevel) -> 
     found = [_strays(arrays, lanes, row, flows, row) for row in range(FLOWS)]
     assert found == expected.tolist()
     assert 10 < sum(found) < FLOWS - 3
+
+
+def test_ends_with_strange_kinds_are_drawn_until_one_has_none(level: RecordLevel) -> None:
+    """Behind any packet came only those without data. Each try begins anew: where about half of
+    the flows of more than END packets have one among their last ones, half to the sixth keep it."""
+    kinds, data = level.sizes[KIND], with_data(level)
+    code = torch.arange(level.service_tcp.numel() * (kinds + 1)).repeat(kinds + 1 + ENOUGH)
+    turn = torch.arange(code.numel()) // (level.service_tcp.numel() * (kinds + 1))
+    token = turn.clamp(max=kinds)
+    token = torch.where(torch.cat([data, data.new_zeros(1)])[token], kinds, token)
+    none = torch.zeros_like(code)
+    behind_it = torch.stack([none, none, code % (kinds + 1)], dim=1)
+    level.next_kinds.learn(code // (kinds + 1), behind_it, token)
+    head = level.heads[KIND]
+    assert isinstance(head, torch.nn.Linear)
+    with torch.no_grad():
+        head.bias += 4.5 * data
+    shares = []
+    for retries in (0, RETRIES):
+        drawn = draw_compiled(level, retries=retries)
+        flow = np.repeat(np.arange(drawn.offsets.size - 1), np.diff(drawn.offsets))
+        is_end = drawn.offsets[flow + 1] - np.arange(flow.size) <= END
+        strange = np.bincount(flow, is_end & data.numpy()[drawn.tokens[:, 0]]) > 0
+        shares.append(strange[np.diff(drawn.offsets) > END].mean())
+    assert 0.3 < shares[0] < 0.75
+    assert shares[1] < 0.15
