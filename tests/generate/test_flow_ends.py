@@ -63,15 +63,21 @@ def forbidden_ends(level: RecordLevel, drawn: DrawnRecords) -> Array:
 
 @pytest.mark.parametrize("way", sorted(DRAWS))
 def test_flows_rarely_end_as_none_did(way: str, level: RecordLevel) -> None:
-    """Of some ten kinds that may come last about half carry data: of six draws one does not, in
-    all but one in fifty flows. The network draws 60 packets again twice: one in eight."""
+    """All kinds are as likely: of four that an initiator may send two carry data, of six of the
+    other side four. Of six draws all but one in eleven to sixty-four end without; the network
+    draws 60 packets again twice, which leaves one in three to eight."""
     draw: Draw = DRAWS[way]
+    head = level.heads[KIND]
+    assert isinstance(head, torch.nn.Linear)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.zero_()
     before = draw(level)
     end_without_data(level)
     after = draw(level)
     count = np.diff(before.offsets)
     assert (np.diff(after.offsets) == count).all()
-    for rows, most in ((count <= END, 0.15), (count > END, 0.3)):
+    for rows, most in ((count <= END, 0.15), (count > END, 0.35)):
         tcp = level.service_tcp[office_flows()[0].tokens[:, level.service_place]].numpy() & rows
         assert tcp.sum() > 20
         assert forbidden_ends(level, before)[tcp].mean() > 0.35
