@@ -1,59 +1,75 @@
 """What came behind kinds of packets, by hand; and that drawn records keep to it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from generate_traces import fill_weights, layout, office
+from office_flows import DRAWS, SMALL, Draw, behind, office_flows
 from torch import Tensor
 
-from netsynth.generate.transformer import TransformerConfig
-from netsynth.generate.transformer.cpu_sampling import CpuRecords
-from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnSeries, DrawnTotals
 from netsynth.generate.transformer.followers import ENOUGH, UNSEEN, UNSEEN_SHARE, Followers
 from netsynth.generate.transformer.record_data import record_targets
-from netsynth.generate.transformer.record_drawing import draw_records
 from netsynth.generate.transformer.record_fit import _learn_followers
 from netsynth.generate.transformer.record_level import KIND, WINDOW, RecordLevel
-from netsynth.numbers import Array
 from netsynth.tables import NO_WINDOW_SCALE, EncodedTrace
 from netsynth.tcp_windows import running_windows
 
-SMALL = TransformerConfig(width=16, hidden=20, record_width=24, record_history=3)
+Kinds = tuple[int, int, int, int]  # a service and three kinds plus 1, oldest first
 
 
-def followers(*seen: tuple[int, int, int, list[int]]) -> Followers:
-    """Tokens of 4 behind a service and two kinds of 3."""
-    rows = [(s, a, b, token) for s, a, b, tokens in seen for token in tokens]
+def followers(*seen: tuple[Kinds, list[int]]) -> Followers:
+    """Tokens of 4 behind a service and three kinds of 3."""
+    rows = torch.tensor([(*kinds, token) for kinds, tokens in seen for token in tokens]).flip(0)
     made = Followers(kinds=3, size=4)
-    made.learn(*torch.tensor(rows[::-1]).T)
+    made.learn(rows[:, 0], rows[:, 1:4], rows[:, 4])
     return made
 
 
-def seen(made: Followers, *codes: tuple[int, int, int]) -> list[list[int]]:
-    found: list[list[int]] = made.seen(*torch.tensor(codes).T).int().tolist()
+def seen(made: Followers, *codes: Kinds) -> list[list[int]]:
+    asked = torch.tensor(codes)
+    found: list[list[int]] = made.seen(asked[:, 0], asked[:, 1:]).int().tolist()
     return found
 
 
-def test_what_came_behind_the_same_two_is_known() -> None:
-    made = followers((2, 1, 3, [0, 2] * 10), (2, 3, 1, [3] * 20), (0, 0, 0, [1] * 30))
-    assert seen(made, (2, 1, 3), (2, 3, 1), (0, 0, 0)) == [[1, 0, 1, 0], [0, 0, 0, 1], [0, 1, 0, 0]]
+def test_what_came_behind_the_same_three_is_known() -> None:
+    """Also of others with the same last two; orders and services differ."""
+    made = followers(
+        ((2, 2, 1, 3), [0, 2] * 10), ((2, 3, 1, 3), [1] * 20), ((2, 2, 3, 1), [3] * 20),
+        ((0, 0, 0, 0), [1] * 30), ((1, 2, 1, 3), [2] * 20),
+    )  # fmt: skip
+    asked = [(2, 2, 1, 3), (2, 3, 1, 3), (2, 2, 3, 1), (0, 0, 0, 0), (1, 2, 1, 3)]
+    expected = [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0]]
+    assert seen(made, *asked) == expected
     assert made.keys.tolist() == sorted(made.keys.tolist())
 
 
+def test_behind_fewer_of_the_same_kinds_all_that_came_there_counts() -> None:
+    """Tokens 0 and 2 came twenty times behind 3-1-2, 3 ten times behind 1-1-2, 1 twenty times
+    behind 1-3-2."""
+    made = followers(
+        ((2, 3, 1, 2), [0, 2] * 10), ((2, 1, 1, 2), [3] * 10), ((2, 1, 3, 2), [1] * 20)
+    )
+    three, two, one = (2, 3, 1, 2), [(2, 1, 1, 2), (2, 0, 1, 2)], [(2, 0, 0, 2), (2, 3, 2, 2)]
+    assert seen(made, three) == [[1, 0, 1, 0]]
+    assert seen(made, *two) == [[1, 0, 1, 1]] * 2, "ten are too few: all behind 1-2"
+    assert seen(made, *one) == [[1, 1, 1, 1]] * 2, "all behind 2"
+    made = followers(((2, 3, 1, 2), [0] * 10), ((2, 1, 3, 2), [1] * 10))
+    assert seen(made, three, *two, *one) == [[1, 1, 0, 0]] * 5, "known of the last one alone"
+
+
 def test_where_too_little_came_anything_may() -> None:
-    """Of 19 tokens nothing is known; nor of services and pairs that never were, nor at all."""
-    made = followers((2, 1, 3, [0] * (ENOUGH - 1)), (1, 1, 1, [0] * ENOUGH))
-    unknown = [(2, 1, 3), (0, 0, 0), (9, 3, 3), (1, 1, 2), (1, 2, 1)]
-    assert seen(made, *unknown, (1, 1, 1)) == [[1, 1, 1, 1]] * 5 + [[1, 0, 0, 0]]
-    assert seen(Followers(kinds=3, size=4), (0, 0, 0)) == [[1, 1, 1, 1]]
+    """Of 19 tokens nothing is known; nor of services and kinds that never were, nor at all."""
+    made = followers(((2, 2, 1, 3), [0] * (ENOUGH - 1)), ((1, 1, 1, 1), [0] * ENOUGH))
+    unknown = [(2, 2, 1, 3), (0, 0, 0, 0), (9, 3, 3, 3), (1, 1, 1, 2), (2, 1, 1, 1)]
+    assert seen(made, *unknown, (1, 1, 1, 1)) == [[1, 1, 1, 1]] * 5 + [[1, 0, 0, 0]]
+    assert seen(Followers(kinds=3, size=4), (0, 0, 0, 0)) == [[1, 1, 1, 1]]
 
 
 def test_saved_followers_are_the_same() -> None:
     """Also where a file holds them as bytes."""
-    made = followers((2, 1, 3, [0, 2] * 10), (0, 0, 0, [1] * 30))
+    made = followers(((2, 2, 1, 3), [0, 2] * 10), ((0, 0, 0, 0), [1] * 30))
     again = Followers(kinds=3, size=4)
     again.load_state_dict({name: value.to(torch.uint8) if name == "rows" else value
                            for name, value in made.state_dict().items()})  # fmt: skip
@@ -66,56 +82,9 @@ def test_shares_and_logits_take_the_same_from_what_never_came() -> None:
     assert pytest.approx(np.exp(-UNSEEN)) == UNSEEN_SHARE
 
 
-@pytest.fixture(scope="module")
-def flows() -> tuple[DrawnFlows, DrawnTotals, DrawnSeries]:
-    """Flows of the office of 60 packets at most, without times of answers and replies; every other
-    one does not scale windows."""
-    trace = office()[1]
-    some = np.flatnonzero(np.diff(trace.record_offsets) <= 60)
-    tokens = torch.as_tensor(trace.tokens[some].astype(np.int64))
-    opening = [f.name for f in trace.token_fields].index("opening_forward")
-    tokens[:, opening] = torch.arange(some.size) % 2
-    duration = torch.as_tensor(trace.duration_ns[some].astype(np.float64))
-    none = torch.full_like(duration, -1.0)
-    rows = np.concatenate([np.arange(*trace.series_offsets[i : i + 2]) for i in some])
-    counts = np.diff(trace.series_offsets)[some]
-    return (
-        DrawnFlows(
-            window=torch.zeros(some.size, dtype=torch.int64),
-            start_ns=torch.as_tensor(trace.start_ns[some].astype(np.float64)),
-            tokens=tokens,
-        ),
-        DrawnTotals(
-            packets_and_bytes=torch.as_tensor(trace.totals[some]), answer_ns=none, reply_ns=none,
-            duration_ns=duration, longest_ns=duration,
-        ),
-        DrawnSeries(
-            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            step=trace.series_step[rows].astype(np.int64),
-            values=trace.series_values[rows],
-        ),
-    )  # fmt: skip
-
-
-Draw = Callable[[RecordLevel], DrawnRecords]
-
-
-@pytest.fixture(params=["torch", "compiled"])
-def draw(
-    request: pytest.FixtureRequest, flows: tuple[DrawnFlows, DrawnTotals, DrawnSeries]
-) -> Draw:
-    """Draw the records of the flows."""
-    trace = office()[1]
-    size = {"window_ns": trace.window_ns, "step_count": trace.step_count}
-
-    def on_torch(level: RecordLevel) -> DrawnRecords:
-        random = torch.Generator().manual_seed(2)
-        return draw_records(level, *flows, **size, config=SMALL, random=random)
-
-    def compiled(level: RecordLevel) -> DrawnRecords:
-        return CpuRecords(level).draw_records(*flows, first_flow=0, **size, seed=2)
-
-    return on_torch if request.param == "torch" else compiled
+@pytest.fixture(params=sorted(DRAWS))
+def draw(request: pytest.FixtureRequest) -> Draw:
+    return DRAWS[str(request.param)]
 
 
 def fresh() -> RecordLevel:
@@ -132,49 +101,24 @@ def fresh() -> RecordLevel:
     return level
 
 
-@dataclass
-class Behind:
-    """Columns of drawn records, int64 [N]."""
-
-    flow: Array
-    kind: Array  # plus 1, as all kinds
-    last: Array  # 0 where there is none
-    before: Array
-    reverse: Array
-    window: Array
-
-
-def behind(level: RecordLevel, drawn: DrawnRecords) -> Behind:
-    flow = np.repeat(np.arange(drawn.offsets.size - 1), np.diff(drawn.offsets))
-    kind = drawn.tokens[:, 0].astype(np.int64)
-    earlier = []
-    for back in (1, 2):
-        column = np.zeros_like(kind)
-        column[back:] = np.where(flow[back:] == flow[:-back], kind[:-back] + 1, 0)
-        earlier.append(column)
-    reverse = level.kind_reverse.numpy()[kind].astype(np.int64)
-    return Behind(flow, kind + 1, *earlier, reverse, drawn.tokens[:, 2].astype(np.int64))
-
-
-def pairs(services: int, kinds: int) -> tuple[Tensor, Tensor, Tensor]:
-    """All services and pairs of kinds, ENOUGH times each."""
+def all_behind(services: int, kinds: int) -> tuple[Tensor, Tensor, Tensor]:
+    """All services, kinds before, and kinds before that, ENOUGH times each."""
     code = torch.arange(services * (kinds + 1) ** 2).repeat(ENOUGH)
     return code // (kinds + 1) ** 2, code // (kinds + 1) % (kinds + 1), code % (kinds + 1)
 
 
-def test_windows_follow_what_was_seen(
-    draw: Draw, flows: tuple[DrawnFlows, DrawnTotals, DrawnSeries]
-) -> None:
+def test_windows_follow_what_was_seen(draw: Draw) -> None:
     """Behind half of all pairs of kinds a window stayed, behind the others it was set to one of
     four, by the stack. A direction's first cannot stay: it is set. The others keep to that but for
     one in a hundred (e to the -8th of some twenty tokens)."""
     level = fresh()
-    stack, last, kind = pairs(2 * level.service_tcp.numel(), level.sizes[KIND])
+    stack, last, kind = all_behind(2 * level.service_tcp.numel(), level.sizes[KIND])
+    kinds = torch.stack([torch.zeros_like(last), last, kind], dim=1)
     largest = level.sizes[WINDOW] - 1
     stays = (last + 2 * kind) // 2 % 2 == 0
-    level.next_windows.learn(stack, last, kind, torch.where(stays, 0, largest - stack % 4))
+    level.next_windows.learn(stack, kinds, torch.where(stays, 0, largest - stack % 4))
     drawn = behind(level, draw(level))
-    tokens = flows[0].tokens
+    tokens = office_flows()[0].tokens
     tcp = level.service_tcp[tokens[:, level.service_place]].numpy()[drawn.flow]
     assert (drawn.window[~tcp] == 0).all()
     expected = largest - level.stack(tokens).numpy()[drawn.flow] % 4
@@ -204,27 +148,32 @@ def test_drawn_windows_stay_in_the_header(draw: Draw) -> None:
     assert (found <= 65_535).all()
 
 
-def test_kinds_follow_what_was_seen(
-    draw: Draw, flows: tuple[DrawnFlows, DrawnTotals, DrawnSeries]
-) -> None:
+def test_kinds_follow_what_was_seen(draw: Draw) -> None:
     """Behind each pair of kinds came only the odd or the even ones, by service and by the order of
-    the pair. Where the other ones come, nothing else could (a kind that bytes, flags or direction
-    speak against is less likely still)."""
+    the pair; behind none, one and the other, the others. Where the other ones come, nothing else
+    could (a kind that bytes, flags or direction speak against is less likely still)."""
     level = fresh()
-    service, before, last = pairs(level.service_tcp.numel(), level.sizes[KIND])
+    service, before, last = all_behind(level.service_tcp.numel(), level.sizes[KIND])
     shares = []
     for learns in (False, True):
         if learns:
             odd = (service + before // 2 + last) % 2
             turn = torch.arange(odd.numel()) // (odd.numel() // ENOUGH)  # 0 .. ENOUGH - 1
-            token = (2 * turn + odd) % (level.sizes[KIND] // 2 * 2)
-            level.next_kinds.learn(service, before, last, token)
+            parts = [
+                (service, torch.stack([torch.full_like(last, first), before, last], dim=1),
+                 (2 * turn + (odd + (first == 0)) % 2) % (level.sizes[KIND] // 2 * 2))
+                for first in range(level.sizes[KIND] + 1)
+            ]  # fmt: skip
+            level.next_kinds.learn(*map(torch.cat, zip(*parts, strict=True)))
         drawn = behind(level, draw(level))
-        own = flows[0].tokens[:, level.service_place].numpy()[drawn.flow]
-        odd_here = (own + drawn.before // 2 + drawn.last) % 2
-        shares.append(((drawn.kind - 1) % 2 == odd_here).mean())
-    assert shares[0] < 0.6
-    assert shares[1] > 0.8
+        own = office_flows()[0].tokens[:, level.service_place].numpy()[drawn.flow]
+        odd_here = (own + drawn.before // 2 + drawn.last + (drawn.first == 0)) % 2
+        as_seen = (drawn.kind - 1) % 2 == odd_here
+        three = drawn.first > 0
+        shares.append([as_seen.mean(), as_seen[three].mean(), as_seen[~three].mean()])
+    assert max(shares[0]) < 0.6
+    assert shares[1][0] > 0.8
+    assert min(shares[1]) > 0.7
 
 
 def test_gaps_keep_to_what_was_seen(draw: Draw) -> None:
@@ -259,25 +208,39 @@ def learn(trace: EncodedTrace, history: int) -> RecordLevel:
     return level
 
 
-@pytest.mark.parametrize("history", [1, 3])
+@pytest.mark.parametrize("history", [1, 2, 5])
 def test_all_that_came_in_the_capture_was_seen(history: int) -> None:
-    """Counted record by record; a history of one record shows no kind before the last."""
+    """Counted record by record, and the end of a flow as one more; a history of one or two records
+    shows no kinds before them."""
     trace = office()[1]
     level = learn(trace, history)
     place = [f.name for f in trace.token_fields].index("service")
     met: dict[tuple[int, ...], list[int]] = {}
+    asked: set[tuple[int, ...]] = set()
     for flow in range(len(trace)):
         kinds = trace.records[trace.record_offsets[flow] : trace.record_offsets[flow + 1], 0] + 1
-        told = [0, 0, *kinds.tolist()]
-        for at in range(2, len(told)):
-            two_before = told[at - 2] if history > 1 else 0
-            key = (int(trace.tokens[flow, place]), two_before, told[at - 1])
-            met.setdefault(key, []).append(told[at] - 1)
-    known = {key: set(tokens) for key, tokens in met.items() if len(tokens) >= ENOUGH}
-    assert level.next_kinds.keys.numel() == len(known) > 5
-    found = level.next_kinds.seen(*torch.tensor(list(known)).T)
-    for row, tokens in zip(found, known.values(), strict=True):
-        assert set(torch.nonzero(row)[:, 0].tolist()) == tokens
+        told = [0, 0, 0, *kinds.tolist(), level.sizes[KIND] + 1]
+        service = int(trace.tokens[flow, place])
+        for at in range(3, len(told)):
+            shown = tuple(told[at - back] if back <= history else 0 for back in (3, 2, 1))
+            asked.add((service, *shown))
+            for count in (1, 2, 3):
+                met.setdefault((service, *shown[-count:]), []).append(told[at] - 1)
+    assert len(asked) > 50
+    met = {key: tokens for key, tokens in met.items() if len(tokens) >= ENOUGH}
+    assert level.next_kinds.keys.numel() == len(met) > 20
+    codes = torch.tensor(sorted(asked))
+    used = set()
+    rows = level.next_kinds.seen(codes[:, 0], codes[:, 1:])
+    for code, row in zip(codes.tolist(), rows, strict=True):
+        known = [n for n in (3, 2, 1) if (code[0], *code[4 - n :]) in met]
+        used.update(known[:1])
+        expected = set(range(level.sizes[KIND] + 1))
+        if known:
+            expected = set(met[code[0], *code[4 - known[0] :]])
+        assert set(torch.nonzero(row)[:, 0].tolist()) == expected
+    assert used == {1: {3}, 2: {1, 3}, 5: {1, 2, 3}}[history], "what is not shown is always alike"
+    assert any(level.sizes[KIND] in tokens for tokens in met.values()), "flows end"
 
 
 def test_a_stack_is_a_service_and_whether_both_sides_scale() -> None:

@@ -12,14 +12,20 @@ from netsynth.generate.transformer.followers import Followers
 from netsynth.generate.transformer.gap_kernel import draw_gaps, narrow
 from netsynth.generate.transformer.gap_range import GapRange
 from netsynth.generate.transformer.part_kernel import (
-    follower_code,
+    follower_row,
     kind_shares,
     length_shares,
     part_logits,
+    row_behind,
     rule_out_unseen,
     window_shares,
 )
-from netsynth.generate.transformer.record_arrays import TRACES, RecordArrays, pack_record_level
+from netsynth.generate.transformer.record_arrays import (
+    SIZE,
+    TRACES,
+    RecordArrays,
+    pack_record_level,
+)
 from netsynth.generate.transformer.record_context import (
     AROUND,
     RECENT,
@@ -33,9 +39,16 @@ from netsynth.generate.transformer.record_context_kernel import (
     mix_states,
 )
 from netsynth.generate.transformer.record_drawing import _next_windows
-from netsynth.generate.transformer.record_kernel import _finish
+from netsynth.generate.transformer.record_kernel import END, _finish, _make_lanes
 from netsynth.generate.transformer.record_lanes import FLOWS, DrawnRows, FlowsToDraw, Lanes
-from netsynth.generate.transformer.record_level import KIND, LENGTH, WINDOW, RecordLevel
+from netsynth.generate.transformer.record_level import (
+    ANY_BYTES,
+    KIND,
+    LENGTH,
+    WINDOW,
+    RecordLevel,
+    last_kinds,
+)
 from netsynth.numbers import Array
 
 SMALL = TransformerConfig(width=16, hidden=20, record_width=24, record_history=3)
@@ -66,6 +79,9 @@ def case() -> Case:
     ones = torch.ones_like(gap, dtype=torch.int64)
     level.gaps.timers.learn(level.gap, ones, torch.arange(400) % 5, gap)
     level.by_delay[:, ::3] = False
+    level.remainders[:5] = torch.tensor([31, 0, 7, 300, 5_000])
+    level.most_payload += torch.arange(level.most_payload.numel()) * 9 + 1_440
+    level.most_payload[2] = 28
     learn_ranges(level.gap_range, services=level.service_tcp.numel())
     learn_followers(level.next_kinds, services=level.service_tcp.numel())
     learn_followers(level.next_windows, services=2 * level.service_tcp.numel())
@@ -92,12 +108,22 @@ def learn_ranges(ranges: GapRange, *, services: int) -> None:
 
 
 def learn_followers(followers: Followers, *, services: int) -> None:
-    """Have some of the tokens come behind two in three pairs of kinds."""
-    kinds = followers.kinds + 1
-    codes = torch.arange(services * kinds**2)
-    codes = codes[torch.rand(codes.shape) < 0.67].repeat(25)
-    token = torch.randint(0, followers.size, codes.shape)
-    followers.learn(codes // kinds**2, codes // kinds % kinds, codes % kinds, token)
+    """Have some of the tokens come behind some kinds: of four in five last ones, and of half of
+    those before each."""
+    kinds = followers.any_kind
+    service, last = (
+        torch.arange(services * kinds) // kinds,
+        torch.arange(services * kinds) % kinds,
+    )
+    codes = torch.stack([service, last], dim=1)[torch.rand(last.shape) < 0.8]  # newest last
+    for _ in range(2):
+        earlier = torch.cartesian_prod(torch.arange(codes.shape[0]), torch.arange(kinds))
+        earlier = earlier[torch.rand(earlier.shape[0]) < 0.5]
+        behind = codes[earlier[:, 0]]
+        codes = torch.cat([behind[:, :1], earlier[:, 1:], behind[:, 1:]], dim=1)
+    codes = codes.repeat(25, 1)
+    token = torch.randint(0, followers.size, codes.shape[:1])
+    followers.learn(codes[:, 0], codes[:, 1:], token)
 
 
 def some_lanes(
@@ -145,7 +171,7 @@ def some_lanes(
         unheard=random.choice([0, 1, 5, 40], (ROWS, 2)), history=history,
         base=base.numpy(), token=np.zeros((ROWS, 4), dtype=np.int64),
         gap=np.zeros(ROWS), size=np.zeros(ROWS, dtype=np.int64),
-        tries=np.zeros(ROWS, dtype=np.int64),
+        tries=np.zeros(ROWS, dtype=np.int64), strays=np.zeros(ROWS, dtype=np.int64),
     )  # fmt: skip
     return lanes, flows, time_ns
 
@@ -219,14 +245,22 @@ def test_kinds_are_ruled_out_as_the_network_does(case: Case) -> None:
 
 
 def test_lengths_are_ruled_out_as_the_network_does(case: Case) -> None:
-    share = np.zeros(case.level.sizes[LENGTH], dtype=np.float32)
-    state = torch.as_tensor(case.state[:4])
-    left = torch.tensor([0, 1, 60, 90_000])
+    """And lengths told by what they leave."""
+    lengths = case.level.sizes[LENGTH]
+    share = np.zeros(case.arrays.parts[LENGTH, SIZE], dtype=np.float32)
+    amounts = [0, 1, 7, 8, 31, 60, 61, 340, 1_500, 6_470, 90_000, ANY_BYTES]
+    left = torch.tensor(amounts * 6)[:ROWS]
+    service = torch.arange(ROWS) % 7
+    state = torch.as_tensor(case.state)
     with torch.no_grad():
-        ruled_out = (case.level._length_logits(state, left) == -1e4).numpy()
-    for row, amount in enumerate(left.tolist()):
-        length_shares(case.arrays, amount, share)
+        ruled_out = (case.level._length_logits(state, service, left) == -1e4).numpy()
+    for row in range(ROWS):
+        length_shares(case.arrays, int(service[row]), int(left[row]), share)
         assert ((share == 0) == ruled_out[row]).all()
+    possible = ~ruled_out[:, lengths:]
+    assert possible.shape[1] == case.level.remainders.numel()
+    assert possible[:, :4].any(0).all(), "most remainders may be left by some"
+    assert not possible[:, 5:].any(), "padding is none"
 
 
 def test_gaps_are_drawn_from_both_rulers_and_inside_their_limits(case: Case) -> None:
@@ -281,25 +315,41 @@ def test_gaps_are_narrowed_as_the_network_does(case: Case) -> None:
 def test_what_never_followed_is_ruled_out_as_the_network_does(case: Case) -> None:
     level, arrays, kinds = case.level, case.arrays, case.level.sizes[KIND]
     service, stack = torch.as_tensor(case.flows.service), torch.as_tensor(case.flows.stack)
-    last, before = (case.context.history[:, place, KIND] for place in (0, 1))
-    kind = torch.arange(ROWS) % kinds + 1
-    with torch.no_grad():
-        cases = [
-            (level.next_kinds.seen(service, before, last), arrays.kind_keys, arrays.kind_rows),
-            (level.next_windows.seen(stack, last, kind), arrays.window_keys, arrays.window_rows),
-        ]
-    for place, (seen, keys, rows) in enumerate(cases):
-        for row in range(ROWS):
-            share = np.full(seen.shape[1], 0.5, dtype=np.float32)
-            if place == 0:
-                code = follower_code(arrays, int(service[row]), int(before[row]), int(last[row]))
-            else:
-                code = follower_code(arrays, int(stack[row]), int(last[row]), int(kind[row]))
-            rule_out_unseen(keys, rows, code, share)
-            expected = np.where(seen[row].numpy(), 0.5, 0.5 * np.exp(-8))
+    behind = torch.randint(0, kinds + 1, (400, 3))
+    behind[:ROWS] = last_kinds(case.context.history)
+    service, stack = (column.repeat(1 + 400 // ROWS)[:400] for column in (service, stack))
+    for followers, of, keys, rows in (
+        (level.next_kinds, service, arrays.kind_keys, arrays.kind_rows),
+        (level.next_windows, stack, arrays.window_keys, arrays.window_rows),
+    ):
+        seen = followers.seen(of, behind).numpy()
+        unknown = 0
+        for place in range(400):
+            row = follower_row(arrays, keys, int(of[place]), *behind[place].tolist())
+            share = np.full(followers.size, 0.5, dtype=np.float32)
+            rule_out_unseen(rows, row, share)
+            expected = np.where(seen[place], 0.5, 0.5 * np.exp(-8))
             assert np.allclose(share, expected, rtol=1e-5)
-        assert bool(seen.all(1).any()), "of some pairs too little is known"
-        assert not bool(seen.all(1).all())
+            unknown += row < 0
+        assert 0 < unknown < 200, "of some too little is known"
+
+
+def test_what_lanes_come_behind_is_what_the_network_sees(case: Case) -> None:
+    """Also where they show two records or one."""
+    service = case.flows.service
+    found = set()
+    for shown in (1, 2, 3):
+        lanes = case.lanes._replace(history=case.lanes.history[:, :shown].copy())
+        behind = last_kinds(torch.as_tensor(lanes.history))
+        assert behind.shape == (ROWS, 3)
+        for row in range(ROWS):
+            first = [0] * (3 - shown)
+            kinds = first + case.lanes.history[row, :shown, KIND][::-1].tolist()
+            assert behind[row].tolist() == kinds
+            expected = follower_row(case.arrays, case.arrays.kind_keys, service[row], *kinds)
+            assert row_behind(case.arrays, lanes, row, service[row]) == expected
+            found.add(expected)
+    assert len(found) > 20
 
 
 def test_windows_are_ruled_out_as_the_network_does(case: Case) -> None:
@@ -374,13 +424,14 @@ def test_windows_behind_a_record_are_those_of_the_network(case: Case) -> None:
     )
     flows = case.flows._replace(offsets=offsets)
     known = torch.as_tensor(lanes.windows.copy())
-    unknown = 0
+    unknown, ends = 0, _make_lanes(case.arrays)
+    assert size < LONGEST - END
     for turn in range(size):
         lanes.position[:] = turn
         lanes.token[:, KIND] = (np.arange(ROWS) + turn // 2) % level.sizes[KIND]
         lanes.token[:, WINDOW] = (np.arange(ROWS) * 5 + turn) % size
         for row in range(ROWS):
-            _finish(case.arrays, lanes, row, flows, drawn, 0)
+            _finish(case.arrays, lanes, ends, row, flows, drawn, 0)
         way = level.kind_reverse[torch.as_tensor(lanes.token[:, KIND])].long()
         after = _next_windows(known, torch.as_tensor(lanes.token[:, WINDOW]), level.windows)
         rows = torch.arange(ROWS)

@@ -182,9 +182,11 @@ def _learn_followers(
     level.next_windows.learn(stack, kinds[:, 1:], window)
     ends = torch.cat([kinds[1:, -2] == 0, kinds.new_ones(1).bool()])  # one begins behind it
     over = torch.full_like(window[ends], level.sizes[KIND])
+    last_ones = kinds[ends, 1:]
+    last_ones[:, : max(DEPTH - history, 0)] = 0
     level.next_kinds.learn(
         torch.cat([stack, stack[ends]]) // 2,
-        torch.cat([kinds[:, :-1], kinds[ends, 1:]]),
+        torch.cat([kinds[:, :-1], last_ones]),
         torch.cat([kinds[:, -1] - 1, over]),
     )
 

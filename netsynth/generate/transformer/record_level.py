@@ -285,6 +285,8 @@ class RecordLevel(nn.Module):
         size = bytes_left[:, None] - self.remainders
         leaves = (self.remainders >= 0) & (bytes_left < ANY_BYTES)[:, None]
         leaves &= (size >= 1) & (size <= self.most_payload[service][:, None])
+        nothing_fits = too_long.all(dim=1) & ~leaves.any(dim=1)
+        too_long &= ~nothing_fits[:, None]  # any length then, cut to what is left
         return logits.masked_fill(torch.cat([too_long, ~leaves], dim=1), -1e4)
 
     def _is_unseen_length(
