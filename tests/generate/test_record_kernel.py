@@ -168,6 +168,7 @@ def some_lanes(
         time=now, due=due, due_reply=((due >= 0) & (number % 2 > 0)).astype(np.int64),
         first_reverse=number % 3 // 2, low=np.zeros(ROWS), high=np.zeros(ROWS),
         windows=random.choice([-1, -1, 0, 150, 501, 40_000, 65_535], (ROWS, 2)),
+        lengths=random.integers(0, level.sizes[LENGTH] + 1, (ROWS, 2)),
         unheard=random.choice([0, 1, 5, 40], (ROWS, 2)), history=history,
         base=base.numpy(), token=np.zeros((ROWS, 4), dtype=np.int64),
         gap=np.zeros(ROWS), size=np.zeros(ROWS, dtype=np.int64),
@@ -202,7 +203,7 @@ def context_of(
         flows.exact,
         np.maximum(flows.end_ns - lanes.time, 0), flows.delays, due_left, lanes.due_reply > 0,
         lanes.first_reverse > 0, low, high, recent, lanes.windows,
-        lanes.unheard, flows.around, lanes.history,
+        lanes.lengths, lanes.unheard, flows.around, lanes.history,
     )  # fmt: skip
     return RecordContext(*(torch.as_tensor(column.copy()) for column in columns))
 
