@@ -30,7 +30,7 @@ def level() -> RecordLevel:
     made = RecordLevel(layout().token_fields, layout().record_fields, SMALL).eval()
     fill_weights([*made.heads, *made.gaps.heads], std=0.3)
     made.is_exact.zero_()
-    made.shape_state.zero_()
+    made.shape_state = torch.zeros_like(made.shape_state)  # the layout keeps its own
     return made
 
 

@@ -136,7 +136,8 @@ def test_which_columns_of_progress_have_an_order() -> None:
     names = [place for place, v in enumerate(columns) if bool(v.isnan().all())]
     assert names == [24, 25, 26, 27]  # whether the reply is due, flags owed, windows either way
     with_none = [place for place, v in enumerate(columns) if int(v.isnan().sum()) == 1]
-    assert with_none == [19, 20, 21, 22, 23, 32, 33]  # paces, delays' units, pressures
+    # paces, delays' units, last lengths, pressures
+    assert with_none == [19, 20, 21, 22, 23, 28, 29, 34, 35]
 
 
 def test_which_columns_of_flows_are_mixed() -> None:
