@@ -25,7 +25,8 @@ def running_windows(token: IntArray, lane: IntArray, windows: IntArray) -> IntAr
             and what it adds; see `TokenField.windows`.
 
     Returns:
-        int64 [N], NOT_SET before any is set. Sums of changes may leave 0 .. MOST_WINDOW.
+        int64 [N], 0 .. MOST_WINDOW, and NOT_SET before any is set. Changes may be told in bins:
+        where their sum leaves the range, it is the nearest of it, as a sum of -1 is no NOT_SET.
     """
     order = np.argsort(lane, kind="stable")
     told = windows[token[order]]
@@ -36,7 +37,8 @@ def running_windows(token: IntArray, lane: IntArray, windows: IntArray) -> IntAr
     total = np.cumsum(amount)
     rows = np.arange(token.size)
     since = np.maximum.accumulate(np.where(begins | is_set, rows, 0))
-    running = np.where(is_set[since], total - total[since] + amount[since], NOT_SET)
+    running = np.clip(total - total[since] + amount[since], 0, MOST_WINDOW)
+    running = np.where(is_set[since], running, NOT_SET)
     result = np.empty_like(running)
     result[order] = running
     return result

@@ -29,9 +29,18 @@ def test_lanes_do_not_touch_each_other() -> None:
     assert found == [65535, -1, 65505, -1, 100]
 
 
-def test_sums_of_changes_may_leave_the_range_of_windows() -> None:
-    assert running([SMALL, LESS, LESS, LESS, LESS], [0] * 5)[-1] == -20
-    assert running([LARGE, MORE], [0] * 2)[-1] == 65542
+def test_sums_of_changes_stay_windows_and_known() -> None:
+    """100 - 4 * 30 = -20, then + 3 * 7 = 1: what is below 0 is shown as 0, not taken as unset; and
+    65535 + 7 - 30 = 65512."""
+    low = running([SMALL, LESS, LESS, LESS, LESS, MORE, MORE, MORE], [0] * 8)
+    assert low == [100, 70, 40, 10, 0, 0, 0, 1]
+    assert running([LARGE, MORE, LESS], [0] * 3) == [65535, 65535, 65512]
+
+
+def test_a_sum_that_equals_the_mark_of_no_window_is_a_window() -> None:
+    windows = np.array([[NOT_SET, NOT_SET - 5], [5, 0]])
+    token, lane = np.array([1, 0]), np.zeros(2, dtype=np.int64)
+    assert running_windows(token, lane, windows).tolist() == [5, 0]
 
 
 def test_no_packets_have_no_windows() -> None:
@@ -52,5 +61,5 @@ def test_windows_are_those_of_one_packet_after_the_other(packets: list[tuple[int
             last[lane] = sets
         elif lane in last:
             last[lane] += adds
-        expected.append(last.get(lane, -1))
+        expected.append(min(max(last[lane], 0), 65535) if lane in last else -1)
     assert running([t for t, _ in packets], [lane for _, lane in packets]) == expected

@@ -171,7 +171,7 @@ def decode_windows(
         is_tcp: bool [N].
     """
     token = np.where(is_tcp, records[:, 2], SAME_WINDOW).astype(np.int64)
-    told = np.clip(running_windows(token, lane, windows), 0, MOST_WINDOW)
+    told = np.maximum(running_windows(token, lane, windows), 0)
     is_open = told > 0
     before = fill_forward(lane, told, is_open)
     behind = fill_forward(lane[::-1], told[::-1], is_open[::-1])[::-1]

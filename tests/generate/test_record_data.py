@@ -11,6 +11,7 @@ from netsynth.generate.transformer.record_context import mean_payload
 from netsynth.generate.transformer.record_data import (
     _drawn_bytes,
     _due_rows,
+    _last_lengths,
     _recent,
     _windows,
     record_context,
@@ -89,6 +90,43 @@ def test_windows_are_known_behind_the_first_of_a_direction() -> None:
     assert (before[begins | ~tcp_kind] == -1).all()
     assert (before[~begins & tcp_kind] >= 0).all()
     assert (own[begins & tcp_kind, 0] >= 0).all(), "nothing but a set window comes first"
+
+
+def test_last_lengths_by_hand() -> None:
+    """Kind 1 has data, kind 0 none, whatever its length token says. Two flows of 6 and 3 records,
+    the first of which both directions send data in."""
+    trace = office()[1]
+    fields = list(trace.record_fields)
+    fields[0] = replace(fields[0], size=2, groups={"payload": np.array([0, 1])})
+    records = np.zeros_like(trace.records)
+    records[:9, 0] = [1, 0, 1, 1, 0, 1, 0, 1, 1]
+    records[:9, 1] = [7, 3, 5, 0, 9, 8, 4, 6, 2]
+    trace = replace(trace, record_fields=tuple(fields), records=records)
+    reverse, first = np.zeros((2, records.shape[0]), dtype=np.int64)
+    reverse[:9] = [0, 0, 1, 0, 1, 1, 0, 0, 1]
+    first[:9], first[9:] = [0] * 6 + [6] * 3, 9
+    told = _last_lengths(trace, reverse, first)[:10]
+    assert told[:, 0].tolist() == [0, 8, 8, 8, 1, 1, 0, 0, 7, 0]
+    assert told[:, 1].tolist() == [0, 0, 0, 6, 6, 6, 0, 0, 0, 0]
+
+
+def test_last_lengths_are_those_of_one_record_after_the_other() -> None:
+    _, trace = office()
+    context = record_context(
+        trace, torch.zeros(10_000, RUNS).double(), history=1, random=np.random.default_rng(0)
+    )
+    flow = np.repeat(np.arange(len(trace)), np.diff(trace.record_offsets))
+    reverse = trace.record_fields[0].groups["reverse"][trace.records[:, 0]]
+    last: dict[tuple[int, int], int] = {}
+    expected = []
+    for of, way, token, size in zip(
+        flow, reverse, trace.records[:, 1], trace.record_bytes, strict=True
+    ):
+        expected.append([last.get((of, 0), 0), last.get((of, 1), 0)])
+        if size > 0:
+            last[of, way] = int(token) + 1
+    assert context.lengths.tolist() == expected
+    assert (np.array(expected) > 0).any(0).all()
 
 
 def test_mean_payloads_by_hand() -> None:

@@ -65,12 +65,16 @@ def columns(*rows: Row) -> tuple[Tensor, ...]:
 def test_the_commoner_of_a_length_and_what_it_leaves_is_told(level: RecordLevel) -> None:
     there, back, empty = kinds(level)
     rows = columns(
-        # service 2: 31 is left thrice, by lengths that come once and twice; 0 twice
+        # service 2: 31 is left four times, by lengths that come once and twice
         (there, 2, 100, [131, 5], [1, 0]),
         (there, 2, 200, [231, 5], [1, 0]),
         (back, 2, 300, [5, 331], [0, 1]),
+        (there, 2, 90, [121, 5], [1, 0]),
         (there, 2, 200, [200, 5], [1, 1]),
-        (back, 2, 64, [0, 64], [1, 1]),
+        # 0 is left five times with that, by lengths that come once and twice
+        *((back, 2, 64 + place, [0, 64 + place], [1, 1]) for place in range(4)),
+        # 17 is left three times: too few to be kept
+        *((there, 2, 41 + place, [58 + place, 5], [1, 1]) for place in range(3)),
         # service 3: 31 is left as often as 100 comes, and so is not commoner
         (there, 3, 100, [131, 0], [1, 1]),
         (there, 3, 100, [131, 0], [1, 1]),
@@ -80,19 +84,19 @@ def test_the_commoner_of_a_length_and_what_it_leaves_is_told(level: RecordLevel)
         (there, 2, 70, [69, 9], [1, 1]),
     )
     level.learn_remainders(*rows)
-    assert level.remainders.tolist() == [31, 0] + [-1] * (REMAINDERS - 2)
+    assert level.remainders.tolist() == [0, 31] + [-1] * (REMAINDERS - 2)
     assert level.remainders.dtype == torch.int64
     assert level.most_payload.tolist() == [0, 0, 300, 100, 0, 0, 0]
     lengths = level.length.bucket(rows[2]).tolist()
     first = level.length.size
-    expected = [first, first, first, lengths[3], first + 1, *lengths[5:]]
+    expected = [*[first + 1] * 4, *[first] * 5, *lengths[9:]]
     assert level.length_told(*rows).tolist() == expected
 
 
 def test_at_most_so_many_remainders_are_kept_the_commonest(level: RecordLevel) -> None:
-    """31 amounts are left, 2 to 32 times, each time by another length."""
+    """31 amounts are left, 4 to 34 times, each time by another length."""
     there, _, _ = kinds(level)
-    rest = np.repeat(np.arange(31) * 10, np.arange(31) + 2)
+    rest = np.repeat(np.arange(31) * 10, np.arange(31) + 4)
     size = np.arange(rest.size) + 1
     pairs = zip(size.tolist(), rest.tolist(), strict=True)
     made = columns(*((there, 1, one, [one + left, 0], [1, 0]) for one, left in pairs))

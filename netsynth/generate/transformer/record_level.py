@@ -37,6 +37,7 @@ FORWARD_STATES, REVERSE_STATES = 1 | 4 | 16, 2 | 8 | 32  # SYN, FIN, RST; see en
 KIND, GAP, LENGTH, WINDOW = 0, 1, 2, 3
 TOLD = 4  # column of targets: how the length is told
 REMAINDERS = 24  # amounts of bytes left that lengths may be told by
+FEWEST = 4  # records that leave one; what fewer leave is theirs alone, as with atoms of numbers
 RETRIES = 5  # times that a flow is drawn again which does not end as its tokens say
 RETRIED = 120  # packets of it drawn in vain at most
 
@@ -339,10 +340,10 @@ class RecordLevel(nn.Module):
         Before a connection ends there often is a message that always is as long: what goes before
         it has to leave exactly that many bytes.
         """
-        rest, is_told = self._rest(kind, size, left, exact)
+        rest, is_told = self._rest(kind, service, size, left, exact)
         self.most_payload = self.most_payload.scatter_reduce(0, service, size, "amax")
-        is_told &= _count(service, rest, is_told) > _count(service, size, is_told)
         values, counts = torch.unique(rest[is_told], return_counts=True)
+        values, counts = values[counts >= FEWEST], counts[counts >= FEWEST]
         chosen = values[torch.argsort(counts, descending=True, stable=True)[:REMAINDERS]]
         self.remainders = functional.pad(chosen, (0, REMAINDERS - chosen.numel()), value=-1)
 
@@ -353,21 +354,23 @@ class RecordLevel(nn.Module):
 
         Of a length and what it leaves, the commoner of the service is told, see `learn_remainders`.
         """
-        rest, is_told = self._rest(kind, size, left, exact)
-        is_told &= _count(service, rest, is_told) > _count(service, size, is_told)
-        equal = rest[:, None] == self.remainders
-        is_told &= equal.any(dim=1)
-        return torch.where(
-            is_told, self.length.size + equal.long().argmax(dim=1), self.length.bucket(size)
-        )
+        rest, is_told = self._rest(kind, service, size, left, exact)
+        values, order = torch.sort(self.remainders)
+        place = torch.searchsorted(values, rest).clamp(max=REMAINDERS - 1)
+        is_told &= values[place] == rest
+        return torch.where(is_told, self.length.size + order[place], self.length.bucket(size))
 
     def _rest(
-        self, kind: Tensor, size: Tensor, left: Tensor, exact: Tensor
+        self, kind: Tensor, service: Tensor, size: Tensor, left: Tensor, exact: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Bytes that records leave of those `left` [M, 2], and whether that is known: bool [M]."""
+        """Bytes that records leave of those `left` [M, 2], and whether they are known and commoner
+        in the service than the record's length: int64 and bool [M]."""
         way = self.kind_reverse[kind].long()[:, None]
         rest, is_exact = left.gather(1, way)[:, 0] - size, exact.gather(1, way)[:, 0]
-        return rest, self.kind_payload[kind] & is_exact & (rest >= 0)
+        known = self.kind_payload[kind] & is_exact & (rest >= 0)
+        service = service[known]
+        commoner = _count(service, rest[known]) > _count(service, size[known])
+        return rest, known.masked_scatter(known, commoner)
 
     @torch.no_grad()
     def sample(
@@ -425,12 +428,12 @@ class RecordLevel(nn.Module):
         return torch.stack([kind, token, length, window, ruled], dim=1), gap, size
 
 
-def _count(service: Tensor, value: Tensor, counted: Tensor) -> Tensor:
-    """How many rows that are `counted` share a row's service and value: int64 [M]."""
+def _count(service: Tensor, value: Tensor) -> Tensor:
+    """How many rows share a row's service and value: int64 [M]."""
     code = service * ANY_BYTES + value
-    _, place = torch.unique(code, return_inverse=True)
-    counts: Tensor = place.new_zeros(place.numel()).scatter_add(0, place, counted.long())
-    return counts[place]
+    _, place, counts = torch.unique(code, return_inverse=True, return_counts=True)
+    shared: Tensor = counts[place]
+    return shared
 
 
 def last_kinds(history: Tensor) -> Tensor:
