@@ -38,12 +38,20 @@ class Followers(nn.Module):
 
     def learn(self, service: Tensor, kinds: Tensor, token: Tensor) -> None:
         """Learn from tokens [M] under kinds [M, 3], oldest first, plus 1, 0: none."""
-        keys, place, counts = torch.unique(
-            torch.cat(self._codes(service, kinds)), return_inverse=True, return_counts=True
-        )
-        rows = torch.zeros(keys.numel(), self.size, dtype=torch.bool, device=keys.device)
-        rows[place, token.repeat(DEPTH)] = True
-        self.keys, self.rows = keys[counts >= ENOUGH], rows[counts >= ENOUGH]
+        found = [self._often(code, token) for code in self._codes(service, kinds)]
+        keys, rows = (torch.cat(parts) for parts in zip(*found, strict=True))
+        order = torch.argsort(keys)  # none twice: each number of kinds has its own
+        self.keys, self.rows = keys[order], rows[order]
+
+    def _often(self, code: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes [M] met ENOUGH times, ascending, and which tokens [M] came: bool [K, size]."""
+        keys, place, counts = torch.unique(code, return_inverse=True, return_counts=True)
+        often = counts >= ENOUGH
+        kept = often[place]
+        row = (often.cumsum(0) - 1)[place[kept]]
+        rows = torch.zeros(int(often.sum()), self.size, dtype=torch.bool, device=code.device)
+        rows[row, token[kept]] = True
+        return keys[often], rows
 
     def _codes(self, service: Tensor, kinds: Tensor) -> list[Tensor]:
         """Numbers [M] of a service and kinds [M, 3], of the last one alone, two, and all."""
