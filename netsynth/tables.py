@@ -27,6 +27,7 @@ OPTION_MSS, OPTION_WINDOW_SCALE, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTIO
     8,
     16,
 )
+PADDING_BITS = 5  # places above OPTION_*: a SYN's option_bits >> 5 are its words of padding
 NO_WINDOW_SCALE = 255
 IP_DF, IP_MF, IP_FRAGMENT = 2, 1, 4  # IP_FRAGMENT: fragment offset is not 0, so no ports
 CHECKSUM_IP_BAD, CHECKSUM_L4_BAD, CHECKSUM_L4_UNKNOWN = 1, 2, 4
@@ -50,7 +51,7 @@ PACKET_COLUMNS: dict[str, type] = {
     "seq": np.uint32,  # TCP sequence number; ICMP: "rest of header" (RFC 792)
     "ack": np.uint32,
     "window": np.uint16,  # as in the header, unscaled
-    "option_bits": np.uint8,  # OPTION_*: the TCP options present
+    "option_bits": np.uint8,  # OPTION_*: the TCP options present (of a SYN: SACK is padding)
     "mss": np.uint16,  # 0 where absent
     "window_scale": np.uint8,  # NO_WINDOW_SCALE where absent
     "ts_val": np.uint32,  # RFC 7323 timestamps; 0 where absent
@@ -59,6 +60,20 @@ PACKET_COLUMNS: dict[str, type] = {
     "vlan": np.uint16,  # outermost VLAN id; 0 where untagged
     "checksums": np.uint8,  # CHECKSUM_*: what was found wrong, or could not be checked
 }
+
+
+def option_lengths() -> NDArray[np.int64]:
+    """Return the bytes that the TCP options of each `option_bits` take at least, int64 [256].
+
+    SACK blocks are not counted.
+
+    References:
+        RFC 9293 section 3.2, RFC 7323 sections 2.2 and 3.2, RFC 2018 section 2.
+    """
+    lengths: NDArray[np.int64] = np.zeros(256, dtype=np.int64)
+    for bit, size in ((1, 4), (2, 3), (4, 2), (8, 10)):
+        lengths += np.where(np.arange(256) & bit, size, 0)
+    return (lengths + 3) // 4 * 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,12 @@ from netsynth.tables import (
     UDP,
     FlowTable,
     PacketTable,
+    option_lengths,
 )
 
 if TYPE_CHECKING:
+    from netsynth.demux.options import LastOptions
     from netsynth.demux.payloads import Prefixes
-    from netsynth.demux.sack import SelectiveAcks
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +95,8 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
     _mend_flags(flows, repairs)
     flows = additions.add_acknowledgements(flows, repairs)
     words = hash_flows(flows, seed)
-    data_at, blocks = _fill_columns(flows, words, seed, repairs)
-    _fill_lengths(flows.packets, blocks)
+    data_at, last = _fill_columns(flows, words, seed, repairs)
+    _fill_lengths(flows.packets, last)
     order = np.argsort(flows.packets.time_ns, kind="stable")
     counted = dict(zip(dialogue.REPAIRS, repairs.tolist(), strict=True))
     mended = {name: number for name, number in counted.items() if number}
@@ -103,7 +104,7 @@ def compile_flows(flows: FlowTable, *, seed: int, payload: str = "templates") ->
         logger.info("repairs: %s", ", ".join(f"{name} {n}" for name, n in mended.items()))
     packets = flows.packets.take(order)
     prefixes = _fill_prefixes(flows, packets, order, data_at, words, payload == "templates")
-    prefixes = _prepend_blocks(prefixes, blocks, order)
+    prefixes = _prepend_options(prefixes, last, order)
     return CompiledPackets(
         packets=packets,
         flow=flows.flow_of_packet[order],
@@ -174,8 +175,8 @@ def _mend_flags(flows: FlowTable, repairs: IntArray) -> None:
 
 def _fill_columns(
     flows: FlowTable, words: Words, seed: int, repairs: IntArray
-) -> tuple[IntArray, SelectiveAcks]:
-    """Fill numbers and options of all packets in place; return data_at, int64 [N], and SACKs."""
+) -> tuple[IntArray, LastOptions]:
+    """Fill numbers and options of all packets in place; return data_at, int64 [N], and options."""
     from netsynth.demux import datagrams, openings, options, sack
 
     p = flows.packets
@@ -188,6 +189,7 @@ def _fill_columns(
         p.protocol,
         p.ip_version,
         p.tcp_flags,
+        p.payload_length,
         p.window,
         p.option_bits,
         p.mss,
@@ -199,6 +201,12 @@ def _fill_columns(
     initial = mix(words, 4).view(np.uint32).reshape(-1, 2)  # [F, 2], one a side
     data_at, delay_ns = _number_segments(flows, clock, initial, repairs)
     blocks = sack.add_blocks(flows, data_at, initial, delay_ns)
+    padding = options.find_padding(p)
+    last = options.LastOptions(
+        np.concatenate([blocks.rows, padding.rows]),
+        np.concatenate([blocks.lengths, padding.lengths]),
+        np.concatenate([blocks.options(), padding.data]),
+    )
     p.ts_val[:] = np.where(p.option_bits & 8, clock, 0)
     datagrams.number_echoes(
         flows.offsets,
@@ -219,7 +227,7 @@ def _fill_columns(
         mix(words, 6).view(np.uint16).reshape(-1, 4),
         p.ip_id,
     )
-    return data_at, blocks
+    return data_at, last
 
 
 def _fill_prefixes(
@@ -304,32 +312,29 @@ def _clocks(packets: PacketTable, seed: int) -> NDArray[np.uint32]:
     return (ticks & 0xFFFFFFFF).astype(np.uint32)
 
 
-def _prepend_blocks(prefixes: Prefixes, blocks: SelectiveAcks, order: IntArray) -> Prefixes:
-    """Let the prefixes of segments that tell blocks, which are bare, be their SACK options."""
-    if blocks.rows.size == 0:
+def _prepend_options(prefixes: Prefixes, last: LastOptions, order: IntArray) -> Prefixes:
+    """Let the prefixes of segments with last options, which are bare, be these."""
+    if last.rows.size == 0:
         return prefixes
     from netsynth.demux.payloads import Prefixes
 
     place = np.empty(order.size, dtype=np.int64)
     place[order] = np.arange(order.size)
     start, length = prefixes.start.copy(), prefixes.length.copy()
-    length[place[blocks.rows]] = blocks.lengths
-    start[place[blocks.rows]] = prefixes.data.size + np.cumsum(blocks.lengths) - blocks.lengths
-    return Prefixes(np.concatenate([prefixes.data, blocks.options()]), start, length)
+    length[place[last.rows]] = last.lengths
+    start[place[last.rows]] = prefixes.data.size + np.cumsum(last.lengths) - last.lengths
+    return Prefixes(np.concatenate([prefixes.data, last.data]), start, length)
 
 
-def _fill_lengths(packets: PacketTable, blocks: SelectiveAcks) -> None:
+def _fill_lengths(packets: PacketTable, last: LastOptions) -> None:
     """Set ip_length and wire_length of every packet from its headers and payload."""
     bits = packets.option_bits
-    lengths: NDArray[Any] = np.zeros(256, dtype=np.int64)
-    for bit, size in ((1, 4), (2, 3), (4, 2), (8, 10)):  # RFC 9293, 7323, 2018
-        lengths += np.where(np.arange(256) & bit, size, 0)
-    lengths = (lengths + 3) // 4 * 4
+    lengths = option_lengths()
     header = np.zeros(256, dtype=np.int64)
     header[[TCP, UDP, ICMP, ICMPV6]] = 20, 8, 8, 8
     length = header[packets.protocol] + packets.payload_length
     length += np.where(packets.protocol == TCP, lengths[bits], 0)
     length += np.where(packets.ip_version == 4, 20, 40)
-    length[blocks.rows] += blocks.lengths
+    length[last.rows] += last.lengths
     packets.ip_length[:] = np.minimum(length, 65535)
     packets.wire_length[:] = length + 14 + np.where(packets.vlan > 0, 4, 0)

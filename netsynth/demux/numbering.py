@@ -184,7 +184,13 @@ def number_segments(
                     at = last - payload
                     k = tail[side]
                     is_tail = k >= 0 and payload_length[k] == payload
-                    if payload > 0 and not is_tail:
+                    if payload > 0 and not is_tail and k >= 0 and tcp_flags[k] & 1 != 0:
+                        repairs[_REPEAT_RESIZED] += 1  # they came together
+                        payload_length[i] = payload_length[k]
+                        payload = np.int64(payload_length[k])
+                        length = payload + 1
+                        at = last - payload
+                    elif payload > 0 and not is_tail:
                         repairs[_NOTHING_TO_REPEAT] += 1
                         if has_fin:  # no new data after FIN
                             payload_length[i] = 0

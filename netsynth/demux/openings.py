@@ -23,7 +23,8 @@ def complete_openings(flows: FlowTable, repairs: IntArray) -> NDArray[np.bool_]:
     """Complete SYNs and SYN-ACKs in place; count flows in `repairs` (dialogue.REPAIRS).
 
     A flow with data is incomplete if its SYN-ACK has no MSS though its SYN has, or if windows
-    look scaled (most are below a sixteenth of their SYN's) though the SYNs do not both say so.
+    look scaled (most are below a sixteenth of their SYN's, or of their host's usual one behind a
+    SYN without an MSS) though the SYNs do not both say so.
 
     Returns:
         Flows that were completed, bool [F]; their SYNs decide on timestamps.
@@ -129,7 +130,7 @@ def _complete(
                 usual = k if reverse[i] == reverse[offer] else peer_k
                 syn = offer if reverse[i] == reverse[offer] else answer
                 largest = np.int64(window[syn])
-                if usual >= 0:
+                if usual >= 0 and option_bits[syn] & 1 == 0:
                     largest = max(largest, offers[usual, 3])
                 scaled += 1 if np.int64(window[i]) * 16 < largest else -1
         lacks_mss = option_bits[offer] & 1 != 0 and option_bits[answer] & 1 == 0

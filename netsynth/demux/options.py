@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netsynth.jit import compiled
 from netsynth.numbers import IntArray
+from netsynth.tables import OPTION_SACK, PADDING_BITS, SYN, TCP, PacketTable
 
 _OPTIONS_DROPPED, _OPTIONS_ADDED = 10, 11  # rows of dialogue.REPAIRS
+
+
+class LastOptions(NamedTuple):
+    """What stands behind the options that a packet's columns tell: SACK blocks, or padding.
+
+    Attributes:
+        rows: int64 [K], packets without payload.
+        lengths: int64 [K], bytes of each, whole words.
+        data: uint8 [lengths.sum()], the bytes, joined.
+    """
+
+    rows: IntArray
+    lengths: IntArray
+    data: NDArray[np.uint8]
+
+
+def find_padding(packets: PacketTable) -> LastOptions:
+    """Take the words of padding out of the options of SYNs, and mark them with OPTION_SACK.
+
+    References:
+        RFC 9293 section 3.1: the end of the option list, and zeros up to the header's end.
+    """
+    padded = (packets.option_bits >> PADDING_BITS > 0) & (packets.protocol == TCP)
+    padded &= packets.tcp_flags & SYN > 0
+    rows: IntArray = np.flatnonzero(padded)
+    lengths: IntArray = 4 * (packets.option_bits[rows] >> PADDING_BITS).astype(np.int64)
+    packets.option_bits[:] &= np.uint8((1 << PADDING_BITS) - 1)
+    packets.option_bits[rows] |= OPTION_SACK
+    return LastOptions(rows, lengths, np.zeros(lengths.sum(), dtype=np.uint8))
 
 
 @compiled
@@ -107,6 +137,7 @@ def negotiate_options(
     protocol: NDArray[np.uint8],
     ip_version: NDArray[np.uint8],
     tcp_flags: NDArray[np.uint8],
+    payload_length: NDArray[np.uint16],
     window: NDArray[np.uint16],
     option_bits: NDArray[np.uint8],
     mss: NDArray[np.uint16],
@@ -118,8 +149,9 @@ def negotiate_options(
 
     A SYN-ACK offers window scale, SACK and timestamps only where the SYN did; a repeated SYN
     repeats the offer. After that timestamps are on every segment or on none (a reset may go
-    without), and only SYNs carry the other three; most segments decide. SACK blocks are dropped;
-    `sack` says later who has which.
+    without), and only SYNs carry the other three; most segments decide. SACK blocks stay a
+    wish until `sack` says who has which. A SYN whose options stay what they were keeps its
+    padding.
 
     Args:
         completed: Flows whose SYNs were completed, bool [F]: these decide on timestamps.
@@ -142,11 +174,14 @@ def negotiate_options(
             flags = np.int64(tcp_flags[i])
             before = np.int64(option_bits[i])
             bits: Any = before & 15
+            padding: Any = np.int64(0)
             if flags & 2 == 0:
                 bits = 8 if has_stamps and (flags & 4 == 0 or bits & 8 != 0) else 0
+                padding = before & 16
             else:
                 original = answer if flags & 16 != 0 else offer
-                bits = np.int64(option_bits[original]) & 15
+                offered = np.int64(option_bits[original])
+                bits = offered & 15
                 mss[i] = mss[original]
                 window_scale[i] = window_scale[original]
                 window[i] = window[original]
@@ -156,6 +191,8 @@ def negotiate_options(
                     bits &= ~2
                 if bits & 1 != 0 and mss[i] == 0:
                     mss[i] = 1460 if ip_version[i] == 4 else 1440
+                if bits == offered & 15 and payload_length[i] == 0:
+                    padding = offered & 0xE0
             if bits & 1 == 0:
                 mss[i] = 0
             if bits & 2 == 0:
@@ -166,4 +203,4 @@ def negotiate_options(
                 repairs[_OPTIONS_DROPPED] += 1
             elif bits & ~before != 0:
                 repairs[_OPTIONS_ADDED] += 1
-            option_bits[i] = bits
+            option_bits[i] = bits | padding

@@ -61,15 +61,17 @@ class SelectiveAcks(NamedTuple):
 def add_blocks(
     flows: FlowTable, data_at: IntArray, initial: NDArray[np.uint32], delay_ns: IntArray
 ) -> SelectiveAcks:
-    """Find the segments that tell blocks, and mark them with OPTION_SACK in place.
+    """Find the segments that tell blocks, and mark them, and no others, with OPTION_SACK in place.
 
     Args:
-        flows: With final numbers and options.
+        flows: With final numbers and options; OPTION_SACK where a segment should tell blocks.
         data_at: Position of each TCP payload in its direction's stream, int64 [N].
         initial: Initial sequence number of each flow and side, uint32 [F, 2].
         delay_ns: Shortest answer of each flow and side, int64 [F, 2].
     """
     p = flows.packets
+    wanted = p.option_bits & OPTION_SACK > 0
+    p.option_bits[wanted] &= ~np.uint8(OPTION_SACK)
     is_bare = (p.protocol == TCP) & (p.tcp_flags & 23 == ACK) & (p.payload_length == 0)
     has_order = (flows.segment == IN_ORDER) | (p.protocol != TCP)
     room = 0 if has_order.all() else int(np.count_nonzero(is_bare))
@@ -79,7 +81,7 @@ def add_blocks(
     if room:
         count = find_blocks(
             flows.offsets, p.time_ns, flows.reverse, p.protocol, p.tcp_flags, p.payload_length,
-            p.option_bits, flows.segment, p.ack, data_at, initial, delay_ns, rows, edges,
+            p.option_bits, wanted, flows.segment, p.ack, data_at, initial, delay_ns, rows, edges,
         )  # fmt: skip
     order = np.argsort(rows[:count])
     rows, edges = rows[order], edges[order]
@@ -96,6 +98,7 @@ def find_blocks(
     tcp_flags: NDArray[np.uint8],
     payload_length: NDArray[np.uint16],
     option_bits: NDArray[np.uint8],
+    wanted: NDArray[np.bool_],
     segment: NDArray[np.uint8],
     ack: NDArray[np.uint32],
     data_at: IntArray,
@@ -109,12 +112,14 @@ def find_blocks(
     The receiver has a segment of its peer's once the flow's shortest answer has passed since; but
     not one that its peer sends again before it is acknowledged, as that was lost. Where it has
     bytes behind the one that it asks for it tells up to four runs of them (three beside
-    timestamps), the one that grew last first. An acknowledgement that repeats its number behind a
-    segment of what it has is that segment's answer, and tells it. Only bare acknowledgements
-    tell, and only where both SYNs allow.
+    timestamps), the one that grew last first. An acknowledgement behind a segment of what it has
+    is that segment's answer; whether it tells it is for `wanted` to say, as not every stack does,
+    and a network may have copied the segment. Only bare acknowledgements tell, and only where both
+    SYNs allow.
 
     Args:
         offsets: int64 [F+1]; the columns [N] are sorted by flow, then time, and final.
+        wanted: Segments that should tell blocks, bool [N].
         data_at: Position of the first payload byte in its direction, int64 [N]; -1 for resets.
         initial: Initial sequence number of each flow and side, uint32 [F, 2].
         delay_ns: Shortest answer of each flow and side, int64 [F, 2].
@@ -164,7 +169,7 @@ def find_blocks(
             delay: Any = delay_ns[f, side] if delay_ns[f, side] < _NEVER_NS else 0
             found = _follow(
                 first, sent[:count], at, start, stop, delay, time_ns, tcp_flags, payload_length,
-                option_bits, segment, base, runs, rows, edges, found,
+                option_bits, wanted, segment, base, runs, rows, edges, found,
             )  # fmt: skip
     return found
 
@@ -181,6 +186,7 @@ def _follow(
     tcp_flags: NDArray[np.uint8],
     payload_length: NDArray[np.uint16],
     option_bits: NDArray[np.uint8],
+    wanted: NDArray[np.bool_],
     segment: NDArray[np.uint8],
     base: np.int64,
     runs: IntArray,
@@ -219,7 +225,6 @@ def _follow(
             taken += 1
             if not is_lost[taken - 1] and stop[j] > acked:
                 held = _insert(runs, held, start[j], stop[j], taken)
-        is_same = at[k] == acked
         acked = max(acked, at[k])
         held = _drop(runs, held, acked)
         is_old = acked > repeat_limit or time_ns[i] - repeat_ns > _REPEAT_NS
@@ -230,7 +235,7 @@ def _follow(
         room = 6 if option_bits[i] & 8 != 0 else 8
         used = 0
         edges[found, :] = 0
-        if is_same and 0 <= repeat_to <= acked:
+        if wanted[i] and 0 <= repeat_to <= acked:
             edges[found, 0] = np.uint32((base + repeat_from) & 0xFFFFFFFF)
             edges[found, 1] = np.uint32((base + repeat_to) & 0xFFFFFFFF)
             used = 2

@@ -17,16 +17,20 @@ from netsynth.tables import (
     NO_WINDOW_SCALE,
     OPTION_SACK,
     OPTION_TIMESTAMPS,
+    PADDING_BITS,
     RST,
     SYN,
     TCP,
     FlowTable,
+    PacketTable,
+    option_lengths,
 )
 
 # Bits of FlowColumns.state: what the flags of a TCP flow have shown.
 STATE_SYN, STATE_SYN_ACK, STATE_FIN_FORWARD, STATE_FIN_REVERSE = 1, 2, 4, 8
 STATE_RST_FORWARD, STATE_RST_REVERSE = 16, 32
 NO_ANSWER = -1
+_MOST_PADDING = 2  # words: more is IP options, or TCP options that no column tells
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +52,7 @@ class FlowColumns:
         other_meta: bool [N], packets whose header values differ from those of the first one in
             their direction (a SYN-ACK without DF, a reset by another stack, a TOS set later).
         opening: int64 [F, 2, 3], option bits, MSS and window scale of the first packet of either
-            direction; -1 where there is none.
+            direction; -1 where there is none. A SYN's words of padding stand above the bits.
         bare: bool [N], segments without the timestamps that both sides of their flow offered (a
             reset that answers what belongs to no connection).
         service_port: int64 [F], responder port, or ICMP type << 8 | code.
@@ -109,7 +113,9 @@ def flow_columns(flows: FlowTable) -> FlowColumns:
     is_syn = (packets.tcp_flags[rows] & SYN) > 0
     opening = np.stack(
         [
-            np.where(is_syn, bits, bits & OPTION_TIMESTAMPS),
+            np.where(
+                is_syn, bits | _padding(packets, rows) << PADDING_BITS, bits & OPTION_TIMESTAMPS
+            ),
             np.where(is_syn, packets.mss[rows], 0),
             np.where(is_syn, packets.window_scale[rows], NO_WINDOW_SCALE),
         ],
@@ -134,6 +140,15 @@ def flow_columns(flows: FlowTable) -> FlowColumns:
         bare=later & ~stamped & (offers[:, 0] & offers[:, 1])[flows.flow_of_packet],
         service_port=service_port,
     )
+
+
+def _padding(packets: PacketTable, rows: IntArray) -> IntArray:
+    """Words of padding behind the options of packets, int64 of the shape of `rows`; 0 where there
+    are too many to be padding."""
+    header = packets.ip_length[rows].astype(np.int64) - packets.payload_length[rows]
+    header -= np.where(packets.ip_version[rows] == 4, 40, 60)
+    words = (header - option_lengths()[packets.option_bits[rows]]) // 4
+    return np.where((words > 0) & (words <= _MOST_PADDING), words, 0)
 
 
 def sum_by_flow(values: Array, offsets: IntArray) -> IntArray:

@@ -25,6 +25,7 @@ from netsynth.tables import (
     ICMP,
     ICMPV6,
     NO_WINDOW_SCALE,
+    OPTION_SACK,
     OPTION_TIMESTAMPS,
     SYN,
     TCP,
@@ -189,7 +190,7 @@ def _packets(
     """Packet columns of the window, the direction of each and its kind row."""
     count = trace.records.shape[0]
     flow = np.repeat(np.arange(len(trace)), np.diff(trace.record_offsets))
-    kinds = codec.records.kinds.rows[trace.records[:, 0]]  # [N, 9]
+    kinds = codec.records.kinds.rows[trace.records[:, 0]]  # [N, 10]
     reverse = kinds[:, 1].astype(np.bool_)
     side = reverse.astype(np.int64)
     meta = np.stack([codec.meta.rows[column[name]] for name in META_FIELDS], axis=1)  # [F, 4, 4]
@@ -205,6 +206,7 @@ def _packets(
     # RFC 7323 section 3.2: timestamps are sent where both sides offered them; -1 is no packet seen
     stamped = is_tcp & (opening[:, 0] > 0) & (kinds[:, 8] == 0)
     stamped &= (opening[:, 0] & answer[:, 0] & OPTION_TIMESTAMPS) > 0
+    tells = kinds[:, 9] > 0  # blocks: which ones follows from what was sent
     is_icmp = np.isin(protocol[flow], (ICMP, ICMPV6))
     sizes = raise_sizes(
         trace.record_bytes, flow=flow, service=column["service"][flow], reverse=reverse,
@@ -232,7 +234,9 @@ def _packets(
             is_tcp,
         ),
         "option_bits": np.where(
-            is_syn, np.maximum(opening[:, 0], 0), np.where(stamped, OPTION_TIMESTAMPS, 0)
+            is_syn,
+            np.maximum(opening[:, 0], 0),
+            np.where(stamped, OPTION_TIMESTAMPS, 0) + np.where(is_tcp & tells, OPTION_SACK, 0),
         ),
         "mss": np.where(is_syn, np.maximum(opening[:, 1], 0), 0),
         "window_scale": np.where(is_syn & (opening[:, 2] >= 0), opening[:, 2], NO_WINDOW_SCALE),

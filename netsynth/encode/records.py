@@ -11,11 +11,11 @@ from netsynth.encode.columns import FlowColumns
 from netsynth.encode.tcp_windows import SAME_WINDOW, WindowCodec, fit_window_codec
 from netsynth.encode.vocabulary import Vocabulary, fit_vocabulary
 from netsynth.numbers import IntArray, NumberCodec, fit_number_codec
-from netsynth.tables import AHEAD, FIN, IN_ORDER, SYN, TCP, FlowTable
+from netsynth.tables import AHEAD, FIN, IN_ORDER, OPTION_SACK, SYN, TCP, FlowTable
 
 KIND_COLUMNS = (
     "protocol", "reverse", "payload", "tcp_flags", "segment", "ack_class", "icmp", "other_meta",
-    "bare",
+    "bare", "tells",
 )  # fmt: skip
 GAP_RULERS = ("gap", "gap_per_delay")  # what a gap is measured in
 
@@ -24,7 +24,7 @@ GAP_RULERS = ("gap", "gap_per_delay")  # what a gap is measured in
 class RecordCodec:
     """Record fields as tokens: kind, length, window (and gap, for generators that predict it)."""
 
-    kinds: Vocabulary  # rows [V, 9], KIND_COLUMNS
+    kinds: Vocabulary  # rows [V, 10], KIND_COLUMNS
     length: NumberCodec
     window: WindowCodec
     gap: NumberCodec  # ns
@@ -82,17 +82,18 @@ def fit_record_codec(flow_tables: list[FlowTable], columns: list[FlowColumns]) -
 
 
 def kind_rows(flows: FlowTable, columns: FlowColumns) -> IntArray:
-    """Return KIND_COLUMNS of each packet, int64 [N, 9]."""
+    """Return KIND_COLUMNS of each packet, int64 [N, 10]."""
     packets = flows.packets
+    tells = (packets.protocol == TCP) & (packets.option_bits & OPTION_SACK > 0)
     parts = (
         packets.protocol, flows.reverse, packets.payload_length > 0, packets.tcp_flags,
-        flows.segment, flows.ack_class, packets.icmp, columns.other_meta, columns.bare,
+        flows.segment, flows.ack_class, packets.icmp, columns.other_meta, columns.bare, tells,
     )  # fmt: skip
     return np.stack([np.asarray(part, dtype=np.int64) for part in parts], axis=1)
 
 
 def brings_news(kinds: IntArray) -> IntArray:
-    """1 for rows of KIND_COLUMNS [M, 9] that bring what TCP has to acknowledge for the first time:
+    """1 for rows of KIND_COLUMNS [M, 10] that bring what TCP has to acknowledge for the first time:
     data, SYN or FIN that are no repetition; int64 [M]."""
     fills = (kinds[:, 2] > 0) | (kinds[:, 3] & (SYN | FIN) > 0)
     new = (kinds[:, 4] == IN_ORDER) | (kinds[:, 4] == AHEAD)

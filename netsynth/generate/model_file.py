@@ -19,7 +19,7 @@ import numpy as np
 from netsynth.errors import ModelError
 from netsynth.numbers import Array
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 METADATA_KEY = "netsynth"
 
 

@@ -82,7 +82,8 @@ _ICMP6_FIXED = {130: 16, 131: 16, 132: 16, 133: 0, 134: 8, 135: 16, 136: 16, 137
 def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
     """Find datagrams, segments and ICMP messages of sizes that their application never has.
 
-    No segment of SSH has a byte alone, no report of IGMP half a record. Keep-alives are left alone.
+    No segment of SSH has a byte alone, no report of IGMP half a record. Keep-alives are left alone,
+    and the later segments of a message, of which the last may be as short as it likes.
 
     Returns:
         Their rows, and the bytes that their payloads should have.
@@ -106,6 +107,8 @@ def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
         shortest, usual = np.maximum(shortest, filled), np.maximum(usual, filled)
         is_wrapped = (chosen == all_templates().index(control.WRAPPED_ESP))[flows.flow_of_packet]
         has_data &= ~(is_wrapped & (size == 1))  # its keep-alive
+        is_ssh = (chosen == all_templates().index(terminal.SSH))[flows.flow_of_packet]
+        has_data &= is_ssh | ~_go_on(flows)
         shortest, usual, step = (each[flows.flow_of_packet] for each in (shortest, usual, step))
         whole = shortest + (size - shortest + step - 1) // step * step
         wanted = np.where(has_data, np.where(size < shortest, usual, whole), wanted)
@@ -126,6 +129,16 @@ def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
     is_whole = p.ip_flags & (IP_MF | IP_FRAGMENT) == 0
     rows = np.flatnonzero((wanted != size) & is_whole)
     return rows, wanted[rows]
+
+
+def _go_on(flows: FlowTable) -> NDArray[np.bool_]:
+    """Whether TCP data follows data of the same side, with none of the other side between: [N]."""
+    p = flows.packets
+    rows = np.flatnonzero((p.protocol == TCP) & (p.payload_length > 0))
+    side = flows.flow_of_packet[rows] * 2 + flows.reverse[rows]
+    goes_on = np.zeros(len(p), dtype=np.bool_)
+    goes_on[rows[1:]] = side[1:] == side[:-1]
+    return goes_on
 
 
 def choose_icmp6(icmp: NDArray[np.uint16]) -> IntArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netsynth.generate.transformer.field_kernel import LIKELY, matrix
+from netsynth.generate.transformer.gap_range import OCTAVES
 from netsynth.generate.transformer.kernels import (
     borrowing,
     compiled,
@@ -32,6 +33,7 @@ from netsynth.generate.transformer.record_arrays import (
 )
 from netsynth.generate.transformer.record_lanes import FlowsToDraw, Lanes, answers_first
 from netsynth.generate.transformer.record_level import (
+    GAP,
     KIND,
 )
 from netsynth.numbers import Array
@@ -121,7 +123,8 @@ def _draw_gap(
 ) -> None:
     """Draw the gap of a record by a ruler, from its logits [size]."""
     flow, size = lanes.flow[place], logits.size
-    low, high = narrow(a, lanes, place, flows.service[flow])
+    room = flows.latest_ns[flow] - lanes.time[place]
+    low, high = narrow(a, lanes, place, flows.service[flow], room)
     to_weights(logits, size)
     start = a.numbers.row_start[ruler]
     smallest, largest = a.numbers.low[start : start + size], a.numbers.high[start : start + size]
@@ -140,17 +143,36 @@ def _draw_gap(
 
 
 @borrowing
-def narrow(a: RecordArrays, lanes: Lanes, place: int, service: int) -> tuple[float, float]:
-    """Shortest and longest gap of a record that are possible and were seen; see `GapRange`."""
+def narrow(
+    a: RecordArrays, lanes: Lanes, place: int, service: int, room: float
+) -> tuple[float, float]:
+    """Shortest and longest gap of a record that are possible and were seen; see `GapRange`.
+
+    `room` ns are left in its flow.
+    """
     low, high = float(lanes.low[place]), float(lanes.high[place])
     kinds = a.kind_reverse.size
     before = max(lanes.history[place, 0, KIND] - 1, 0)
-    code = (service * kinds + before) * kinds + lanes.token[place, KIND]
-    row = np.searchsorted(a.range_keys, code)
-    if row < a.range_keys.size and a.range_keys[row] == code:
-        shortest, longest = float(a.range_rows[row, 0]), float(a.range_rows[row, 1])
+    kind = lanes.token[place, KIND]
+    code = (service * kinds + before) * kinds + kind
+    low, high = _narrow_by(a.range_keys, a.range_rows, code, low, high, room)
+    octave = a.gap_octaves[lanes.history[place, 0, GAP]]
+    code = ((service * OCTAVES + octave) * kinds + before) * kinds + kind
+    return _narrow_by(a.after_keys, a.after_rows, code, low, high, room)
+
+
+@borrowing
+def _narrow_by(
+    keys: Array, rows: Array, code: int, low: float, high: float, room: float
+) -> tuple[float, float]:
+    """Narrow a range by that of a code, where there is one; see `GapRange.narrow`."""
+    row = np.searchsorted(keys, code)
+    if row < keys.size and keys[row] == code:
+        shortest, longest = float(rows[row, 0]), float(rows[row, 1])
         if shortest < high and longest > low:
             return max(low, shortest), min(high, longest)
+        if shortest < room:
+            return shortest, min(longest, room)
     return low, high
 
 

@@ -62,6 +62,9 @@ class RecordArrays(NamedTuple):
     window_rows: Array  # uint8 [K, windows]
     range_keys: Array  # int64 [K], see `gap_range.GapRange`
     range_rows: Array  # float64 [K, 2]
+    after_keys: Array  # int64 [K], of ranges behind a gap of an octave
+    after_rows: Array  # float64 [K, 2]
+    gap_octaves: Array  # int64 [gaps + 1], see `gap_range.gap_octaves`
     length_keys: Array  # int64 [K], of lengths; see `RecordLevel.learn_lengths`
     length_rows: Array  # float64 [K, 2]
     hidden_width: int
@@ -128,6 +131,9 @@ def pack_record_level(level: RecordLevel) -> RecordArrays:
         window_rows=_bytes(level.next_windows.rows),
         range_keys=level.gap_range.keys.cpu().numpy(),
         range_rows=level.gap_range.rows.cpu().numpy(),
+        after_keys=level.gap_after.keys.cpu().numpy(),
+        after_rows=level.gap_after.rows.cpu().numpy(),
+        gap_octaves=level.gap_octaves.cpu().numpy(),
         length_keys=level.length_range.keys.cpu().numpy(),
         length_rows=level.length_range.rows.cpu().numpy(),
         hidden_width=hidden_layer.out_features,

@@ -223,6 +223,7 @@ def _draw_lanes(
             lanes.shape[here],
             lanes.stack[here],
             context,
+            lanes.latest[here] - time,
             random=random,
         )
         seen = _seen(level, lanes, here).gather(1, tokens[:, :1])[:, 0]

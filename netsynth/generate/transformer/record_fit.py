@@ -11,6 +11,7 @@ from torch import Tensor
 
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.followers import DEPTH
+from netsynth.generate.transformer.gap_range import OCTAVES
 from netsynth.generate.transformer.pace import fastest_runs
 from netsynth.generate.transformer.record_context import RecordContext
 from netsynth.generate.transformer.record_data import (
@@ -202,16 +203,18 @@ def _learn_gaps(
 
     Those before the first records of flows are none.
     """
-    service, before, kind, gap = [], [], [], []
+    service, before, kind, gap, last = [], [], [], [], []
     for tokens, of, target, gap_ns in zip(flows, flow_of, targets, gaps, strict=True):
         later = torch.as_tensor(np.flatnonzero(np.diff(of, prepend=-1) == 0))
         service.append(tokens[torch.as_tensor(of)[later], level.service_place])
         before.append(target[later - 1, KIND])
         kind.append(target[later, KIND])
         gap.append(gap_ns[later])
+        last.append(target[later - 1, GAP] + 1)
     device = level.kind_reverse.device
-    columns = [torch.cat(column).to(device) for column in (service, before, kind, gap)]
+    *columns, token = [torch.cat(c).to(device) for c in (service, before, kind, gap, last)]
     level.gap_range.learn(*columns)
+    level.gap_after.learn(columns[0] * OCTAVES + level.gap_octaves[token], *columns[1:])
     level.gaps.timers.learn(level.gap, columns[0], *columns[2:])
 
 

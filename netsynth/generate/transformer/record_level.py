@@ -17,7 +17,7 @@ from netsynth.generate.transformer.choosing import draw
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.fields import FieldEmbedding, number_values, values_or_none
 from netsynth.generate.transformer.followers import DEPTH, UNSEEN, Followers
-from netsynth.generate.transformer.gap_range import GapRange
+from netsynth.generate.transformer.gap_range import NARROW, OCTAVES, GapRange, gap_octaves
 from netsynth.generate.transformer.gaps import GapDecoder
 from netsynth.generate.transformer.neighbours import NEAR, blur_rows
 from netsynth.generate.transformer.numbers import NumberTable
@@ -62,6 +62,9 @@ class RecordLevel(nn.Module):
         self.gaps = GapDecoder(codecs, kinds=kind.size, width=wide, hidden=config.hidden)
         self.gap, self.per_delay = self.gaps.table(0), self.gaps.table(1)
         self.gap_range = GapRange(kinds=kind.size)
+        self.gap_after = GapRange(kinds=kind.size, widest=NARROW)  # behind a gap of an octave
+        self.register_buffer("gap_octaves", gap_octaves(self.gap), persistent=False)
+        self.gap_octaves: Tensor
         self.length_range = GapRange(kinds=kind.size + 2)  # and none, and any
         self.next_kinds = Followers(kinds=kind.size, size=kind.size + 1)  # the last: it ends
         self.next_windows = Followers(kinds=kind.size, size=window.size)
@@ -380,10 +383,11 @@ class RecordLevel(nn.Module):
         shape: Tensor,
         stack: Tensor,
         context: RecordContext,
+        room: Tensor,
         *,
         random: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw the next record of M flows.
+        """Draw the next record of M flows, of which each has `room` [M] ns left for it.
 
         Returns:
             Tokens int64 [M, 5] (as `history`, without the 1 added), gap in ns float64 [M],
@@ -410,7 +414,10 @@ class RecordLevel(nn.Module):
         low, high = context.gap_low, context.gap_high
         delay = self._delay(kind, context)
         units = self._units(service, kind, delay)
-        seen = self.gap_range.narrow(service, (behind[:, -1] - 1).clamp(min=0), kind, low, high)
+        before = (behind[:, -1] - 1).clamp(min=0)
+        seen = self.gap_range.narrow(service, before, kind, low, high, room)
+        last_gap = self.gap_octaves[context.history[:, 0, GAP]]
+        seen = self.gap_after.narrow(service * OCTAVES + last_gap, before, kind, *seen, room)
         gap = self.gaps.sample(
             self.norm(state), *seen, units, service=service, kind=kind, random=random
         )
