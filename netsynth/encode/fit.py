@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ from netsynth.encode.windows import cut_windows, window_length_ns
 from netsynth.errors import CaptureError
 from netsynth.numbers import FloatArray, IntArray, NumberCodec, fit_number_codec
 from netsynth.tables import FlowTable
+
+LONGEST_TICK_NS = 10_000_000  # of clocks that are met
 
 
 def fit_codec(
@@ -98,7 +101,7 @@ def fit_codec(
     codec = Codec(
         config=config,
         window_ns=window_ns,
-        tick_ns=1000 if all((t.packets.time_ns % 1000 == 0).all() for t in tables) else 1,
+        tick_ns=_tick_ns(tables),
         first_ns=min(a for a, _, _ in pieces),
         label_names=("", *sorted({n for t in flow_tables for n in t.label_names} - {""})),
         hosts=hosts,
@@ -207,6 +210,16 @@ def _fit_series_numbers(series: list[Any]) -> dict[str, NumberCodec]:
             values[:, 2:], bin_count=64, atom_count=128, atom_share=0.0005, exact_below=1
         ),
     }
+
+
+def _tick_ns(tables: list[FlowTable]) -> int:
+    """Return the longest time that all times are multiples of, at most LONGEST_TICK_NS.
+
+    Not only powers of ten: seconds since the epoch in double precision tick every 256 ns.
+    """
+    ticks = [int(np.gcd.reduce(t.packets.time_ns)) for t in tables if len(t.packets)]
+    tick = math.gcd(*ticks)
+    return tick if 0 < tick <= LONGEST_TICK_NS else math.gcd(tick, LONGEST_TICK_NS) or 1
 
 
 def _fit_hosts(flow_tables: list[FlowTable], config: EncodeConfig) -> HostCodec:

@@ -108,6 +108,7 @@ PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("~shape", "service"),
         ("shape", "service"),
         ("shape", "service", "initiator"),
+        ("shape", "service", "packets_forward", "packets_reverse"),
     ),
 }
 # Columns that take no token that never occurred under their closest parents.

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from netsynth.generate.transformer.numbers import NumberTable
 
 ENOUGH = 20  # gaps that tell how short and long they may be
-SLACK = 1.25  # and by how much they may be shorter or longer still
+TOLD_BY = 3  # of them, the shortest or longest, that tell how much further they may go
+SLACK = 1.02, 1.25  # and by how much at least, and at most
 NARROW = 4.0  # times the shortest that the longest behind a gap may be, to tell of a rule
 OCTAVES = 64  # powers of two that gaps in ns are told by, and none
 
@@ -42,16 +43,21 @@ class GapRange(nn.Module):
 
     def learn(self, service: Tensor, before: Tensor, kind: Tensor, gap_ns: Tensor) -> None:
         """Learn from gaps [M] float64 between the kinds `before` and `kind`."""
-        keys, place, counts = torch.unique(
-            self.code(service, before, kind), return_inverse=True, return_counts=True
-        )
-        rows = gap_ns.new_zeros(keys.numel(), 2)
-        for column, how in enumerate(("amin", "amax")):
-            found = gap_ns.new_zeros(keys.numel())
-            rows[:, column] = found.scatter_reduce(0, place, gap_ns, how, include_self=False)
-        kept = (counts >= ENOUGH) & (rows[:, 1] <= self.widest * rows[:, 0])
-        self.keys = keys[kept]
-        self.rows = rows[kept] * rows.new_tensor([1 / SLACK, SLACK])
+        code = self.code(service, before, kind)
+        order = torch.argsort(gap_ns, stable=True)
+        order = order[torch.argsort(code[order], stable=True)]
+        keys, counts = torch.unique_consecutive(code[order], return_counts=True)
+        last = counts.cumsum(0) - 1
+        kept = counts >= ENOUGH
+        keys, last, first = keys[kept], last[kept], (last - counts + 1)[kept]
+        gap_ns = gap_ns[order]
+        rows = torch.stack([gap_ns[first], gap_ns[last]], dim=1)
+        inner = torch.stack([gap_ns[first + TOLD_BY - 1], gap_ns[last - TOLD_BY + 1]], dim=1)
+        slack = torch.maximum(rows, inner) / torch.minimum(rows, inner).clamp(min=1e-9)
+        slack = slack.clamp(*SLACK)
+        narrow = rows[:, 1] / self.widest <= rows[:, 0]  # inf * 0 is no number
+        self.keys = keys[narrow]
+        self.rows = torch.stack([rows[:, 0] / slack[:, 0], rows[:, 1] * slack[:, 1]], 1)[narrow]
 
     def narrow(
         self,

@@ -103,6 +103,11 @@ def is_asked(a: RecordArrays, lanes: Lanes, place: int, flows: FlowsToDraw, part
             due_left = max(lanes.due[place] - lanes.time[place], 0.0)
             lanes.gap[place] = min(max(due_left, lanes.low[place]), lanes.high[place])
             return False
+        flow, left = lanes.flow[place], lanes.left[place]
+        if lanes.position[place] == 1 and left[0] + left[1] == 1 and flows.delays[flow, 0] < 0:
+            whole = max(flows.end_ns[flow] - lanes.time[place], 0.0)  # the last of two: it ends
+            lanes.gap[place] = min(max(whole, lanes.low[place]), lanes.high[place])
+            return False
     return True
 
 

@@ -251,7 +251,7 @@ class RecordLevel(nn.Module):
         logits = self._length_logits(state, service, bytes_left)
         losses.append(_nll(logits, told).masked_fill(~self.kind_payload[kind], 0))
         state = state + self.dropout(self.embed[LENGTH](length))
-        known = (context.position == 0) | self._is_due(kind, context)
+        known = (context.position == 0) | self._is_due(kind, context) | _ends_pair(context)
         units = self._units(service, kind, self._delay(kind, context))
         loss = self.gaps.nll(self.norm(state), gap_ns, context.gap_low, context.gap_high, units)
         losses.append(loss.masked_fill(known, 0))
@@ -423,6 +423,8 @@ class RecordLevel(nn.Module):
         )
         due = torch.minimum(torch.maximum(context.due_left, low), high)
         gap = torch.where(self._is_due(kind, context), due, gap)
+        whole = torch.minimum(torch.maximum(context.time_left, low), high)
+        gap = torch.where(_ends_pair(context), whole, gap)
         begins = context.position == 0
         gap = gap.masked_fill(begins, 0.0)
         token = self.gap.bucket(gap)
@@ -441,6 +443,13 @@ def _count(service: Tensor, value: Tensor) -> Tensor:
     _, place, counts = torch.unique(code, return_inverse=True, return_counts=True)
     shared: Tensor = counts[place]
     return shared
+
+
+def _ends_pair(context: RecordContext) -> Tensor:
+    """Tell which records are the last of two in one direction, which come when their flow ends:
+    bool [M]."""
+    last = (context.position == 1) & (context.left.sum(1) == 1)
+    return last & (context.delays[:, 0] < 0)
 
 
 def last_kinds(history: Tensor) -> Tensor:
