@@ -49,7 +49,7 @@ class GapRange(nn.Module):
         for column, how in enumerate(("amin", "amax")):
             found = gap_ns.new_zeros(keys.numel())
             rows[:, column] = found.scatter_reduce(0, place, gap_ns, how, include_self=False)
-        kept = (counts >= ENOUGH) & (rows[:, 1] <= self.widest * rows[:, 0])
+        kept = (counts >= ENOUGH) & (rows[:, 1] / self.widest <= rows[:, 0])
         self.keys = keys[kept]
         self.rows = rows[kept] * rows.new_tensor([1 / SLACK, SLACK])
 
