@@ -87,7 +87,7 @@ def _agree_on_stamps(
             option_bits[i] &= 7
             repairs[_OPTIONS_DROPPED] += 1
         elif option_bits[i] & 8 == 0:
-            option_bits[i] |= 8
+            option_bits[i] = option_bits[i] & 15 | 8
             if other >= 0:
                 option_bits[i] |= option_bits[other] & 15
                 mss[i] = mss[other] if mss[i] == 0 else mss[i]
@@ -125,7 +125,7 @@ def _agree_on_scale(
     if scaled <= 0:
         return 0
     source, target = (offer, answer) if option_bits[offer] & 2 != 0 else (answer, offer)
-    option_bits[target] |= 2
+    option_bits[target] = option_bits[target] & 15 | 2
     window_scale[target] = window_scale[source]
     return 1
 

@@ -340,6 +340,34 @@ def test_a_fin_repeats_a_whole_segment_or_brings_new_data() -> None:
         assert numbers(actions)[4] == (place, 1), size
 
 
+@pytest.mark.parametrize("size", [20, 80])
+def test_a_fin_that_came_with_data_comes_again_with_them(size: int) -> None:
+    """Of another length they would be other bytes in the place of those that the peer may have; the
+    FIN stands behind its 50 bytes, at 51, and the peer acknowledges 52."""
+    again = Action("FPA", payload=size, segment=RETRANSMIT)
+    actions = [*HANDSHAKE, Action("FPA", payload=50), again, Action("FA", True), Action("A")]
+    assert numbers(actions)[3:] == [(1, 1), (1, 1), (1, 52), (52, 2)]
+    result = compiled(actions)
+    assert result.packets.payload_length.tolist() == [0, 0, 0, 50, 50, 0, 0]
+    assert (result.packets.tcp_flags[3:5] & FIN > 0).all()
+    assert {name: count for name, count in result.repairs.items() if count} == {
+        "repeat_resized": 1
+    }
+
+
+@pytest.mark.parametrize("size", [20, 80])
+def test_a_fin_that_came_alone_comes_again_alone(size: int) -> None:
+    """Behind 50 bytes, at 51; data drawn with it again would be new ones behind the end."""
+    again = Action("FPA", payload=size, segment=RETRANSMIT)
+    for before in ([Action("PA", payload=50)], []):
+        actions = [*HANDSHAKE, *before, Action("FA"), again]
+        place = 51 if before else 1
+        assert numbers(actions)[-2:] == [(place, 1), (place, 1)]
+        result = compiled(actions)
+        assert result.packets.payload_length[-2:].tolist() == [0, 0]
+        assert (result.packets.tcp_flags[-2:] & FIN > 0).all()
+
+
 @pytest.mark.parametrize("flags", ["F", "", "FPU", "S", "R", "A"])
 def test_scans_stay_as_they_are(flags: str) -> None:
     result = compiled([Action(flags)])

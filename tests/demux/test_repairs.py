@@ -319,3 +319,81 @@ def test_messages_are_as_long_as_their_protocol_needs(name: str) -> None:
 
 def test_whole_dialogues_are_left_as_they_are() -> None:
     assert not any(compiled(dialogue(100, 2000, 50)).repairs.values())
+
+
+def stay_or_fill(port: int, *actions: Action) -> tuple[list[int], int]:
+    """Return the bytes of the data behind a handshake, and how many were filled."""
+    result = compile_flows(flow_table([[*HANDSHAKE, *actions]], port=port), seed=1)
+    data = [int(size) for size in result.packets.payload_length if size]
+    return data, result.repairs["message_filled"]
+
+
+def test_the_last_segment_of_a_message_is_as_short_as_it_likes() -> None:
+    """A TLS message of 2,897 bytes in segments of 1,448 leaves 1 for the third (RFC 8446 section
+    5.1: records need not end with segments)."""
+    hello = Action("PA", payload=300)
+    message = [Action("A", True, 1448), Action("A", True, 1448), Action("PA", True, 1)]
+    assert stay_or_fill(443, hello, *message) == ([300, 1448, 1448, 1], 0)
+    acks = [each for part in message for each in (part, Action("A"))]  # they end no message
+    assert stay_or_fill(443, hello, *acks) == ([300, 1448, 1448, 1], 0)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_first_segment_of_a_message_has_a_whole_head(place: int) -> None:
+    """A TLS record has a head of 5 bytes: none begins with one of 1, whoever spoke before."""
+    turns = [Action("PA", False, 300), Action("PA", True, 1000), Action("PA", False, 90)]
+    turns[place] = turns[place]._replace(payload=1)
+    sizes, filled = stay_or_fill(443, *turns)
+    assert filled == 1
+    assert sizes[place] >= 5
+    others = [turn.payload for turn in turns]
+    assert [*sizes[:place], 1, *sizes[place + 1 :]] == others
+
+
+def test_messages_of_different_flows_do_not_go_on() -> None:
+    """The first segment of a flow follows data of the same side in the flow before, in the table."""
+    first = [*HANDSHAKE, Action("PA", payload=300)]
+    table = flow_table([first, [*HANDSHAKE, Action("PA", payload=1)]], port=443)
+    result = compile_flows(table, seed=1)
+    assert result.repairs["message_filled"] == 1
+    assert result.packets.payload_length[3] == 300
+    assert result.packets.payload_length[7] >= 5
+
+
+def test_every_segment_of_ssh_is_a_packet() -> None:
+    """RFC 4253 section 6: with length, padding and a block of 8 none is shorter than 8 bytes."""
+    banners = [Action("PA", False, 21), Action("PA", True, 21)]
+    keys = [Action("PA", False, 1400), Action("PA", False, 1), Action("PA", True, 36)]
+    sizes, filled = stay_or_fill(22, *banners, *keys)
+    assert filled == 1
+    assert sizes[3] >= 8
+    assert [*sizes[:3], sizes[4]] == [21, 21, 1400, 36]
+
+
+def test_a_syn_with_an_mss_is_what_it_says() -> None:
+    """Hosts that usually offer a scale and 64,240 bytes open one connection with an MSS and 1,500
+    alone; its windows, not scaled, stay near that. Behind 64,240 they would look scaled."""
+    usual = [open_as(OFFER, {**OFFER, "window": 65_160}) for _ in range(2)]
+    small = {"option_bits": OPTION_MSS, "mss": 1460, "window": 1500}
+    flow = [Action("S", **small), Action("SA", True, **small)]
+    for window in (1500, 1480):
+        later = {"window": window}
+        flow += [Action("A", **later), Action("PA", payload=100, **later)]
+        flow += [Action("PA", True, 1448, **later), Action("A", **later)]
+    result = compiled(*usual, flow)
+    assert not any(result.repairs.values())
+    p = result.packets
+    assert p.option_bits[12:].tolist() == [OPTION_MSS] * 2 + [0] * 8
+    assert p.window[12:].tolist() == [1500] * 6 + [1480] * 4
+    assert p.window_scale[12:].tolist() == [NO_WINDOW_SCALE] * 10
+
+
+def test_a_syn_without_an_mss_says_little() -> None:
+    """The same windows behind a SYN without options: its hosts' usual offer completes it."""
+    usual = [open_as(OFFER, {**OFFER, "window": 65_160}) for _ in range(2)]
+    later = {"window": 1500}
+    flow = [Action("S", **later), Action("SA", True, **later), Action("A", **later)]
+    flow += [Action("PA", payload=100, **later), Action("PA", True, 1448, **later)]
+    result = compiled(*usual, flow)
+    assert result.repairs["opening_completed"] == 1
+    assert result.packets.option_bits[12:14].tolist() == [FULL, FULL]

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from demux_actions import Action, flow_table
 from demux_reading import read_with_dpkt
+from demux_writing import write
 
 from netsynth.demux import CompiledPackets, assemble_flows, compile_flows
-from netsynth.tables import ACK_SAME, AHEAD, KEEP_ALIVE, OPTION_SACK, RETRANSMIT
+from netsynth.tables import ACK_SAME, AHEAD, KEEP_ALIVE, OPTION_SACK, OPTION_TIMESTAMPS, RETRANSMIT
 
 ROOT = Path(__file__).parents[2]
 Blocks = list[tuple[int, int]]
@@ -96,16 +97,93 @@ def test_blocks_fit_into_the_header(bits: int, most: int) -> None:
     assert part.packets.wire_length[row] == part.packets.ip_length[row] + 14
 
 
-def test_a_repeated_segment_is_told_once() -> None:
-    """RFC 2883 section 4.1.1: what was received twice is the first block, below the ACK."""
-    twice = [data(), data(), answer(), data(RETRANSMIT), answer(ACK_SAME), answer(ACK_SAME)]
-    part = compiled([*opening(4), *twice])
+def wish(ack_class: int | None = None, bits: int = 0) -> Action:
+    """Return an acknowledgement that should tell blocks: whether it does is drawn, since not every
+    stack tells what came twice, and a network may have copied it behind the tap."""
+    return answer(ack_class, bits | OPTION_SACK)
+
+
+@pytest.mark.parametrize(("wished", "told_at"), [("00", []), ("10", [7]), ("01", [8]), ("11", [7])])
+def test_a_repeated_segment_is_told_once_where_that_is_wished(
+    wished: str, told_at: list[int]
+) -> None:
+    """RFC 2883 section 4.1.1: what was received twice is the first block, below the ACK. The
+    answers, packets 7 and 8, repeat the number of packet 5, which does not make them tell it."""
+    answers = [(answer, wish)[int(letter)](ACK_SAME) for letter in wished]
+    part = compiled([*opening(4), data(), data(), answer(), data(RETRANSMIT), *answers])
     again = (int(part.packets.seq[6]) - int(part.packets.seq[0])) % 2**32
-    assert [(ack, blocks) for _, ack, blocks in told(part)] == [(1001, [(again, again + SIZE)])]
+    assert again == 501, "the last segment again"
+    assert told(part) == [(row, 1001, [(501, 1001)]) for row in told_at]
+
+
+@pytest.mark.parametrize("wished", [False, True])
+@pytest.mark.parametrize("bits", [4, 12])
+def test_what_was_repeated_before_the_first_answer_is_told_where_that_is_wished(
+    wished: bool, bits: int
+) -> None:
+    """RFC 2883 section 4.1.1 once more; the acknowledgement goes on, to 501, and repeats no number.
+
+    Packet 5 answers the segment of packet 3, which packet 4 repeats.
+    """
+    stamped = {"option_bits": bits & OPTION_TIMESTAMPS}
+    twice = [data()._replace(**stamped), data(RETRANSMIT)._replace(**stamped)]
+    first = (wish if wished else answer)(bits=bits & OPTION_TIMESTAMPS)
+    part = compiled([*opening(bits), *twice, first, answer(ACK_SAME, bits & OPTION_TIMESTAMPS)])
+    assert int(part.packets.seq[3]) == int(part.packets.seq[4])
+    assert told(part) == ([(5, 501, [(1, 501)])] if wished else [])
+    expected = bits & OPTION_TIMESTAMPS | (OPTION_SACK if wished else 0)
+    assert part.packets.option_bits[5:].tolist() == [expected, bits & OPTION_TIMESTAMPS]
+
+
+def test_wishes_where_nothing_was_repeated_or_lost_are_dropped() -> None:
+    """Whatever is wished of acknowledgements, data, or a FIN; also where another flow tells some,
+    and where a segment was repeated but long ago: an acknowledgement tells what it answers."""
+    plain = [each for _ in range(4) for each in (data(), wish())]
+    plain += [Action("PA", payload=9, option_bits=OPTION_SACK), wish(), Action("FA", option_bits=16)]
+    late = [data(), data(RETRANSMIT), answer(), wish()]
+    times_ns = [k * 10**6 for k in range(6)] + [2 * 10**9]  # the wish 2 s behind
+    twice = [data(), data(RETRANSMIT), wish()]
+    actions = [[*opening(4), *each] for each in (plain, late, twice)]
+    spans = [list(range(0, 14 * 10**6, 10**6)), times_ns, list(range(0, 6 * 10**6, 10**6))]
+    table = flow_table(actions, times_ns=spans)
+    part = compile_flows(table, seed=1, payload="zero")
+    rows = np.flatnonzero(part.packets.option_bits & OPTION_SACK)
+    assert part.flow[rows].tolist() == [2]
+    assert table.packets.option_bits[14 + 6] == OPTION_SACK, "the actions given are left alone"
+    assert not told(compile_flows(flow_table([[*opening(4), *plain]]), seed=1, payload="zero"))
+
+
+@pytest.mark.parametrize(("client", "server"), [(4, 0), (0, 4), (0, 0)])
+def test_wishes_are_dropped_where_a_side_does_not_offer_blocks(client: int, server: int) -> None:
+    part = compiled([*opening(client, answered=server), data(), data(RETRANSMIT), wish()])
+    assert not told(part)
+
+
+def test_the_option_is_on_the_packets_that_tell_blocks_and_on_no_others(tmp_path: Path) -> None:
+    """As dpkt reads them from the file: a hole is told by all that come behind it, wished or not,
+    what came twice only where it is wished."""
+    import dpkt
+
+    lost = [data(AHEAD), answer(ACK_SAME), data(), wish(ACK_SAME), data(RETRANSMIT), wish()]
+    twice = [data(), data(RETRANSMIT), answer(), data(), data(RETRANSMIT), wish()]
+    part = compiled([*opening(4), *twice, *lost, data(), wish()])
+    path = write(part, tmp_path / "told.pcap")
+    found, bases = [], []
+    with path.open("rb") as file:
+        for row, (_, frame) in enumerate(dpkt.pcap.Reader(file)):
+            segment = dpkt.ethernet.Ethernet(frame).data.data
+            bases += [segment.seq] if segment.flags & 2 else []
+            blocks = [value for kind, value in dpkt.tcp.parse_opts(segment.opts) if kind == 5]
+            assert len(blocks) == (int(part.packets.option_bits[row]) & OPTION_SACK > 0)
+            if blocks:
+                edges = struct.unpack(f">{len(blocks[0]) // 4}I", blocks[0])
+                found.append((row, [(edge - bases[0]) % 2**32 for edge in edges]))
+    # packets 3 and 4: 1..501, 6 and 7: 501..1001, 9 and 11: 1501..2501, which 13 joins
+    assert found == [(8, [501, 1001]), (10, [1501, 2001]), (12, [1501, 2501])]
 
 
 def test_a_probe_of_one_byte_is_a_repeated_segment() -> None:
-    probe = [data(), answer(), data(KEEP_ALIVE, size=1), answer(ACK_SAME)]
+    probe = [data(), answer(), data(KEEP_ALIVE, size=1), wish(ACK_SAME)]
     times_ns = [k * 10**6 for k in range(5)] + [60 * 10**9, 60 * 10**9 + 10**6]
     flows = flow_table([[*opening(4), *probe]], times_ns=[times_ns])
     found = told(compile_flows(flows, seed=1, payload="zero"))

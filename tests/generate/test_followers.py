@@ -10,6 +10,7 @@ from office_flows import DRAWS, SMALL, Draw, behind, office_flows
 from torch import Tensor
 
 from netsynth.generate.transformer.followers import ENOUGH, UNSEEN, UNSEEN_SHARE, Followers
+from netsynth.generate.transformer.gap_range import OCTAVES
 from netsynth.generate.transformer.record_data import record_targets
 from netsynth.generate.transformer.record_fit import _learn_followers
 from netsynth.generate.transformer.record_level import KIND, WINDOW, RecordLevel
@@ -196,6 +197,44 @@ def test_gaps_keep_to_what_was_seen(draw: Draw) -> None:
     assert min(fast_gaps.size, slow_gaps.size) > 200
     assert ((fast_gaps >= 799) & (fast_gaps <= 2_501)).mean() > 0.9
     assert ((slow_gaps >= 79_999) & (slow_gaps <= 250_001)).mean() > 0.9
+
+
+def test_gaps_follow_from_the_one_before_them(draw: Draw) -> None:
+    """Behind gaps below 10 us came 100 to 200 us, behind longer ones 1 to 2 us, and behind none
+    anything: so gaps take turns, which those of a level that did not learn it do not."""
+    level = fresh()
+    limit_ns, kinds = 10_000, level.sizes[KIND]
+    is_long = (level.gap.values() >= limit_ns).long()
+    assert 0 < int(is_long.sum()) < level.gap.size
+    level.gap_octaves = torch.cat([is_long.new_zeros(1), 7 + is_long])  # 7 short, 8 long
+    shares = []
+    for learns in (False, True):
+        if learns:
+            code = torch.arange(level.service_tcp.numel() * 2 * kinds**2).repeat(ENOUGH)
+            octave = code // kinds**2 % 2
+            group = code // kinds**2 // 2 * OCTAVES + 7 + octave
+            gap = (1 + torch.arange(code.numel()) % 11 / 10).double() * 1e3
+            level.gap_after.learn(
+                group, code // kinds % kinds, code % kinds, gap * 100.0 ** (1 - octave)
+            )
+        made = draw(level)
+        drawn = behind(level, made)
+        gaps_ns = np.diff(made.time_ns, prepend=0)
+        step = made.time_ns // (layout().window_ns / 128)
+        third = (drawn.last > 0) & (drawn.before > 0) & (np.diff(step, prepend=-1) == 0)
+        before_ns = np.roll(gaps_ns, 1)
+        third &= np.abs(before_ns / limit_ns - 1) > 0.6  # no bin of both
+        behind_long = before_ns > limit_ns
+        as_seen = np.where(
+            behind_long,
+            (gaps_ns >= 799) & (gaps_ns <= 2_501),
+            (gaps_ns >= 79_999) & (gaps_ns <= 250_001),
+        )
+        shares.append(as_seen[third].mean())
+    assert shares[0] < 0.5
+    for way in (False, True):
+        assert np.count_nonzero(third & (behind_long == way)) > 100
+        assert as_seen[third & (behind_long == way)].mean() > 0.8
 
 
 def learn(trace: EncodedTrace, history: int) -> RecordLevel:

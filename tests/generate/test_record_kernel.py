@@ -10,7 +10,7 @@ from generate_traces import fill_weights, layout, office
 from netsynth.generate.transformer import TransformerConfig
 from netsynth.generate.transformer.followers import Followers
 from netsynth.generate.transformer.gap_kernel import draw_gaps, narrow
-from netsynth.generate.transformer.gap_range import GapRange
+from netsynth.generate.transformer.gap_range import ENOUGH, NARROW, OCTAVES, GapRange
 from netsynth.generate.transformer.part_kernel import (
     follower_row,
     kind_shares,
@@ -43,6 +43,7 @@ from netsynth.generate.transformer.record_kernel import END, _finish, _make_lane
 from netsynth.generate.transformer.record_lanes import FLOWS, DrawnRows, FlowsToDraw, Lanes
 from netsynth.generate.transformer.record_level import (
     ANY_BYTES,
+    GAP,
     KIND,
     LENGTH,
     WINDOW,
@@ -85,10 +86,11 @@ def case() -> Case:
     learn_ranges(level.gap_range, services=level.service_tcp.numel())
     learn_followers(level.next_kinds, services=level.service_tcp.numel())
     learn_followers(level.next_windows, services=2 * level.service_tcp.numel())
-    arrays = pack_record_level(level)
     tokens = torch.as_tensor(office()[1].tokens[:ROWS].astype(np.int64))
     random = np.random.default_rng(1)
-    lanes, flows, time_ns = some_lanes(level, arrays, tokens, random)
+    lanes, flows, time_ns = some_lanes(level, tokens, random)
+    learn_after(level, lanes, flows)
+    arrays = pack_record_level(level)
     state = np.zeros((ROWS, SMALL.record_width), dtype=np.float32)
     buckets = count_bucket(torch.arange(1 << 16)).numpy()
     context = context_of(arrays, lanes, flows, time_ns)  # before the kernel touches the lanes
@@ -99,12 +101,34 @@ def case() -> Case:
 
 
 def learn_ranges(ranges: GapRange, *, services: int) -> None:
-    """Have two in three pairs of kinds been seen 20 times, up to 30 us or 30 ms apart."""
+    """Have two in three pairs of kinds been seen 20 times, up to 30 us or 30 ms apart, or two in
+    three of these 100 ns to 1 s apart and then within a factor of 3."""
     codes = torch.arange(services * ranges.kinds**2)
-    codes = codes[torch.rand(codes.shape) < 0.67].repeat(20)
-    gap = torch.rand(codes.shape).double() * 3e4 * 10 ** (codes % 4)
+    codes = codes[torch.rand(codes.shape) < 0.67]
+    timer = (10 ** (2 + 7 * torch.rand(codes.shape).double())).repeat(20)
+    codes = codes.repeat(20)
+    spread = torch.rand(codes.shape).double()
+    gap = spread * 3e4 * 10 ** (codes % 4)
+    gap = torch.where(codes % 3 > 0, timer * (1 + 2 * spread), gap)
     kinds = ranges.kinds
     ranges.learn(codes // kinds**2, codes // kinds % kinds, codes % kinds, gap)
+
+
+def learn_after(level: RecordLevel, lanes: Lanes, flows: FlowsToDraw) -> None:
+    """Have gaps of 100 ns to 1 s come behind those before the records of lanes, for three in four
+    of their kinds: within a factor of 3, so that all are rules."""
+    kinds = level.sizes[KIND]
+    before = torch.as_tensor(np.maximum(lanes.history[:, 0, KIND] - 1, 0))
+    octave = level.gap_octaves[torch.as_tensor(lanes.history[:, 0, GAP])]
+    behind = (torch.as_tensor(flows.service) * OCTAVES + octave) * kinds + before
+    codes = torch.unique(behind[:, None] * kinds + torch.arange(kinds))
+    codes = codes[torch.rand(codes.shape) < 0.75]
+    gap = 10 ** (2 + 7 * torch.rand(codes.shape).double())
+    gap = (gap * torch.linspace(1, 3, ENOUGH)[:, None]).ravel()
+    codes = codes.repeat(ENOUGH)
+    level.gap_after.learn(codes // kinds**2, codes // kinds % kinds, codes % kinds, gap)
+    assert NARROW > 3
+    assert level.gap_after.keys.numel() * ENOUGH == codes.numel()
 
 
 def learn_followers(followers: Followers, *, services: int) -> None:
@@ -127,7 +151,7 @@ def learn_followers(followers: Followers, *, services: int) -> None:
 
 
 def some_lanes(
-    level: RecordLevel, arrays: RecordArrays, tokens: torch.Tensor, random: np.random.Generator
+    level: RecordLevel, tokens: torch.Tensor, random: np.random.Generator
 ) -> tuple[Lanes, FlowsToDraw, Array]:
     """Lanes at random places of flows that last one step each."""
     with torch.no_grad():
@@ -141,7 +165,7 @@ def some_lanes(
     gaps_ns[:, 0] = 0
     time_ns = (start[:, None] + gaps_ns.cumsum(1)).ravel()
     now = time_ns[number * LONGEST + position - 1]
-    latest = now + random.uniform(1e5, 5e7, ROWS)
+    latest = now + 10 ** random.uniform(5, 9.5, ROWS)  # in this step or far behind it
     sizes = (*level.sizes, level.per_delay.size)
     history = np.stack([random.integers(0, s + 1, (ROWS, 3)) for s in sizes], axis=2)
     assert history.shape == (ROWS, 3, TRACES)
@@ -295,22 +319,65 @@ def test_gaps_are_drawn_from_both_rulers_and_inside_their_limits(case: Case) -> 
 
 def narrowed(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
     """Shortest and longest gaps of records of the kinds that the lanes have."""
+    (*_, low, high), _ = narrowings(case)[-1]
+    return low, high
+
+
+def narrowings(
+    case: Case,
+) -> list[tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]]:
+    """How the two ranges narrow gaps, the one after the other, for all rows [M].
+
+    Each with shortest and longest gap before and after, and which rows take which way, told here
+    from the keys and rows of the ranges alone.
+    """
+    level, lanes = case.level, case.lanes
     before = (case.context.history[:, 0, KIND] - 1).clamp(min=0)
-    kind, service = torch.as_tensor(case.lanes.token[:, KIND]), torch.as_tensor(case.flows.service)
+    kind, service = torch.as_tensor(lanes.token[:, KIND]), torch.as_tensor(case.flows.service)
+    octave = level.gap_octaves[case.context.history[:, 0, GAP]]
+    room = torch.as_tensor(case.flows.latest_ns - lanes.time)
     low, high = case.context.gap_low, case.context.gap_high
-    return case.level.gap_range.narrow(service, before, kind, low, high)
+    steps = []
+    for ranges, group in (
+        (level.gap_range, service),
+        (level.gap_after, service * OCTAVES + octave),
+    ):
+        found = ranges.narrow(group, before, kind, low, high, room)
+        known = dict(zip(ranges.keys.tolist(), ranges.rows.tolist(), strict=True))
+        codes = ((group * ranges.kinds + before) * ranges.kinds + kind).tolist()
+        limits = torch.tensor([known.get(code, [torch.nan] * 2) for code in codes]).double()
+        apart = (limits[:, 0] >= high) | (limits[:, 1] <= low)
+        ways = {
+            "unknown": limits[:, 0].isnan(),
+            "narrowed": ~limits[:, 0].isnan() & ~apart,
+            "instead": apart & (limits[:, 0] < room),
+            "cut to the room": apart & (limits[:, 0] < room) & (limits[:, 1] > room),
+            "no room": apart & (limits[:, 0] >= room),
+        }
+        steps.append(((low, high, *found), ways))
+        low, high = found
+    return steps
 
 
 def test_gaps_are_narrowed_as_the_network_does(case: Case) -> None:
-    counts = np.zeros(2)
+    """Whichever way each of the two ranges takes; many take each."""
+    counts: list[dict[str, int]] = [{}, {}]
     for shift in range(case.level.sizes[KIND]):
         case.lanes.token[:, KIND] = (np.arange(ROWS) + shift) % case.level.sizes[KIND]
+        steps = narrowings(case)
         low, high = (limit.tolist() for limit in narrowed(case))
         for row in range(ROWS):
-            found = narrow(case.arrays, case.lanes, row, case.flows.service[row])
+            room = float(case.flows.latest_ns[row] - case.lanes.time[row])
+            found = narrow(case.arrays, case.lanes, row, case.flows.service[row], room)
             assert found == (low[row], high[row])
-            counts += found[0] > case.lanes.low[row], found[1] < case.lanes.high[row]
-    assert (counts > ROWS).all(), "both ends were narrowed"
+        for count, ((low_before, high_before, low_behind, high_behind), ways) in zip(
+            counts, steps, strict=True
+        ):
+            ways["low"] = ways["narrowed"] & (low_behind > low_before)
+            ways["high"] = ways["narrowed"] & (high_behind < high_before)
+            for name, rows in ways.items():
+                count[name] = count.get(name, 0) + int(rows.sum())
+    assert min(min(count.values()) for count in counts) >= 20, str(counts)
 
 
 def test_what_never_followed_is_ruled_out_as_the_network_does(case: Case) -> None:
