@@ -350,9 +350,7 @@ def test_a_fin_that_came_with_data_comes_again_with_them(size: int) -> None:
     result = compiled(actions)
     assert result.packets.payload_length.tolist() == [0, 0, 0, 50, 50, 0, 0]
     assert (result.packets.tcp_flags[3:5] & FIN > 0).all()
-    assert {name: count for name, count in result.repairs.items() if count} == {
-        "repeat_resized": 1
-    }
+    assert {name: count for name, count in result.repairs.items() if count} == {"repeat_resized": 1}
 
 
 @pytest.mark.parametrize("size", [20, 80])

@@ -175,7 +175,9 @@ def test_padding_is_found_in_syns_alone() -> None:
     bits = [OPTION_MSS | 2 * ONE_WORD, 8 | OPTION_SACK, 2 * ONE_WORD, FULL]
     columns = zip(bits, [2, 16, 2, 2], [6, 6, 17, 6], strict=True)
     names = ("option_bits", "tcp_flags", "protocol")
-    packets = table_of([{**ends, **dict(zip(names, row, strict=True))} for row in columns], addresses)
+    packets = table_of(
+        [{**ends, **dict(zip(names, row, strict=True))} for row in columns], addresses
+    )
     found = find_padding(packets)
     assert found.rows.tolist() == [0]
     assert found.lengths.tolist() == [8]

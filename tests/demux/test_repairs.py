@@ -351,7 +351,7 @@ def test_the_first_segment_of_a_message_has_a_whole_head(place: int) -> None:
 
 
 def test_messages_of_different_flows_do_not_go_on() -> None:
-    """The first segment of a flow follows data of the same side in the flow before, in the table."""
+    """The first segment of a flow stands behind data of the same side, but of another flow."""
     first = [*HANDSHAKE, Action("PA", payload=300)]
     table = flow_table([first, [*HANDSHAKE, Action("PA", payload=1)]], port=443)
     result = compile_flows(table, seed=1)

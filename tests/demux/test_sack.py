@@ -139,7 +139,11 @@ def test_wishes_where_nothing_was_repeated_or_lost_are_dropped() -> None:
     """Whatever is wished of acknowledgements, data, or a FIN; also where another flow tells some,
     and where a segment was repeated but long ago: an acknowledgement tells what it answers."""
     plain = [each for _ in range(4) for each in (data(), wish())]
-    plain += [Action("PA", payload=9, option_bits=OPTION_SACK), wish(), Action("FA", option_bits=16)]
+    plain += [
+        Action("PA", payload=9, option_bits=OPTION_SACK),
+        wish(),
+        Action("FA", option_bits=16),
+    ]
     late = [data(), data(RETRANSMIT), answer(), wish()]
     times_ns = [k * 10**6 for k in range(6)] + [2 * 10**9]  # the wish 2 s behind
     twice = [data(), data(RETRANSMIT), wish()]

@@ -128,16 +128,19 @@ def test_times_are_exact_but_for_the_clock(back: FlowTable) -> None:
     assert lost.max() < 1000  # at most a tick
 
 
-def test_options_of_the_handshake_are_exact_and_sack_blocks_are_lost(back: FlowTable) -> None:
+def test_options_are_exact_but_for_the_blocks_themselves(back: FlowTable) -> None:
+    """Acknowledgements with SACK are kinds of their own, so the bit comes back; which blocks they
+    tell follows from what was sent. SYNs of this capture are not padded."""
     flows = office_flows()
     is_syn = (flows.packets.tcp_flags & SYN) > 0
     assert is_syn.any()
     for name in ("option_bits", "mss", "window_scale"):
         ours, theirs = getattr(back.packets, name), getattr(flows.packets, name)
         assert (ours[is_syn] == theirs[is_syn]).all(), name
-    kept = flows.packets.option_bits & ~np.uint8(OPTION_SACK)
-    assert share_alike(back.packets.option_bits, kept) > 0.99
-    assert not (back.packets.option_bits & OPTION_SACK).any()
+    assert share_alike(back.packets.option_bits, flows.packets.option_bits) > 0.99
+    told = flows.packets.option_bits & OPTION_SACK
+    assert np.count_nonzero(told) > 20
+    assert (back.packets.option_bits & OPTION_SACK == told).all()
 
 
 @pytest.mark.parametrize(("offered", "stamped"), [(True, True), (False, False)])
