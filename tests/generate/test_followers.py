@@ -237,6 +237,32 @@ def test_gaps_follow_from_the_one_before_them(draw: Draw) -> None:
         assert as_seen[third & (behind_long == way)].mean() > 0.8
 
 
+def test_a_timer_that_passes_its_step_leaves_the_next_packet_its_time(draw: Draw) -> None:
+    """Behind the first packet came a gap of 1.2 steps, whatever the series says. The next packet of
+    a step that is over then comes in what is left of the one that the timer ended in."""
+    level = fresh()
+    kinds, step_ns = level.sizes[KIND], layout().window_ns / 128
+    level.gap_octaves = torch.full_like(level.gap_octaves, 8)
+    level.gap_octaves[int(level.gap.bucket(torch.zeros(1).double())) + 1] = 7  # of first packets
+    code = torch.arange(level.service_tcp.numel() * kinds**2).repeat(ENOUGH)
+    gap = torch.full(code.shape, 1.2 * step_ns).double()
+    level.gap_after.learn(code // kinds**2 * OCTAVES + 7, code // kinds % kinds, code % kinds, gap)
+    made = draw(level)
+    flows, totals, series = office_flows()
+    first = made.offsets[:-1][np.diff(made.offsets) > 2]
+    rows = np.flatnonzero(np.diff(made.offsets) > 2)
+    start = flows.start_ns.numpy()[rows]
+    timer = made.time_ns[first + 1] - start
+    longest = totals.longest_ns.numpy()[rows]
+    packets = series.values[series.offsets[:-1], :2].sum(1)[rows]  # of the first step
+    passed = (np.abs(timer / step_ns / 1.2 - 1) < 0.03) & (packets > 2) & (longest > 2 * step_ns)
+    assert np.count_nonzero(passed) >= 8
+    gap_ns = (made.time_ns[first + 2] - made.time_ns[first + 1])[passed]
+    left = step_ns - made.time_ns[first + 1][passed] % step_ns
+    assert (gap_ns <= left + 1).all()
+    assert (gap_ns > 2).mean() > 0.9
+
+
 def learn(trace: EncodedTrace, history: int) -> RecordLevel:
     """What a level learns of a trace, and of nothing else."""
     level = RecordLevel(layout().token_fields, layout().record_fields, SMALL)

@@ -177,7 +177,7 @@ def some_lanes(
         totals=np.concatenate([left, left], axis=1), exact=random.random((ROWS, 2)) < 0.8,
         start_ns=start,
         end_ns=now + random.uniform(0, 5e7, ROWS), latest_ns=latest, delays=delays,
-        series_offsets=np.arange(ROWS + 1), step=number % 50,
+        series_offsets=np.arange(ROWS + 1), step=np.maximum(number % 50 - (number % 8 == 7), 0),
         values=np.concatenate([left, left], axis=1),
         around=random.standard_normal((ROWS, AROUND)).astype(np.float32),
         streams=random.integers(0, 2**63, ROWS).astype(np.uint64),
@@ -206,7 +206,9 @@ def context_of(
 ) -> RecordContext:
     """The same records, as RecordContext defines its columns."""
     low = np.maximum(flows.step * STEP_NS - lanes.time, 0)
-    high = np.minimum((flows.step + 1) * STEP_NS, flows.latest_ns) - lanes.time
+    step = np.maximum(flows.step, lanes.time // STEP_NS)  # no lane is near the end of its step
+    assert np.count_nonzero(step > flows.step) >= ROWS // 10
+    high = np.minimum((step + 1) * STEP_NS, flows.latest_ns) - lanes.time
     for row in range(ROWS):  # those behind it in its step need their time, an octave at a time
         behind, fastest = int(lanes.step_left[row].sum()) - 1, arrays.fastest_runs
         for octave in range(behind.bit_length()):

@@ -13,6 +13,7 @@ COUNT_BUCKETS, SIZE_BUCKETS = 48, 48
 BALANCES = 33  # classes of how many packets either way there are to one the other way
 PRESSURES = 8  # classes of how many acknowledgements there are for what is to come
 RECENT = (8, 32, 128)  # records whose pace is told
+PASSED = 1.001  # steps from where one begins that only a timer gets to; others stop at its end
 
 
 @dataclass(slots=True)
@@ -31,12 +32,14 @@ class RecordContext:
         delays: float64 [M, 2], ns from the flow's first packet to its answer and from that to
             the reply (see encode's FlowColumns), -1 where none comes.
         due_left: float64 [M], ns until the answer, then the reply, is due; -1 where they came or
-            never come. No gap passes it, and what is due comes when it is due.
+            never come. Unless a timer does (see `GapRange`), no gap passes it, and what is due
+            comes when it is due.
         due_reply: bool [M], it is the reply that is due.
         first_reverse: bool [M], direction of the flow's first record.
         gap_low: float64 [M], smallest gap that reaches the record's step, ns.
         gap_high: float64 [M], largest gap that stays in it and in the flow, ns, and leaves time
-            for the records behind it (see `pace`).
+            for the records behind it (see `pace`). Where a timer passed the record's step, it is
+            the step that the flow is in.
         recent: float64 [M, 3], mean gap of the last RECENT records, -1 where there are fewer: a
             sender that is held to a rate pauses when it has sent a lot.
         windows: int64 [M, 2], last TCP window in each direction, NOT_SET where none is known.

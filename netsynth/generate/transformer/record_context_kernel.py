@@ -28,7 +28,7 @@ from netsynth.generate.transformer.record_arrays import (
     WINDOW_TABLE,
     RecordArrays,
 )
-from netsynth.generate.transformer.record_context import BALANCES, RECENT, SIZE_BUCKETS
+from netsynth.generate.transformer.record_context import BALANCES, PASSED, RECENT, SIZE_BUCKETS
 from netsynth.generate.transformer.record_lanes import FlowsToDraw, Lanes
 from netsynth.numbers import Array
 from netsynth.tcp_windows import NOT_SET
@@ -58,7 +58,10 @@ def embed_context(
     grid = flows.step[row] * step_ns
     low = max(grid - time, 0.0)
     time_left = max(flows.end_ns[flow] - time, 0.0)
-    high = min(grid + step_ns, flows.latest_ns[flow]) - time
+    high = grid + step_ns
+    if time > grid + PASSED * step_ns:
+        high = np.floor(time / step_ns) * step_ns + step_ns
+    high = min(high, flows.latest_ns[flow]) - time
     high -= run_ns(a, flows.service[flow], step_left[0] + step_left[1] - 1)
     due_left = 0.0
     if lanes.due[place] >= 0:

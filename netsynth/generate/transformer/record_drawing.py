@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from netsynth.generate.transformer.config import TransformerConfig
 from netsynth.generate.transformer.drawn import DrawnFlows, DrawnRecords, DrawnSeries, DrawnTotals
 from netsynth.generate.transformer.pace import run_ns
-from netsynth.generate.transformer.record_context import RECENT, RecordContext
+from netsynth.generate.transformer.record_context import PASSED, RECENT, RecordContext
 from netsynth.generate.transformer.record_data import around_rows
 from netsynth.generate.transformer.record_level import (
     LENGTH,
@@ -179,7 +179,9 @@ def _draw_lanes(
         time_left = (lanes.end[here] - time).clamp(min=0)
         pending = lanes.due[here] >= 0
         due_left = torch.where(pending, (lanes.due[here] - time).clamp(min=0), -1.0)
-        high = torch.minimum(grid + step_ns, lanes.latest[here]) - time
+        begins = (time / step_ns).floor() * step_ns
+        begins = torch.where(time > grid + PASSED * step_ns, begins, grid)
+        high = torch.minimum(begins + step_ns, lanes.latest[here]) - time
         high = high - run_ns(level.fastest_runs[lanes.service[here]], step_left.sum(1) - 1)
         high = torch.where(pending, torch.minimum(high, due_left), high)
         high = torch.maximum(high, low + 1)
