@@ -19,6 +19,7 @@ from netsynth.numbers import IntArray
 from netsynth.tables import FlowTable
 
 RECORD_SIZE = 16_384  # longest TLS record with its header, bytes (RFC 8446 section 5.1 allows more)
+_RECORD_HEAD = 5  # so much more, where the next segment has no room for another's header
 _ANSWER_LIMIT_NS = 5_000_000_000  # a datagram answers none that is older, if there is a younger
 _PENDING_LIMIT = 64
 
@@ -222,7 +223,8 @@ def _find(
                         continue
                     if reverse[j] != reverse[i] or not is_tcp or alone[i] or alone[j]:
                         break
-                    if data_at[j] != stop or size + payload_length[j] > RECORD_SIZE:
+                    spare = _RECORD_HEAD if payload_length[j] <= _RECORD_HEAD else 0
+                    if data_at[j] != stop or size + payload_length[j] > RECORD_SIZE + spare:
                         if data_at[j] < stop:
                             continue
                         break

@@ -138,7 +138,8 @@ def _complete(
         if not lacks_mss and not is_unscaled:
             continue
         if k >= 0 and option_bits[offer] & 15 & ~offers[k, 0] == 0:
-            option_bits[offer] = offers[k, 0]
+            if option_bits[offer] & 15 != offers[k, 0]:  # else it keeps its padding
+                option_bits[offer] = offers[k, 0]
             mss[offer] = offers[k, 1]
             window_scale[offer] = offers[k, 2]
             if np.int64(window[offer]) * 16 < offers[k, 3]:
@@ -150,7 +151,7 @@ def _complete(
             if np.int64(window[answer]) * 16 < offers[peer_k, 3]:
                 window[answer] = offers[peer_k, 3]
         elif lacks_mss:
-            option_bits[answer] = option_bits[offer]
+            option_bits[answer] = option_bits[offer] & 15
             mss[answer] = mss[offer]
             window_scale[answer] = window_scale[offer]
             window[answer] = window[offer]

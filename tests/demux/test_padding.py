@@ -185,3 +185,14 @@ def test_padding_is_found_in_syns_alone() -> None:
     assert found.data.tolist() == [0] * 8
     expected = [OPTION_MSS | OPTION_SACK, 8 | OPTION_SACK, 0, 8, FULL]
     assert packets.option_bits.tolist() == expected
+
+
+def test_a_syn_ack_that_takes_the_syn_s_options_takes_no_padding() -> None:
+    """It has no MSS though its SYN has, and nobody else answers: the options become those of the
+    SYN, 16 bytes. The SYN keeps its own, and the word behind them."""
+    offer = Action("S", option_bits=UNSCALED | ONE_WORD, mss=1460)
+    data = Action("PA", payload=100, option_bits=OPTION_TIMESTAMPS)
+    result = compiled(offer, Action("SA", True), LAST, data)
+    assert result.repairs["opening_completed"] == 1
+    assert option_bytes(result) == [20, 16, 12, 12]
+    assert result.packets.mss[:2].tolist() == [1460, 1460]

@@ -142,6 +142,20 @@ def test_tls_streams_are_whole_records(sizes: tuple[int, ...]) -> None:
             assert {record.type for record in records[2:]} <= {23}
 
 
+@pytest.mark.parametrize("size", [1, 4, 5, 6])
+def test_no_tls_record_begins_where_its_head_has_no_room(size: int) -> None:
+    """Eleven segments and 456 bytes are 16,384, as long as our records are at most; a record may
+    hold 2**14 bytes beside its head of 5 (RFC 8446 section 5.1), so the last bytes fit in."""
+    parts = [Action("A", True, 1448)] * 11 + [Action("A", True, 456), Action("PA", True, size)]
+    actions = [*HANDSHAKE, Action("PA", payload=300), *parts, Action("PA", payload=90)]
+    result = compile_flows(flow_table([actions], port=443), seed=1)
+    assert result.packets.payload_length[-2] == size
+    data = b"".join(payloads(result)[4:-1])
+    records, used = dpkt.ssl.tls_multi_factory(data)
+    assert used == 16_384 + size
+    assert all(len(record.data) <= 16_384 for record in records)
+
+
 def test_hellos_differ_between_connections_and_share_their_session() -> None:
     hellos = [(m[0], m[1]) for m in streams(443, 300, 200, flows=30)]
     assert len({client[11:43] for client, _ in hellos}) == 30

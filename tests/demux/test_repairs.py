@@ -10,6 +10,7 @@ from netsynth.demux import CompiledPackets, compile_flows
 from netsynth.tables import (
     ACK,
     ACK_SAME,
+    AHEAD,
     ICMP,
     ICMPV6,
     KEEP_ALIVE,
@@ -358,6 +359,39 @@ def test_messages_of_different_flows_do_not_go_on() -> None:
     assert result.repairs["message_filled"] == 1
     assert result.packets.payload_length[3] == 300
     assert result.packets.payload_length[7] >= 5
+
+
+@pytest.mark.parametrize("kind", [RETRANSMIT, KEEP_ALIVE])
+def test_what_comes_again_begins_no_message(kind: int) -> None:
+    """The server has spoken since: the client's next data begin with a head, whether it sent
+    something again before them or not."""
+    again = Action("PA", payload=300 if kind == RETRANSMIT else 1, segment=kind)
+    turns = [Action("PA", payload=300), Action("PA", True, 1000), again]
+    sizes, filled = stay_or_fill(443, *turns, Action("PA", payload=1))
+    assert filled == 1
+    assert sizes[:2] == [300, 1000]
+    assert sizes[3] >= 5
+
+
+def test_what_comes_again_ends_no_message() -> None:
+    """A copy of what the client said stands within the server's message."""
+    again = Action("PA", payload=300, segment=RETRANSMIT)
+    turns = [Action("PA", payload=300), Action("A", True, 1448), again, Action("PA", True, 1)]
+    assert stay_or_fill(443, *turns) == ([300, 1448, 300, 1], 0)
+
+
+def test_data_behind_a_gap_begin_with_a_head() -> None:
+    """A record of what came before the gap ends there, as nobody saw how it goes on."""
+    turns = [Action("PA", payload=300), Action("A", True, 1448)]
+    sizes, filled = stay_or_fill(443, *turns, Action("PA", True, 1, segment=AHEAD))
+    assert filled == 1
+    assert sizes[2] >= 5
+
+
+def test_every_segment_of_telecontrol_holds_whole_frames() -> None:
+    """IEC 60870-5-104 section 5: the test frames that fill it have 6 bytes each."""
+    turns = [Action("PA", payload=6), Action("PA", True, 6), Action("PA", True, 13)]
+    assert stay_or_fill(2404, *turns, Action("PA", True, 16)) == ([6, 6, 18, 18], 2)
 
 
 def test_every_segment_of_ssh_is_a_packet() -> None:

@@ -11,7 +11,19 @@ from netsynth.demux.payloads import control, devices, dns, network, stores, term
 from netsynth.demux.payloads.fills import choose_fills
 from netsynth.demux.payloads.shape import Template
 from netsynth.numbers import IntArray
-from netsynth.tables import ICMP, ICMPV6, IP_FRAGMENT, IP_MF, KEEP_ALIVE, RST, TCP, UDP, FlowTable
+from netsynth.tables import (
+    AHEAD,
+    ICMP,
+    ICMPV6,
+    IN_ORDER,
+    IP_FRAGMENT,
+    IP_MF,
+    KEEP_ALIVE,
+    RST,
+    TCP,
+    UDP,
+    FlowTable,
+)
 
 _TLS_PORTS = (443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 5223, 5228, 8883)
 _BY_PORT: dict[int, dict[Template, tuple[int, ...]]] = {
@@ -83,7 +95,8 @@ def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
     """Find datagrams, segments and ICMP messages of sizes that their application never has.
 
     No segment of SSH has a byte alone, no report of IGMP half a record. Keep-alives are left alone,
-    and the later segments of a message, of which the last may be as short as it likes.
+    and the later segments of a message, of which the last may be as short as it likes; but not
+    those of telecontrol, each of which holds whole frames.
 
     Returns:
         Their rows, and the bytes that their payloads should have.
@@ -108,8 +121,8 @@ def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
         is_wrapped = (chosen == all_templates().index(control.WRAPPED_ESP))[flows.flow_of_packet]
         has_data &= ~(is_wrapped & (size == 1))  # its keep-alive
         is_ssh = (chosen == all_templates().index(terminal.SSH))[flows.flow_of_packet]
-        has_data &= is_ssh | ~_go_on(flows)
         shortest, usual, step = (each[flows.flow_of_packet] for each in (shortest, usual, step))
+        has_data &= is_ssh | (step > 1) | ~_go_on(flows)
         whole = shortest + (size - shortest + step - 1) // step * step
         wanted = np.where(has_data, np.where(size < shortest, usual, whole), wanted)
     is_igmp = p.protocol == IGMP
@@ -132,12 +145,19 @@ def find_short_messages(flows: FlowTable) -> tuple[IntArray, IntArray]:
 
 
 def _go_on(flows: FlowTable) -> NDArray[np.bool_]:
-    """Whether TCP data follows data of the same side, with none of the other side between: [N]."""
+    """Whether TCP data follows new data of the same side, with none of the other's between: [N].
+
+    What comes again takes no turn, and what comes behind a gap is read for a beginning.
+    """
     p = flows.packets
-    rows = np.flatnonzero((p.protocol == TCP) & (p.payload_length > 0))
-    side = flows.flow_of_packet[rows] * 2 + flows.reverse[rows]
+    has_data = (p.protocol == TCP) & (p.payload_length > 0) & (p.tcp_flags & RST == 0)
+    is_new = has_data & ((flows.segment == IN_ORDER) | (flows.segment == AHEAD))
+    rows: IntArray = np.flatnonzero(has_data)
+    last = np.maximum.accumulate(np.where(is_new, np.arange(len(p)), -1))[rows - 1]
+    last[rows == 0] = -1
+    side = flows.flow_of_packet * 2 + flows.reverse
     goes_on = np.zeros(len(p), dtype=np.bool_)
-    goes_on[rows[1:]] = side[1:] == side[:-1]
+    goes_on[rows] = (last >= 0) & (side[rows] == side[last]) & (flows.segment[rows] != AHEAD)
     return goes_on
 
 
