@@ -169,11 +169,12 @@ def test_only_syns_have_padding() -> None:
 
 
 def test_padding_is_found_in_syns_alone() -> None:
-    """By columns: a SYN with 2 words, an ACK with blocks, a datagram with nonsense, a plain SYN."""
+    """By columns: a SYN with 2 words, an ACK with blocks, a datagram and an ACK with nonsense, and
+    a plain SYN."""
     addresses: dict[bytes, int] = {}
     ends = {"src": row_of(addresses, "10.0.0.1"), "dst": row_of(addresses, "10.0.0.2")}
-    bits = [OPTION_MSS | 2 * ONE_WORD, 8 | OPTION_SACK, 2 * ONE_WORD, FULL]
-    columns = zip(bits, [2, 16, 2, 2], [6, 6, 17, 6], strict=True)
+    bits = [OPTION_MSS | 2 * ONE_WORD, 8 | OPTION_SACK, 2 * ONE_WORD, 8 | ONE_WORD, FULL]
+    columns = zip(bits, [2, 16, 2, 16, 2], [6, 6, 17, 6, 6], strict=True)
     names = ("option_bits", "tcp_flags", "protocol")
     packets = table_of(
         [{**ends, **dict(zip(names, row, strict=True))} for row in columns], addresses
@@ -182,7 +183,8 @@ def test_padding_is_found_in_syns_alone() -> None:
     assert found.rows.tolist() == [0]
     assert found.lengths.tolist() == [8]
     assert found.data.tolist() == [0] * 8
-    assert packets.option_bits.tolist() == [OPTION_MSS | OPTION_SACK, 8 | OPTION_SACK, 0, FULL]
+    expected = [OPTION_MSS | OPTION_SACK, 8 | OPTION_SACK, 0, 8, FULL]
+    assert packets.option_bits.tolist() == expected
 
 
 def test_a_syn_ack_that_takes_the_syn_s_options_takes_no_padding() -> None:

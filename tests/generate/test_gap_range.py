@@ -47,7 +47,9 @@ def narrow(
     return float(found[0]), float(found[1])
 
 
-GAPS = [1000.0 + 50 * i for i in range(ENOUGH)]  # 1000 .. 1950 ns
+# 1000 .. 1950 ns; the third shortest and longest are further away than a quarter
+GAPS = [1000.0, 1100, *[1300 + 10 * i for i in range(ENOUGH - 4)], 1900, 1950]
+TIMER = [1000.0 + i for i in range(ENOUGH)]
 SEEN = (1, 2, 3)
 
 
@@ -56,7 +58,15 @@ def test_gaps_are_narrowed_to_those_seen_and_a_quarter_more() -> None:
     assert narrow(ranges, SEEN, 0, 1e6) == pytest.approx((800, 2437.5))
     assert narrow(ranges, SEEN, 900, 2000) == (900, 2000)
     assert narrow(ranges, SEEN, 0, 2000) == pytest.approx((800, 2000))
-    assert narrow(ranges, (2, 0, 1), 0, 100) == pytest.approx((4, 6.25))
+    assert narrow(ranges, (2, 0, 1), 0, 100) == pytest.approx((5 / 1.02, 5 * 1.02))
+
+
+def test_what_the_outermost_leave_to_the_third_is_left_beyond_them() -> None:
+    """At least 2 %, as of a timer, at most a quarter; each end by itself."""
+    sides = [0.9 * 1000, *TIMER[1:]]  # 900, 1001, 1002 .. 1019
+    ranges = learned((*SEEN, sides), (0, 0, 0, TIMER))
+    assert narrow(ranges, SEEN, 0, 1e6) == pytest.approx((900 / (1002 / 900), 1019 * 1.02))
+    assert narrow(ranges, (0, 0, 0), 0, 1e6) == pytest.approx((1000 / 1.02, 1019 * 1.02))
 
 
 def test_what_was_never_seen_there_is_left() -> None:
@@ -204,18 +214,27 @@ def test_a_gap_follows_from_the_one_before_it() -> None:
     gap_ns = torch.as_tensor(told).double()
     _learn_gaps(level, [tokens], [np.repeat(np.arange(count), 4)], [targets], [gap_ns])
     any_gap = narrowed(level.gap_range, service, kind)
-    assert any_gap == pytest.approx((0.8e9 / 1.25, 4.8e9 * 1.25))
+    assert any_gap == pytest.approx(around(gaps.ravel()))
+    assert 0.8e9 / 1.25 <= any_gap[0] < 0.8e9
+    assert 4.8e9 < any_gap[1] <= 4.8e9 * 1.25
     for before, times in ((1.0, 2), (1.15, 2), (0.85, 2), (2.0, 4), (2.3, 4)):
         token = level.gap.bucket(torch.tensor([before * SECOND]).double())
         octave = int(level.gap_octaves[token + 1])
         found = narrowed(level.gap_after, service * OCTAVES + octave, kind)
-        expected = 0.8 * times * SECOND / 1.25, 1.2 * times * SECOND * 1.25
-        assert found == pytest.approx(expected), before
+        assert found == pytest.approx(around(gaps[:, {2: 1, 4: 2}[times]])), before
     # nothing came behind 4 s, nor behind no gap at all, nor in the next service
     token = level.gap.bucket(torch.tensor([4.0 * SECOND]).double())
     octave = int(level.gap_octaves[token + 1])
     for code in (service * OCTAVES + octave, service * OCTAVES, (service + 1) * OCTAVES + 31):
         assert narrowed(level.gap_after, code, kind) == (0, 1e12)
+
+
+def around(gaps: np.ndarray) -> tuple[float, float]:
+    """Shortest and longest of gaps with what the third of either end leaves beyond them."""
+    low, high = np.sort(gaps)[:3], np.sort(gaps)[-3:]
+    return low[0] / min(max(low[2] / low[0], 1.02), 1.25), high[2] * min(
+        max(high[2] / high[0], 1.02), 1.25
+    )
 
 
 def narrowed(ranges: GapRange, service: int, kind: int) -> tuple[float, float]:

@@ -340,11 +340,11 @@ def narrowings(
     room = torch.as_tensor(case.flows.latest_ns - lanes.time)
     low, high = case.context.gap_low, case.context.gap_high
     steps = []
-    for ranges, group in (
-        (level.gap_range, service),
-        (level.gap_after, service * OCTAVES + octave),
+    for ranges, group, left in (
+        (level.gap_range, service, None),  # a pause may be longer than any seen
+        (level.gap_after, service * OCTAVES + octave, room),
     ):
-        found = ranges.narrow(group, before, kind, low, high, room)
+        found = ranges.narrow(group, before, kind, low, high, left)
         known = dict(zip(ranges.keys.tolist(), ranges.rows.tolist(), strict=True))
         codes = ((group * ranges.kinds + before) * ranges.kinds + kind).tolist()
         limits = torch.tensor([known.get(code, [torch.nan] * 2) for code in codes]).double()
@@ -352,10 +352,11 @@ def narrowings(
         ways = {
             "unknown": limits[:, 0].isnan(),
             "narrowed": ~limits[:, 0].isnan() & ~apart,
-            "instead": apart & (limits[:, 0] < room),
-            "cut to the room": apart & (limits[:, 0] < room) & (limits[:, 1] > room),
-            "no room": apart & (limits[:, 0] >= room),
         }
+        if left is not None:
+            ways["instead"] = apart & (limits[:, 0] < room)
+            ways["cut to the room"] = ways["instead"] & (limits[:, 1] > room)
+        ways["no room"] = apart & ~ways.get("instead", torch.zeros_like(apart))
         steps.append(((low, high, *found), ways))
         low, high = found
     return steps

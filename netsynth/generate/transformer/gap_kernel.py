@@ -38,6 +38,8 @@ from netsynth.generate.transformer.record_level import (
 )
 from netsynth.numbers import Array
 
+NO_ROOM = -1.0  # for gaps that cannot be within their step
+
 LEAST_SHARE = 1e-13  # of a token that lies outside the gaps that are possible
 
 
@@ -148,14 +150,14 @@ def narrow(
 ) -> tuple[float, float]:
     """Shortest and longest gap of a record that are possible and were seen; see `GapRange`.
 
-    `room` ns are left in its flow.
+    `room` ns are left in its flow for one that follows from the gap before.
     """
     low, high = float(lanes.low[place]), float(lanes.high[place])
     kinds = a.kind_reverse.size
     before = max(lanes.history[place, 0, KIND] - 1, 0)
     kind = lanes.token[place, KIND]
     code = (service * kinds + before) * kinds + kind
-    low, high = _narrow_by(a.range_keys, a.range_rows, code, low, high, room)
+    low, high = _narrow_by(a.range_keys, a.range_rows, code, low, high, NO_ROOM)
     octave = a.gap_octaves[lanes.history[place, 0, GAP]]
     code = ((service * OCTAVES + octave) * kinds + before) * kinds + kind
     return _narrow_by(a.after_keys, a.after_rows, code, low, high, room)

@@ -415,7 +415,7 @@ class RecordLevel(nn.Module):
         delay = self._delay(kind, context)
         units = self._units(service, kind, delay)
         before = (behind[:, -1] - 1).clamp(min=0)
-        seen = self.gap_range.narrow(service, before, kind, low, high, room)
+        seen = self.gap_range.narrow(service, before, kind, low, high)
         last_gap = self.gap_octaves[context.history[:, 0, GAP]]
         seen = self.gap_after.narrow(service * OCTAVES + last_gap, before, kind, *seen, room)
         gap = self.gaps.sample(
