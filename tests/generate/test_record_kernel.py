@@ -1,6 +1,6 @@
 """A record's state, and what may follow, are the same through the compiled loop and the network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from netsynth.generate.transformer.gap_kernel import draw_gaps, narrow
 from netsynth.generate.transformer.gap_range import ENOUGH, NARROW, OCTAVES, GapRange
 from netsynth.generate.transformer.part_kernel import (
     follower_row,
+    is_asked,
     kind_shares,
     length_shares,
     part_logits,
@@ -48,6 +49,7 @@ from netsynth.generate.transformer.record_level import (
     LENGTH,
     WINDOW,
     RecordLevel,
+    _ends_pair,
     last_kinds,
 )
 from netsynth.numbers import Array
@@ -517,3 +519,33 @@ def test_next_windows_by_hand() -> None:
     before = torch.tensor([[-1, 20]]).expand(4, 2)
     after = _next_windows(before, torch.arange(4), told)
     assert after.tolist() == [[-1, 20], [-1, 11], [-1, 25], [777, 777]]
+
+
+def test_the_second_of_two_packets_one_way_comes_when_its_flow_ends(case: Case) -> None:
+    """Unless there are others, or one comes the other way; within the limits of its step."""
+    position, some = np.arange(ROWS) % 3, np.arange(ROWS)
+    left = np.stack([1 + some // 3 % 2, np.zeros(ROWS, dtype=np.int64)], axis=1)
+    delays = np.where(some[:, None] // 6 % 2 > 0, 4e3, np.full((ROWS, 2), -1.0))
+    low, high = some * 1e3, some * 1e3 + 3e5
+    ends_ns = some % 7 * 1e5 - 1e5
+    lanes = case.lanes._replace(
+        position=position, left=left, due=np.full(ROWS, -1.0), low=low, high=high,
+        gap=np.full(ROWS, -5.0),
+    )  # fmt: skip
+    flows = case.flows._replace(delays=delays, end_ns=case.lanes.time + ends_ns)
+    expected = (position == 1) & (left[:, 0] == 1) & (delays[:, 0] < 0)
+    assert 3 <= np.count_nonzero(expected) < ROWS // 4
+    for row in range(ROWS):
+        asked = is_asked(case.arrays, lanes, row, flows, GAP)
+        assert asked == (position[row] > 0 and not expected[row])
+    found = lanes.gap[expected]
+    assert np.abs(found - np.clip(ends_ns, low, high)[expected]).max() < 1  # of 64 bits
+    assert {"low", "high", "between"} <= {
+        "low" if gap <= a else "high" if gap >= b else "between"
+        for gap, a, b in zip(found, low[expected], high[expected], strict=True)
+    }
+    context = replace(
+        case.context, position=torch.as_tensor(position), left=torch.as_tensor(left),
+        delays=torch.as_tensor(delays),
+    )  # fmt: skip
+    assert (_ends_pair(context).numpy() == expected).all()
