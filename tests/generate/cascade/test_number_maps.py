@@ -84,4 +84,4 @@ def test_even_an_untrained_g3_makes_the_frequent_kinds_numbers(column: int) -> N
     after = wasserstein_distance(
         maps.apply(data.service[flow], data.kind[rows], made)[:, column].numpy(), real
     )
-    assert after < 0.1 * before
+    assert after < 0.2 * before  # 0.08 to 0.17 by the network's random start
